@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 0. The host/device macros and nothing else: no option here changes a type or a layout.
+#pragma once
+
+#if defined(__CUDACC__)
+#define FPQ_HD __host__ __device__
+#define FPQ_UNROLL _Pragma("unroll")
+#else
+#define FPQ_HD
+#define FPQ_UNROLL
+#endif
