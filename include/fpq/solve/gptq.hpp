@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 4. GPTQ with static groups: scales first, on the original weights in their original groups;
+// then the columns are rounded one by one, each error fed forward to the columns still to come
+// (Frantar et al., arXiv 2210.17323; static activation order and the FP4 formats as in MR-GPTQ,
+// arXiv 2509.23202). Never falls back to rounding to nearest.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "fpq/core/view.hpp"
+#include "fpq/format/pack.hpp"
+#include "fpq/quant/observer.hpp"
+#include "fpq/quant/packed_matrix.hpp"
+#include "fpq/quant/parallel.hpp"
+#include "fpq/solve/gptq_factor.hpp"
+#include "fpq/solve/hessian.hpp"
+#include "fpq/solve/objective.hpp"
+#include "fpq/solve/options.hpp"
+#include "fpq/solve/polish.hpp"
+#include "fpq/solve/rtn.hpp"
+#include "fpq/solve/sweep.hpp"
+
+namespace fpq {
+
+namespace detail {
+
+/// The sweep's column weights in original order: diag(H) or the innovation variances.
+template <class Scalar>
+std::vector<float> scale_weights(basic_gptq_factor<Scalar> const& factor, bool innovation) {
+    std::vector<float> out = factor.diagonal();
+    if (innovation) {
+        for (std::size_t k = 0; k < out.size(); ++k) {
+            out[factor.order()[k]] = static_cast<float>(factor.innovation()[k]);
+        }
+    }
+    return out;
+}
+
+/// w without its dead columns when they are to be zeroed; `storage` keeps the copy.
+template <class Scalar>
+matrix_view<float const> without_dead(matrix_view<float const> w,
+                                      basic_gptq_factor<Scalar> const& factor, bool zero_dead,
+                                      std::vector<float>& storage) {
+    if (!zero_dead || factor.dead_columns() == 0) {
+        return w;
+    }
+    storage.resize(w.rows * w.cols);
+    for (std::size_t i = 0; i < w.rows; ++i) {
+        for (std::size_t j = 0; j < w.cols; ++j) {
+            storage[i * w.cols + j] = factor.dead(j) ? 0.0F : w(i, j);
+        }
+    }
+    return as_view(static_cast<float const*>(storage.data()), w.rows, w.cols);
+}
+
+/// The errors of a swept chunk, back in original column order and row by row.
+template <class Scalar>
+std::vector<float> errors_by_row(sweep_state<Scalar> const& s,
+                                 std::vector<std::uint32_t> const& order) {
+    std::size_t const n = order.size();
+    std::vector<float> out(s.rows * n);
+    for (std::size_t k = 0; k < n; ++k) {
+        for (std::size_t r = 0; r < s.rows; ++r) {
+            out[r * n + order[k]] = static_cast<float>(s.errors[k * sweep_rows + r]);
+        }
+    }
+    return out;
+}
+
+/// What one chunk adds to the report.
+struct chunk_sums {
+    double damped = 0;   // tr(E (H + damping I) E^T)
+    double squared = 0;  // tr(E E^T)
+};
+
+/// Sweeps and polishes rows [row0, row0 + count); packs their codes into `out`.
+template <class Codec, class Scalar>
+chunk_sums solve_chunk(Codec codec, sweep_input<Scalar> const& in, polish_input const& polish,
+                       std::size_t row0, std::size_t count, packed_matrix& out) {
+    std::size_t const n = in.factor->size();
+    sweep_state<Scalar> state;
+    sweep_chunk(codec, in, row0, count, state);
+    chunk_sums sums{state.loss, 0};
+    for (std::size_t k = 0; k < n; ++k) {
+        double squared = 0;
+        for (std::size_t r = 0; r < count; ++r) {
+            double const e = static_cast<double>(state.errors[k * sweep_rows + r]);
+            squared += e * e;
+        }
+        sums.squared += squared;
+        if (in.factor->dead(in.factor->order()[k])) {
+            sums.damped -= squared;  // the 1 that a dead column has on its diagonal
+        }
+    }
+    if (polish.passes > 0) {
+        polish_state p{row0, count, &state.codes, errors_by_row(state, in.factor->order()), {}};
+        sums.damped = polish_chunk(codec, polish, p);
+        sums.squared = 0;
+        for (float const e : p.errors) {
+            sums.squared += static_cast<double>(e) * static_cast<double>(e);
+        }
+    }
+    std::size_t const row_bytes = in.format.row_bytes(n);
+    int const bits = element_bits(in.format.element);
+    for (std::size_t r = 0; r < count; ++r) {
+        pack_row(bits, state.codes.data() + r * n, n, out.codes.data() + (row0 + r) * row_bytes);
+    }
+    return sums;
+}
+
+/// All chunks; returns their sums in chunk order.
+template <class Scalar>
+chunk_sums solve_rows(sweep_input<Scalar> const& in, polish_input const& polish, int threads,
+                      packed_matrix& out) {
+    std::size_t const rows = in.w.rows;
+    std::vector<chunk_sums> sums((rows + sweep_rows - 1) / sweep_rows);
+    visit_codec(in.format, [&](auto codec) {
+        parallel_for(sums.size(), 1, threads, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t t = begin; t < end; ++t) {
+                std::size_t const row0 = t * sweep_rows;
+                sums[t] =
+                    solve_chunk(codec, in, polish, row0, std::min(sweep_rows, rows - row0), out);
+            }
+        });
+    });
+    chunk_sums total;
+    for (chunk_sums const& s : sums) {
+        total.damped += s.damped;
+        total.squared += s.squared;
+    }
+    return total;
+}
+
+}  // namespace detail
+
+/// GPTQ with a factor made before (shared by layers with the same input). w (out, in), h the
+/// Hessian that the factor came from (for the report and the polish).
+/// Scales: options.observer on w; sweep weighted as options say. Codes: floor 1's rounding of the
+/// fed-forward targets, float32. The same bytes at any thread count.
+/// relative_error comes from the sweep's own losses, less the damping (exact up to float32
+/// rounding of the targets), over tr(W H W^T).
+/// Throws fpq::error: usage when shapes disagree, input for a non-finite weight (by `name`).
+/// Cost: 2 m n^2 operations, half of them for the report's denominator; 3 m n^2 a polish pass.
+template <class Scalar>
+[[nodiscard]] solve_result gptq(matrix_view<float const> w, hessian const& h,
+                                basic_gptq_factor<Scalar> const& factor, quant_format const& format,
+                                solve_options const& options, std::string_view name) {
+    detail::require_shape(h.size() == w.cols && factor.size() == w.cols, "gptq",
+                          "a Hessian and a factor of " + std::to_string(w.cols),
+                          std::to_string(h.size()) + " and " + std::to_string(factor.size()));
+    detail::require_finite_weight(w, name);
+    std::vector<float> storage;
+    auto const live = detail::without_dead(w, factor, options.zero_dead_columns, storage);
+    auto const weight = detail::scale_weights(factor, options.weight_by_innovation);
+    observer_options const observer = detail::weighted_observer(options, weight);
+    scale_grid grid = find_scales(live, format, observer, options.threads);
+
+    solve_result result;
+    result.weight.format = format;
+    result.weight.rows = w.rows;
+    result.weight.cols = w.cols;
+    result.weight.global_scale = observer.global_scale;
+    result.weight.codes.resize(w.rows * format.row_bytes(w.cols));
+    detail::sweep_input<Scalar> const in{live,    format,        &grid,
+                                         &factor, options.block, options.zero_dead_columns};
+    detail::polish_input const polish{live,   h.view(), static_cast<float>(factor.damping()),
+                                      format, &grid,    options.polish};
+    auto const sums = detail::solve_rows(in, polish, options.threads, result.weight);
+    result.weight.scales = std::move(grid.bytes);
+    result.weight.zeros = std::move(grid.zeros);
+
+    double const whole = w.rows > 0 ? quadratic_form(w, h.view(), options.threads) : 0.0;
+    double const miss = std::max(0.0, sums.damped - factor.damping() * sums.squared);
+    result.report = {whole > 0 ? miss / whole : 0.0, factor.retries(), factor.damping(),
+                     factor.dead_columns()};
+    return result;
+}
+
+/// GPTQ with a factor of its own.
+[[nodiscard]] inline solve_result gptq(matrix_view<float const> w, hessian const& h,
+                                       quant_format const& format, solve_options const& options,
+                                       std::string_view name) {
+    detail::require_shape(h.size() == w.cols, "gptq", "a Hessian of " + std::to_string(w.cols),
+                          std::to_string(h.size()));
+    gptq_factor const own = factor(h, options, name);
+    return gptq(w, h, own, format, options, name);
+}
+
+}  // namespace fpq

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 4. The second moment of a layer's inputs, H = sum over tokens of x x^T, which GPTQ
+// minimises against. Unnormalised: the solvers use ratios only. Not damped here (gptq_factor.hpp).
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fpq/core/error.hpp"
+#include "fpq/core/view.hpp"
+#include "fpq/solve/matmul.hpp"
+
+namespace fpq {
+
+/// H (n, n), symmetric, summed over any number of calls.
+///
+/// Accumulation: blocks of 512 tokens are multiplied in float32, and each block's result is added
+/// to a float-float total (TwoSum: high part and the rounding errors, about 48 bits), so the error
+/// does not grow with the number of tokens. The low parts live in the half that symmetry leaves
+/// free: memory is n^2 floats (n = 14336: 822 MB) plus one tile a thread.
+/// The result does not depend on the thread count; it does depend, in the last bits, on how the
+/// tokens are split over calls. Copyable and movable. Not safe for writing from two threads.
+class hessian {
+public:
+    explicit hessian(std::size_t n) : n_(n), sum_(n * n, 0.0F), diagonal_low_(n, 0.0F) {}
+
+    /// Columns (the layer's inputs).
+    [[nodiscard]] std::size_t size() const noexcept { return n_; }
+    /// Tokens accumulated so far.
+    [[nodiscard]] std::size_t samples() const noexcept { return samples_; }
+
+    /// H += x^T x; x (tokens, n). Throws fpq::error (usage) when x is not n wide.
+    /// Cost: tokens * n^2 operations (half of the full product).
+    void accumulate(matrix_view<float const> x, int threads = 1) {
+        detail::require_shape(x.cols == n_, "hessian::accumulate", std::to_string(n_) + " columns",
+                              std::to_string(x.cols));
+        if (x.rows == 0 || n_ == 0) {
+            return;
+        }
+        open();
+        detail::for_each_lower_tile(n_, threads, [&](auto i, auto rows, auto j, auto cols) {
+            std::vector<float> tile(rows * cols);
+            for (std::size_t t = 0; t < x.rows; t += token_block) {
+                auto const tokens = x.rows_at(t, std::min(token_block, x.rows - t));
+                detail::gram_tile(tokens, i, rows, j, cols, tile.data(), cols, false);
+                add_tile(tile.data(), i, rows, j, cols);
+            }
+        });
+        samples_ += x.rows;
+    }
+
+    /// H += other's H, as if its tokens had come here. Throws when the sizes differ.
+    void merge(hessian const& other) {
+        detail::require_shape(other.n_ == n_, "hessian::merge", std::to_string(n_) + " columns",
+                              std::to_string(other.n_));
+        open();
+        for (std::size_t i = 0; i < n_; ++i) {
+            for (std::size_t j = 0; j < i; ++j) {
+                add(sum_[i * n_ + j], sum_[j * n_ + i], other.sum_[i * n_ + j]);
+                sum_[j * n_ + i] += other.mirrored_ ? 0.0F : other.sum_[j * n_ + i];
+            }
+            add(sum_[i * n_ + i], diagonal_low_[i], other.sum_[i * n_ + i]);
+            diagonal_low_[i] += other.mirrored_ ? 0.0F : other.diagonal_low_[i];
+        }
+        samples_ += other.samples_;
+    }
+
+    /// The whole symmetric matrix. The first call after an accumulation rounds the total to
+    /// float32 and mirrors it in place, so let one thread make it before several read.
+    /// Valid until the next accumulate or merge.
+    [[nodiscard]] matrix_view<float const> view() const {
+        close();
+        return as_view(static_cast<float const*>(sum_.data()), n_, n_);
+    }
+
+    /// diag(H), float32.
+    [[nodiscard]] std::vector<float> diagonal() const {
+        std::vector<float> out(n_);
+        for (std::size_t i = 0; i < n_; ++i) {
+            out[i] = sum_[i * n_ + i] + (mirrored_ ? 0.0F : diagonal_low_[i]);
+        }
+        return out;
+    }
+
+private:
+    static constexpr std::size_t token_block = 512;
+    static constexpr std::size_t patch = 32;  // side of the squares walked in transposed order
+
+    /// high + low += x without error in the sum of high and x (Knuth's TwoSum).
+    static void add(float& high, float& low, float x) noexcept {
+        float const sum = high + x;
+        float const part = sum - high;
+        low += (high - (sum - part)) + (x - part);
+        high = sum;
+    }
+
+    void add_tile(float const* tile, std::size_t i0, std::size_t rows, std::size_t j0,
+                  std::size_t cols) noexcept {
+        for (std::size_t pi = 0; pi < rows; pi += patch) {
+            for (std::size_t pj = 0; pj < cols; pj += patch) {
+                add_patch(tile, i0, j0, cols, pi, std::min(pi + patch, rows), pj,
+                          std::min(pj + patch, cols));
+            }
+        }
+    }
+
+    void add_patch(float const* tile, std::size_t i0, std::size_t j0, std::size_t stride,
+                   std::size_t pi, std::size_t pi_end, std::size_t pj,
+                   std::size_t pj_end) noexcept {
+        for (std::size_t r = pi; r < pi_end; ++r) {
+            std::size_t const i = i0 + r;
+            for (std::size_t c = pj; c < pj_end && j0 + c <= i; ++c) {
+                std::size_t const j = j0 + c;
+                float& low = i == j ? diagonal_low_[i] : sum_[j * n_ + i];
+                add(sum_[i * n_ + j], low, tile[r * stride + c]);
+            }
+        }
+    }
+
+    /// Back to (high below, low above) after a view.
+    void open() {
+        if (!mirrored_) {
+            return;
+        }
+        for (std::size_t i = 0; i < n_; ++i) {
+            std::fill(sum_.begin() + static_cast<std::ptrdiff_t>(i * n_ + i + 1),
+                      sum_.begin() + static_cast<std::ptrdiff_t>((i + 1) * n_), 0.0F);
+        }
+        mirrored_ = false;
+    }
+
+    /// high + low, written to both halves.
+    void close() const noexcept {
+        if (mirrored_) {
+            return;
+        }
+        for (std::size_t i = 0; i < n_; ++i) {
+            sum_[i * n_ + i] += std::exchange(diagonal_low_[i], 0.0F);
+        }
+        for (std::size_t pi = 0; pi < n_; pi += patch) {
+            for (std::size_t pj = 0; pj <= pi; pj += patch) {
+                close_patch(pi, pj);
+            }
+        }
+        mirrored_ = true;
+    }
+
+    void close_patch(std::size_t pi, std::size_t pj) const noexcept {
+        for (std::size_t i = pi; i < std::min(pi + patch, n_); ++i) {
+            for (std::size_t j = pj; j < std::min(pj + patch, i); ++j) {
+                float const value = sum_[i * n_ + j] + sum_[j * n_ + i];
+                sum_[i * n_ + j] = value;
+                sum_[j * n_ + i] = value;
+            }
+        }
+    }
+
+    std::size_t n_;
+    std::size_t samples_ = 0;
+    mutable std::vector<float> sum_;           // below: high parts; above: low parts or the mirror
+    mutable std::vector<float> diagonal_low_;  // low parts of the diagonal
+    mutable bool mirrored_ = false;
+};
+
+}  // namespace fpq
