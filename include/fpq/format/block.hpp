@@ -12,7 +12,12 @@
 
 namespace fpq {
 
+// g++ 12 says that a scoped enumerator shadows a type of the same name; it does not hide it.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+/// How a scale is stored.
 enum class scale_kind : std::uint8_t { fp16, e8m0, e4m3 };
+#pragma GCC diagnostic pop
 enum class granularity : std::uint8_t { tensor, channel, group };
 enum class format_family : std::uint8_t { integer, fp, nvfp, mxfp };
 

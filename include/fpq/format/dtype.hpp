@@ -11,6 +11,10 @@
 
 namespace fpq {
 
+// g++ 12 says that a scoped enumerator shadows a type of the same name; it does not hide it.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+/// In the order of the container's own list; see dtype_name.
 enum class dtype : std::uint8_t {
     boolean,
     f4,
@@ -35,6 +39,7 @@ enum class dtype : std::uint8_t {
     i64,
     u64
 };
+#pragma GCC diagnostic pop
 
 namespace detail {
 struct dtype_row {

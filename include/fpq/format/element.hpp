@@ -58,6 +58,10 @@ struct unsigned_integer {
     }
 };
 
+// g++ 12 says that a scoped enumerator shadows a type of the same name; it does not hide it.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+/// The element of a format chosen at run time.
 enum class element_kind : std::uint8_t {
     e2m1,
     e2m3,
@@ -72,6 +76,7 @@ enum class element_kind : std::uint8_t {
     int7,
     int8
 };
+#pragma GCC diagnostic pop
 
 /// Calls f with a value of the element's type (empty; use decltype) and returns its result.
 template <class F>
