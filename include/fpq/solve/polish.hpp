@@ -73,7 +73,7 @@ bool polish_row_block(Codec, polish_input const& in, polish_state& s, std::size_
         }
         std::size_t const g = (s.row0 + r) * groups + (c0 + k) / group;
         float const step = in.grid->value[g];
-        std::uint8_t const zero = in.grid->zeros.empty() ? std::uint8_t{0} : zero_at(*in.grid, g);
+        std::uint8_t const zero = zero_at(*in.grid, g);
         float const w = in.w(s.row0 + r, c0 + k);
         // The best value with all others fixed is w - (error - slope / curvature).
         float const target = (w - error[k]) + slope[k] / curvature;

@@ -94,8 +94,7 @@ void sweep_lanes(Codec, sweep_input<Scalar> const& in, std::size_t row0, std::si
         for (std::size_t r = 0; r < rows; ++r) {
             std::size_t const g = (row0 + lane + r) * groups + column / group;
             float const step = in.grid->value[g];
-            std::uint8_t const zero =
-                in.grid->zeros.empty() ? std::uint8_t{0} : zero_at(*in.grid, g);
+            std::uint8_t const zero = zero_at(*in.grid, g);
             std::uint8_t const code = Codec::encode(static_cast<float>(sum[r]), step, zero);
             Scalar const q = static_cast<Scalar>(Codec::decode(code, step, zero));
             double const miss = static_cast<double>(sum[r] - q);
