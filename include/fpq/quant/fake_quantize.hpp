@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 2. Quantize and dequantize in place, without codes: what a client's activation quantizer
+// does to the inputs of a linear. Scales are dynamic, from each group of each row as it comes.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "fpq/core/view.hpp"
+#include "fpq/quant/observer.hpp"
+#include "fpq/quant/parallel.hpp"
+#include "fpq/quant/rounding.hpp"
+
+namespace fpq {
+
+namespace detail {
+
+/// x (n) = its decoded values under `s`.
+inline void snap_group(quant_format const& format, group_scale const& s, float* x,
+                       std::size_t n) noexcept {
+    grid_rule const rule =
+        format.symmetric ? rule_of(format.element) : rule_of_asymmetric(format.element, s.zero);
+    if (rule.integer) {
+        for (std::size_t i = 0; i < n; ++i) {
+            x[i] = snap<true>(x[i] / s.value, rule) * s.value;
+        }
+    } else {
+        for (std::size_t i = 0; i < n; ++i) {
+            x[i] = snap<false>(x[i] / s.value, rule) * s.value;
+        }
+    }
+}
+
+}  // namespace detail
+
+/// x (rows, cols) = dequantize(quantize(x)), group by group; equal to that pair bit for bit up to
+/// the sign of zeros. The global scale is given (options.global_scale: static, from calibration),
+/// the group scales are dynamic; granularity tensor takes one scale from all of x.
+/// Rows are independent otherwise: a token's result does not depend on its neighbours.
+inline void fake_quantize_rows(matrix_view<float> x, quant_format const& format,
+                               observer_options const& options, int threads = 1) {
+    if (x.size() == 0) {
+        return;
+    }
+    if (format.grain == granularity::tensor) {
+        scale_search search(format, options);
+        search.load(x, 0, x.cols);
+        group_scale const s = search.find();
+        for (std::size_t i = 0; i < x.rows; ++i) {
+            detail::snap_group(format, s, x.row(i), x.cols);
+        }
+        return;
+    }
+    std::size_t const group = format.group_of(x.cols);
+    parallel_for(x.rows, 4, threads, [&](std::size_t begin, std::size_t end) {
+        scale_search search(format, options);
+        for (std::size_t i = begin; i < end; ++i) {
+            for (std::size_t first = 0; first < x.cols; first += group) {
+                std::size_t const count = std::min(group, x.cols - first);
+                search.load(x.rows_at(i, 1), first, count);
+                detail::snap_group(format, search.find(), x.row(i) + first, count);
+            }
+        }
+    });
+}
+
+}  // namespace fpq

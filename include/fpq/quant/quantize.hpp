@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 2. Weights to packed codes and back, given or finding the scales. Rounding to nearest
+// only: solvers that choose codes otherwise are floor 4.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "fpq/core/view.hpp"
+#include "fpq/format/pack.hpp"
+#include "fpq/format/packed.hpp"
+#include "fpq/quant/fake_quantize.hpp"
+#include "fpq/quant/observer.hpp"
+#include "fpq/quant/packed_matrix.hpp"
+#include "fpq/quant/parallel.hpp"
+
+namespace fpq {
+
+namespace detail {
+
+/// Index of the stored scale of (row, g) in a scale_grid.
+inline std::size_t scale_index(quant_format const& format, std::size_t groups, std::size_t row,
+                               std::size_t g) noexcept {
+    return format.grain == granularity::tensor ? 0 : row * groups + g;
+}
+
+/// Rows whose quantization is one unit of work.
+inline constexpr std::size_t rows_a_chunk = 8;
+
+}  // namespace detail
+
+/// Codes of w (rows, cols) under given scales: encode_element(fl(w / s)), s = grid.value;
+/// asymmetric INT: clamp(rne(fl(w / s)) + zero). Negative zeros keep their sign.
+/// `grid` was found for the same format, shape and global scale.
+inline packed_matrix encode_with(matrix_view<float const> w, quant_format const& format,
+                                 scale_grid const& grid, float global_scale, int threads = 1) {
+    packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
+    std::copy(grid.bytes.begin(), grid.bytes.end(), q.scales.begin());
+    std::copy(grid.zeros.begin(), grid.zeros.end(), q.zeros.begin());
+    std::size_t const group = format.group_of(w.cols);
+    int const bits = element_bits(format.element);
+    parallel_for(w.rows, detail::rows_a_chunk, threads, [&](std::size_t begin, std::size_t end) {
+        std::vector<std::uint8_t> codes(w.cols);
+        for (std::size_t i = begin; i < end; ++i) {
+            for (std::size_t g = 0; g < grid.groups; ++g) {
+                std::size_t const first = g * group;
+                std::size_t const count = std::min(group, w.cols - first);
+                int const zero = format.symmetric
+                                     ? 0
+                                     : grid.zeros[detail::scale_index(format, grid.groups, i, g)];
+                encode_group(format.element, format.symmetric, w.row(i) + first, count,
+                             grid.value[i * grid.groups + g], zero, codes.data() + first);
+            }
+            pack_row(bits, codes.data(), w.cols, q.codes.data() + i * format.row_bytes(w.cols));
+        }
+    });
+    return q;
+}
+
+/// find_scales, then encode_with. w (rows, cols), any width; weights are expected to be finite.
+/// Example: packed_matrix q = quantize(w, nvfp4, {.global_scale = nvfp_global_scale(amax, true)});
+inline packed_matrix quantize(matrix_view<float const> w, quant_format const& format,
+                              observer_options const& options, int threads = 1) {
+    scale_grid const grid = find_scales(w, format, options, threads);
+    return encode_with(w, format, grid, options.global_scale, threads);
+}
+
+/// out (rows, cols) = the decoded values: fl(element * fl(scale / global)), or
+/// fl((code - zero) * s). Allocates one row of codes a thread.
+inline void dequantize_into(packed_view const& q, matrix_view<float> out, int threads = 1) {
+    int const bits = element_bits(q.format.element);
+    std::array<float, 256> table{};
+    for (std::size_t code = 0; code < (std::size_t{1} << bits); ++code) {
+        table[code] = q.format.symmetric
+                          ? decode_element(q.format.element, static_cast<std::uint8_t>(code))
+                          : static_cast<float>(code);
+    }
+    std::size_t const group = q.format.group_of(q.cols);
+    std::size_t const groups = q.format.groups(q.cols);
+    parallel_for(q.rows, detail::rows_a_chunk, threads, [&](std::size_t begin, std::size_t end) {
+        std::vector<std::uint8_t> codes(q.cols);
+        for (std::size_t i = begin; i < end; ++i) {
+            unpack_row(bits, q.codes + i * q.format.row_bytes(q.cols), q.cols, codes.data());
+            for (std::size_t g = 0; g < groups; ++g) {
+                float const s = q.step(i, g);
+                float const zero =
+                    q.format.symmetric ? 0.0F : static_cast<float>(q.zeros[q.scale_index(i, g)]);
+                std::size_t const last = std::min(q.cols, (g + 1) * group);
+                for (std::size_t j = g * group; j < last; ++j) {
+                    out(i, j) = (table[codes[j]] - zero) * s;
+                }
+            }
+        }
+    });
+}
+
+/// The decoded values, (rows, cols) row-major.
+inline std::vector<float> dequantize(packed_view const& q, int threads = 1) {
+    std::vector<float> out(q.rows * q.cols);
+    dequantize_into(q, as_view(out.data(), q.rows, q.cols), threads);
+    return out;
+}
+
+}  // namespace fpq
