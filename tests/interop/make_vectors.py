@@ -11,6 +11,8 @@ Lines of a file: "# comment", "d CODE BITS" (the float32 bits that CODE decodes 
 Where ml_dtypes has no saturating cast (E4M3, E5M2), inputs are clipped to +-max first, because
 fpq saturates. NaN inputs are left out: packages disagree about them (without a NaN code ml_dtypes
 writes a zero, the CUDA toolkit and fpq write +max; with one they differ in sign and payload).
+E8M0 inputs are normal floats: ml_dtypes 0.6.0 sends every float in (2^-127, 2^-126) to 2^-126,
+the nearest power of two or not.
 """
 import pathlib
 import sys
@@ -78,7 +80,7 @@ def e8m0(folder):
     values = codes.view(ml_dtypes.float8_e8m0fnu).astype(F32)
     inputs = chosen_inputs(values[:-1])
     inputs = inputs[(inputs > 0) & np.isfinite(inputs)]
-    inputs = inputs[inputs < F32(1.5 * 2.0**127)]
+    inputs = inputs[(inputs >= F32(2.0**-126)) & (inputs < F32(1.5 * 2.0**127))]
     encoded = inputs.astype(ml_dtypes.float8_e8m0fnu).view(np.uint8)
     source = f"ml_dtypes {ml_dtypes.__version__} float8_e8m0fnu, nearest, halves up"
     write(folder, "e8m0", source, codes, values, inputs, encoded, 2)
