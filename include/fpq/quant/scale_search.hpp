@@ -126,6 +126,12 @@ private:
         double best = 0.0;
         for (int i = 0; i < mse_steps; ++i) {
             auto const factor = static_cast<float>(1.0 - mse_max_shrink * i / mse_steps);
+            // Scales only shrink from here: once the largest value's cut alone is worse, stop.
+            float const cut = amax_ * unit_ - rule.reach() * b.scale * factor * unit_;
+            if (i > 0 && cut > 0.0F &&
+                static_cast<double>(power_2_4(cut)) >= best * mse_bound_slack) {
+                break;
+            }
             double const e = group_error<Integer, false, error_power::power_2_4>(
                 values_.data(), nullptr, padded_, b.scale * factor * unit_, rule);
             if (i == 0 || e < best) {
@@ -271,6 +277,7 @@ private:
 
     /// Bounds and errors are rounded differently: stop only when clearly beyond.
     static constexpr double bound_slack = 1.0 + 1e-5;
+    static constexpr double mse_bound_slack = 1.0 + 1e-4;
 
     quant_format format_;
     observer_options options_;
