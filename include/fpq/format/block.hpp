@@ -43,23 +43,39 @@ struct quant_format {
         std::size_t const g = group_of(cols);
         return g == 0 ? 0 : (cols + g - 1) / g;
     }
+    /// True when the last group of a row holds fewer values than the others.
+    FPQ_HD constexpr bool has_short_tail(std::size_t cols) const noexcept {
+        std::size_t const g = group_of(cols);
+        return g != 0 && cols % g != 0;
+    }
+    /// Values in group g of a row, g < groups(cols): group_of(cols), fewer in a short tail.
+    FPQ_HD constexpr std::size_t group_length(std::size_t cols, std::size_t g) const noexcept {
+        std::size_t const full = group_of(cols);
+        std::size_t const left = cols - g * full;
+        return left < full ? left : full;
+    }
     /// Stored scales of a (rows, cols) matrix; one in all for granularity tensor.
     FPQ_HD constexpr std::size_t scale_count(std::size_t rows, std::size_t cols) const noexcept {
         return grain == granularity::tensor ? std::size_t{1} : rows * groups(cols);
     }
+    /// Bytes of one stored scale.
     FPQ_HD constexpr std::size_t scale_bytes_each() const noexcept { return scale_bytes(scale); }
     /// Bytes of the codes of one row: ceil(cols * bits / 8); rows start on a byte.
     FPQ_HD constexpr std::size_t row_bytes(std::size_t cols) const noexcept {
         return (cols * static_cast<std::size_t>(element_bits(element)) + 7) / 8;
     }
-    /// Codes, scales, zero points and the fp32 global scale (NVFP only), per weight.
+    /// Codes, scales, zero points and the fp32 global scale (NVFP only), per weight; 0 if empty.
     FPQ_HD constexpr double bits_per_value(std::size_t rows, std::size_t cols) const noexcept {
+        if (rows == 0 || cols == 0) {
+            return 0.0;
+        }
         std::size_t const scales = scale_count(rows, cols);
         std::size_t const bytes = rows * row_bytes(cols) + scales * scale_bytes_each() +
                                   (symmetric ? 0 : scales) +
-                                  (family == format_family::nvfp ? 4 : 0);
+                                  (family == format_family::nvfp ? sizeof(float) : 0);
         return 8.0 * static_cast<double>(bytes) / static_cast<double>(rows * cols);
     }
+    /// Same bytes mean the same values; the group counts only where grain is group.
     FPQ_HD constexpr bool operator==(quant_format const& o) const noexcept {
         return family == o.family && element == o.element && scale == o.scale && grain == o.grain &&
                (grain != granularity::group || group == o.group) && symmetric == o.symmetric;
@@ -82,23 +98,27 @@ inline constexpr quant_format mxfp8_e5m2{
     format_family::mxfp, element_kind::e5m2, scale_kind::e8m0, granularity::group, 32, true};
 
 /// Plain FP4 with fp16 scales.
-constexpr quant_format fp4(std::size_t group, granularity grain = granularity::group) noexcept {
+FPQ_HD constexpr quant_format fp4(std::size_t group,
+                                  granularity grain = granularity::group) noexcept {
     return {format_family::fp, element_kind::e2m1, scale_kind::fp16, grain, group, true};
 }
 
 /// INT b with fp16 scales, b in 2..8.
-constexpr quant_format int_format(int bits, std::size_t group, bool symmetric = true,
-                                  granularity grain = granularity::group) noexcept {
+FPQ_HD constexpr quant_format int_format(int bits, std::size_t group, bool symmetric = true,
+                                         granularity grain = granularity::group) noexcept {
     return {
         format_family::integer, integer_element(bits), scale_kind::fp16, grain, group, symmetric};
 }
 
-/// The compile-time face of a block format, for kernels that fix it.
+/// The compile-time face of a block format, for kernels that fix it. A description, never storage.
 template <class Element, scale_kind Scale, std::size_t Group>
 struct block_scaled {
+    static_assert(Group > 0);
     using element = Element;
     static constexpr scale_kind scale = Scale;
     static constexpr std::size_t group = Group;
+    /// E4M3 scales come with one fp32 global scale a tensor (NVFP4); E8M0 scales do not.
+    static constexpr bool has_global_scale = Scale == scale_kind::e4m3;
 
     FPQ_HD static constexpr std::size_t scale_count(std::size_t rows, std::size_t cols) noexcept {
         return rows * ((cols + Group - 1) / Group);
@@ -106,6 +126,10 @@ struct block_scaled {
     FPQ_HD static constexpr std::size_t row_bytes(std::size_t cols) noexcept {
         return (cols * static_cast<std::size_t>(Element::bits) + 7) / 8;
     }
+    FPQ_HD static constexpr std::size_t code_bytes(std::size_t rows, std::size_t cols) noexcept {
+        return rows * row_bytes(cols);
+    }
+    /// Of a whole group; the global scale of a tensor is not counted.
     static constexpr double bits_per_value =
         Element::bits + 8.0 * static_cast<double>(scale_bytes(Scale)) / static_cast<double>(Group);
 };
@@ -118,5 +142,27 @@ using mxfp8_e4m3_block = block_scaled<e4m3, scale_kind::e8m0, 32>;
 using mxfp8_e5m2_block = block_scaled<e5m2, scale_kind::e8m0, 32>;
 
 static_assert(nvfp4_block::bits_per_value == 4.5 && mxfp4_block::bits_per_value == 4.25);
+
+/// Calls f with the compile-time block of a format that has one (NVFP4 and the MX formats) and
+/// returns true; returns false for formats whose group is chosen at run time.
+template <class F>
+constexpr bool visit_format(quant_format const& format, F&& f) {
+    if (format == nvfp4) {
+        f(nvfp4_block{});
+    } else if (format == mxfp4) {
+        f(mxfp4_block{});
+    } else if (format == mxfp6_e2m3) {
+        f(mxfp6_e2m3_block{});
+    } else if (format == mxfp6_e3m2) {
+        f(mxfp6_e3m2_block{});
+    } else if (format == mxfp8_e4m3) {
+        f(mxfp8_e4m3_block{});
+    } else if (format == mxfp8_e5m2) {
+        f(mxfp8_e5m2_block{});
+    } else {
+        return false;
+    }
+    return true;
+}
 
 }  // namespace fpq
