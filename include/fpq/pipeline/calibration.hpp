@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 7. The calibration windows as hidden states that advance through the model, one decoder
+// layer at a time; and where those windows come from.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "fpq/io/text.hpp"
+#include "fpq/io/tokenizer.hpp"
+#include "fpq/model/decoder.hpp"
+#include "fpq/model/sample.hpp"
+#include "fpq/pipeline/opened_model.hpp"
+#include "fpq/pipeline/recipe.hpp"
+#include "fpq/pipeline/report.hpp"
+
+namespace fpq {
+
+/// Hidden states (windows * tokens, hidden) in float32, all windows of one length.
+class hidden_states {
+public:
+    hidden_states(decoder const& network, std::vector<std::vector<std::int32_t>> const& windows)
+        : network_(network),
+          tokens_(windows.front().size()),
+          width_(network.config().hidden_size),
+          states_(windows.size() * tokens_ * width_) {
+        for (std::size_t w = 0; w < windows.size(); ++w) {
+            network.embed(windows[w], window(w));
+        }
+    }
+
+    [[nodiscard]] std::size_t windows() const { return states_.size() / (tokens_ * width_); }
+
+    /// (tokens, hidden) of one window.
+    [[nodiscard]] matrix_view<float> window(std::size_t w) {
+        return as_view(states_.data() + w * tokens_ * width_, tokens_, width_);
+    }
+
+    /// Replaces every window by its output of `layer`.
+    void advance(decoder_layer const& layer, layer_hooks const& hooks, int threads) {
+        for (std::size_t w = 0; w < windows(); ++w) {
+            network_.forward_layer(layer, window(w), hooks, threads);
+        }
+    }
+
+    /// Runs `layer` on a copy of every window, for what the hooks see.
+    void observe(decoder_layer const& layer, layer_hooks const& hooks, int threads) {
+        std::vector<float> copy(tokens_ * width_);
+        for (std::size_t w = 0; w < windows(); ++w) {
+            matrix_view<float> const from = window(w);
+            std::copy(from.data, from.data + copy.size(), copy.begin());
+            network_.forward_layer(layer, as_view(copy.data(), tokens_, width_), hooks, threads);
+        }
+    }
+
+private:
+    decoder const& network_;
+    std::size_t tokens_;
+    std::size_t width_;
+    std::vector<float> states_;
+};
+
+/// The windows that a recipe asks for: from a file or directory, or sampled from the model itself.
+/// Throws fpq::error (input) when the text is too short.
+inline std::vector<std::vector<std::int32_t>> load_calibration_windows(
+    recipe const& r, opened_model& model, progress_sink const& progress) {
+    if (r.dataset == "self") {
+        return sample_windows(model, r.num_sequences, r.sequence_length, r.seed, r.threads,
+                              progress);
+    }
+    tokenizer const words = tokenizer::open(model.directory());
+    progress({"tokenize", 0, 1, r.dataset});
+    window_options options;
+    options.sequence_length = r.sequence_length;
+    options.num_sequences = r.num_sequences;
+    options.seed = r.seed;
+    std::vector<std::vector<std::int32_t>> windows =
+        calibration_windows(words, r.dataset, options);
+    progress({"tokenize", 1, 1, r.dataset});
+    return windows;
+}
+
+}  // namespace fpq

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 7. Where quantized linears go: into a checkpoint of the recipe's dialect, or nowhere. What
+// was written is opened again and compared before the run counts as done.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fpq/core/error.hpp"
+#include "fpq/io/checkpoint.hpp"
+#include "fpq/io/checkpoint_writer.hpp"
+#include "fpq/io/exporter.hpp"
+#include "fpq/io/verify.hpp"
+#include "fpq/pipeline/layer_solver.hpp"
+#include "fpq/pipeline/plan.hpp"
+#include "fpq/pipeline/recipe.hpp"
+#include "fpq/pipeline/report.hpp"
+#include "fpq/transform/transform.hpp"
+
+namespace fpq {
+
+class quantized_sink {
+public:
+    /// Reserves the output when the recipe exports. All references outlive the sink.
+    quantized_sink(recipe const& r, checkpoint const& source, run_plan const& plan,
+                   block_transform const& transform)
+        : recipe_(r), source_(source), plan_(plan), transform_(transform) {
+        if (r.exported == export_kind::none) {
+            return;
+        }
+        require_distinct(source.directory(), r.save_path);
+        writer_.emplace(r.save_path, plan.output, r.max_shard_size);
+    }
+
+    void write(quantized_linear const& linear) {
+        if (!writer_) {
+            return;
+        }
+        linear_record record;
+        record.module = linear.module;
+        record.weight = linear.weight.view();
+        record.act_global_scale = linear.input_global_scale;
+        record.has_act = recipe_.quantizes_inputs();
+        if (transform_.kind() != transform_kind::identity) {
+            // The client multiplies gradients by the second matrix; its writer stores the first.
+            record.forward_matrix = transform_.matrix().data();
+            record.backward_matrix = transform_.matrix().data();
+            record.transform_block = transform_.block();
+        }
+        for (tensor_data const& tensor : linear_tensors(recipe_.layout, record, plan_.facts)) {
+            fingerprints_[tensor.name] = fingerprint(tensor.bytes);
+            writer_->write(tensor);
+        }
+    }
+
+    /// Copies what was not quantized and the other files, publishes, reopens and verifies.
+    void finish(run_report& report) {
+        if (!writer_) {
+            return;
+        }
+        for (plan_entry const& entry : plan_.entries) {
+            if (entry.action == tensor_action::copy) {
+                writer_->write(entry.tensor, source_.at(entry.tensor).bytes);
+            }
+        }
+        writer_->add_json("config.json",
+                          export_config(recipe_.layout, source_.config(), plan_.facts));
+        if (recipe_.layout == dialect::modelopt) {
+            writer_->add_json("hf_quant_config.json", modelopt_legacy_config(plan_.facts));
+        }
+        for (std::string const& name : carried_files(source_.directory())) {
+            writer_->copy_file(source_.directory() / name, name);
+        }
+        writer_->finish();
+        verify(report);
+    }
+
+private:
+    /// FNV-1a; to notice a byte that did not arrive, not an adversary.
+    static std::uint64_t fingerprint(std::span<std::byte const> bytes) {
+        std::uint64_t hash = 0xCBF29CE484222325u;
+        for (std::byte const b : bytes) {
+            hash = (hash ^ static_cast<std::uint64_t>(b)) * 0x100000001B3u;
+        }
+        return hash;
+    }
+
+    void verify(run_report& report) const {
+        checkpoint const written(recipe_.save_path);
+        for (auto const& [name, expected] : fingerprints_) {
+            if (fingerprint(written.at(name).bytes) != expected) {
+                fail_input("written tensor differs", recipe_.save_path.string() + ": " + name,
+                           "the bytes that were written", "others");
+            }
+        }
+        for (plan_entry const& entry : plan_.entries) {
+            if (entry.action == tensor_action::copy) {
+                std::span<std::byte const> const a = source_.at(entry.tensor).bytes;
+                std::span<std::byte const> const b = written.at(entry.tensor).bytes;
+                if (!std::equal(a.begin(), a.end(), b.begin(), b.end())) {
+                    fail_input("written tensor differs",
+                               recipe_.save_path.string() + ": " + entry.tensor,
+                               "the bytes of the source", "others");
+                }
+            }
+        }
+        for (std::string const& finding : verify_checkpoint(written)) {
+            report.notes.push_back("verify: " + finding);
+        }
+    }
+
+    recipe const& recipe_;
+    checkpoint const& source_;
+    run_plan const& plan_;
+    block_transform const& transform_;
+    std::optional<checkpoint_writer> writer_;
+    std::map<std::string, std::uint64_t> fingerprints_;
+};
+
+}  // namespace fpq

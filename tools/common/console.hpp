@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the three programs share: options under both spellings, progress on stderr, and the one place
+// where an exception becomes a line and an exit code.
+#pragma once
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "fpq/core/error.hpp"
+#include "fpq/pipeline/report.hpp"
+#include "fpq/version.hpp"
+
+namespace fpq::tools {
+
+/// "--w_bits" -> "--w_bits,--w-bits": the same flag in both spellings.
+inline std::string both_spellings(std::string const& name) {
+    std::string dashed = name;
+    std::replace(dashed.begin() + 2, dashed.end(), '_', '-');
+    return dashed == name ? name : name + "," + dashed;
+}
+
+/// Edit distance of two words, for the suggestion behind an unknown flag.
+inline std::size_t edit_distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+        row[j] = j;
+    }
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t diagonal = row[0];
+        row[0] = i;
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            std::size_t const above = row[j];
+            row[j] = std::min({above + 1, row[j - 1] + 1,
+                               diagonal + (a[i - 1] == b[j - 1] ? std::size_t{0} : 1)});
+            diagonal = above;
+        }
+    }
+    return row[b.size()];
+}
+
+/// One line for a refused command line; names the nearest flag when one is unknown.
+inline std::string usage_line(CLI::App const& app, CLI::ParseError const& failure) {
+    std::string line = failure.what();
+    std::string_view const unknown_prefix = "The following argument";
+    if (line.rfind(unknown_prefix, 0) == 0) {
+        std::size_t const at = line.find("--");
+        if (at != std::string::npos) {
+            std::string const flag = line.substr(at, line.find_first_of(" =", at) - at);
+            std::string best;
+            std::size_t least = 4;
+            for (CLI::Option const* option : app.get_options()) {
+                for (std::string const& name : option->get_lnames()) {
+                    std::size_t const distance = edit_distance(flag, "--" + name);
+                    if (distance < least) {
+                        least = distance;
+                        best = "--" + name;
+                    }
+                }
+            }
+            line = "unknown flag: " + flag + (best.empty() ? "" : ": did you mean " + best + "?");
+        }
+    }
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    return line;
+}
+
+/// Progress on stderr: a bar with rate and time left on a terminal, a line a tenth otherwise.
+class progress_printer {
+public:
+    explicit progress_printer(bool verbose) : verbose_(verbose), terminal_(isatty(2) == 1) {}
+    ~progress_printer() { end_line(); }
+    progress_printer(progress_printer const&) = delete;
+    progress_printer& operator=(progress_printer const&) = delete;
+
+    void operator()(progress_event const& event) {
+        auto const now = std::chrono::steady_clock::now();
+        if (event.phase != phase_) {
+            end_line();
+            phase_ = event.phase;
+            begin_ = now;
+            printed_tenth_ = 0;
+        }
+        double const seconds = std::chrono::duration<double>(now - begin_).count();
+        double const done = static_cast<double>(event.done);
+        double const rate = seconds > 0 ? done / seconds : 0.0;
+        double const left =
+            rate > 0 ? static_cast<double>(event.total - event.done) / rate : 0.0;
+        if (terminal_) {
+            constexpr std::size_t width = 24;
+            std::size_t const full = event.total == 0 ? 0 : event.done * width / event.total;
+            fmt::print(stderr, "\r\033[K{} [{}{}] {}/{}  {:.2f}/s  {:.0f} s left  {}", event.phase,
+                       std::string(full, '#'), std::string(width - full, '.'), event.done,
+                       event.total, rate, left, event.detail);
+            std::fflush(stderr);
+            open_line_ = true;
+            return;
+        }
+        std::size_t const tenth = event.total == 0 ? 10 : event.done * 10 / event.total;
+        if (verbose_ || tenth > printed_tenth_) {
+            printed_tenth_ = tenth;
+            fmt::print(stderr, "{} {}/{} {:.2f}/s {:.0f} s left {}\n", event.phase, event.done,
+                       event.total, rate, left, event.detail);
+        }
+    }
+
+private:
+    void end_line() {
+        if (open_line_) {
+            fmt::print(stderr, "\n");
+            open_line_ = false;
+        }
+    }
+
+    bool verbose_;
+    bool terminal_;
+    bool open_line_ = false;
+    std::string phase_;
+    std::chrono::steady_clock::time_point begin_;
+    std::size_t printed_tenth_ = 0;
+};
+
+inline int default_threads() {
+    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+/// Parses, then runs `body`; every failure becomes one line on stderr and its exit code.
+template <class Body>
+int run_program(CLI::App& app, int argc, char** argv, Body body) {
+    try {
+        app.set_version_flag("--version", std::string("fpq ") + FPQ_VERSION_STRING);
+        app.parse(argc, argv);
+    } catch (CLI::ParseError const& failure) {
+        if (failure.get_exit_code() == 0) {
+            return app.exit(failure);
+        }
+        fmt::print(stderr, "{}: {}\n", app.get_name(), usage_line(app, failure));
+        return static_cast<int>(error_category::usage);
+    }
+    try {
+        return body();
+    } catch (fpq::error const& failure) {
+        fmt::print(stderr, "{}: {}\n", app.get_name(), failure.what());
+        return failure.exit_code();
+    } catch (std::bad_alloc const&) {
+        fmt::print(stderr, "{}: out of memory\n", app.get_name());
+        return static_cast<int>(error_category::input);
+    } catch (std::exception const& failure) {
+        fmt::print(stderr, "{}: {}\n", app.get_name(), failure.what());
+        return static_cast<int>(error_category::input);
+    }
+}
+
+}  // namespace fpq::tools
