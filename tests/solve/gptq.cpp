@@ -159,7 +159,8 @@ std::vector<float> textbook(fpq::matrix_view<float const> w, fpq::hessian const&
                                         fpq::encode_element(format.element, scaled)) *
                     step;
             } else {
-                float const zero = static_cast<float>(grid.zeros[g]);
+                float const zero = static_cast<float>(
+                    grid.zeros[format.grain == fpq::granularity::tensor ? 0 : g]);
                 float const top = static_cast<float>((1 << fpq::element_bits(format.element)) - 1);
                 q = (std::min(top, std::max(0.0F, std::nearbyint(scaled + zero))) - zero) * step;
             }
