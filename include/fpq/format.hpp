@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floors 0-1 in one include: number formats, block formats, packing, scale layouts. This is what an
+// inference engine includes; it needs nothing but the standard library, and no allocation.
+// Left out on purpose: the hosted core/error.hpp, and core/random.hpp with its <cmath>.
+#pragma once
+
+#include "fpq/core/bits.hpp"
+#include "fpq/core/config.hpp"
+#include "fpq/core/half.hpp"
+#include "fpq/core/view.hpp"
+#include "fpq/format/block.hpp"
+#include "fpq/format/dtype.hpp"
+#include "fpq/format/element.hpp"
+#include "fpq/format/minifloat.hpp"
+#include "fpq/format/pack.hpp"
+#include "fpq/format/packed.hpp"
+#include "fpq/format/scale_layout.hpp"
+#include "fpq/version.hpp"

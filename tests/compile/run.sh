@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# usage: run.sh COMPILER INCLUDE_DIR. See CMakeLists.txt here for what passes.
+set -u
+compiler=$1 include=$2 wrong=0
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+compile() {
+    "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion \
+        -Wshadow -Werror -I"$include" "$1" 2>&1
+}
+for source in pass_*.cpp; do
+    message=$(compile "$source") || { echo "must compile: $source"; echo "$message"; wrong=1; }
+done
+for source in fail/*.cpp; do
+    expected=$(sed -n 's|^// expect: ||p' "$source")
+    # The file must be right but for the marked line: without it (FPQ_WITHOUT_FAULT) it compiles.
+    "$compiler" -std=c++20 -fsyntax-only -DFPQ_WITHOUT_FAULT -I"$include" "$source" ||
+        { echo "does not compile even without its fault: $source"; wrong=1; }
+    if message=$(compile "$source"); then
+        echo "must not compile: $source"
+        wrong=1
+    elif ! printf '%s' "$message" | grep -qE "$expected"; then
+        echo "fails with another message than '$expected': $source"
+        echo "$message" | head -n 5
+        wrong=1
+    fi
+done
+exit "$wrong"

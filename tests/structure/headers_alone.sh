@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Every header compiles alone, and twice in one file, with our warnings as errors; no code is made.
+# usage: headers_alone.sh [--self-test] COMPILER INCLUDE_DIR [FLAG...]
+set -u
+self_test=0
+[ "${1:-}" = --self-test ] && { self_test=1; shift; }
+compiler=$1 include=$2
+shift 2
+export compiler flags="$*"
+
+# check_one DIR HEADER
+check_one() {
+    # shellcheck disable=SC2086 # flags are words
+    printf '#include "%s"\n#include "%s"\n' "$2" "$2" |
+        "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
+            -Wno-sign-conversion -Wshadow -Werror -I"$1" $flags -x c++ - && return 0
+    echo "does not compile alone: $2"
+    return 1
+}
+export -f check_one
+
+if [ "$self_test" = 1 ]; then
+    copy=$(mktemp -d)
+    trap 'rm -rf "$copy"' EXIT
+    cp -r "$include/fpq" "$copy/"
+    printf '#pragma once\ninline std::vector<int> planted() { return {}; }\n' > "$copy/fpq/core/no_include.hpp"
+    printf 'inline int planted() { return 1; }\n' > "$copy/fpq/core/no_pragma.hpp"
+    for header in fpq/core/no_include.hpp fpq/core/no_pragma.hpp; do
+        if check_one "$copy" "$header" > /dev/null 2>&1; then
+            echo "not noticed: $header"
+            exit 1
+        fi
+    done
+    exit 0
+fi
+cd "$include" || exit 1
+find fpq -name '*.hpp' ! -path 'fpq/cuda/*' | sort | xargs -P 2 -I{} bash -c 'check_one . {}'

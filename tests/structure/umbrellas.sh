@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# fpq/format.hpp includes every header of floors 0-1 but the two that are no formats and cost an
+# engine <string> or <cmath> (core/error.hpp, core/random.hpp); fpq/fpq.hpp reaches every header of floors 0-7. usage: umbrellas.sh INCLUDE_DIR | umbrellas.sh --self-test DIR
+set -u
+
+# missing_from DIR UMBRELLA FOLDER...: headers of the folders that the umbrella does not include.
+missing_from() {
+    local dir=$1 umbrella=$2 wrong=0 header
+    shift 2
+    while read -r header; do
+        case $umbrella:$header in
+            fpq/format.hpp:fpq/core/error.hpp | fpq/format.hpp:fpq/core/random.hpp) continue ;;
+        esac
+        grep -qF "#include \"$header\"" "$dir/$umbrella" ||
+            { [ "$umbrella" = fpq/fpq.hpp ] && grep -qF "#include \"$header\"" "$dir/fpq/format.hpp"; } ||
+            { echo "$umbrella does not include $header"; wrong=1; }
+    done < <(cd "$dir" && for folder in "$@"; do
+                 [ -d "fpq/$folder" ] && find "fpq/$folder" -name '*.hpp'; done | sort)
+    return "$wrong"
+}
+
+check_tree() {
+    local wrong=0
+    missing_from "$1" fpq/format.hpp core format || wrong=1
+    missing_from "$1" fpq/fpq.hpp core format quant transform solve io model pipeline || wrong=1
+    return "$wrong"
+}
+
+if [ "${1:-}" = --self-test ]; then
+    for folder in core format quant transform solve io model pipeline; do
+        copy=$(mktemp -d)
+        cp -r "$2/fpq" "$copy/"
+        mkdir -p "$copy/fpq/$folder"
+        echo '#pragma once' > "$copy/fpq/$folder/planted.hpp"
+        found=$(check_tree "$copy")
+        rm -rf "$copy"
+        case $found in
+            *planted*) ;;
+            *) echo "not noticed: fpq/$folder/planted.hpp"; exit 1 ;;
+        esac
+    done
+    exit 0
+fi
+check_tree "$1"
