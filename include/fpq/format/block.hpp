@@ -82,6 +82,9 @@ struct quant_format {
     }
 };
 
+// In device code copy these constants into a local constexpr variable before calling a member:
+// nvcc gives a namespace-scope constant no address there.
+
 /// NVFP4: E2M1, one E4M3 scale a group of 16, one fp32 global scale a tensor.
 inline constexpr quant_format nvfp4{
     format_family::nvfp, element_kind::e2m1, scale_kind::e4m3, granularity::group, 16, true};
@@ -144,7 +147,8 @@ using mxfp8_e5m2_block = block_scaled<e5m2, scale_kind::e8m0, 32>;
 static_assert(nvfp4_block::bits_per_value == 4.5 && mxfp4_block::bits_per_value == 4.25);
 
 /// Calls f with the compile-time block of a format that has one (NVFP4 and the MX formats) and
-/// returns true; returns false for formats whose group is chosen at run time.
+/// returns true; returns false for formats whose group is chosen at run time. Host only: it
+/// chooses what to launch.
 template <class F>
 constexpr bool visit_format(quant_format const& format, F&& f) {
     if (format == nvfp4) {

@@ -79,6 +79,7 @@ enum class element_kind : std::uint8_t {
 #pragma GCC diagnostic pop
 
 /// Calls f with a value of the element's type (empty; use decltype) and returns its result.
+FPQ_CALLS_ARGUMENT
 template <class F>
 FPQ_HD constexpr auto visit_element(element_kind kind, F&& f) {
     switch (kind) {
