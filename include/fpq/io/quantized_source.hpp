@@ -25,11 +25,11 @@ namespace fpq {
 
 /// How a client of the checkpoint rounds the inputs of its quantized linears.
 enum class activation_rule : std::uint8_t {
-    none,        // inputs stay as they are (W4A16)
-    nvfp4,       // groups of 16: E4M3 of amax/6 * G, with the static global scale G
-    mx_abs_max,  // groups of 32: 2^floor(log2 amax) stored, decoded with 1/3 (G = 3)
-    mx_quest,    // groups of 32: from the deviation of the group, G = 1
-    mx_even      // groups of 32: floor(log2 amax) - 2, one more from mantissa 1.75 up, G = 1
+    none,          // inputs stay as they are (W4A16)
+    nvfp4_static,  // groups of 16: E4M3 of amax/6 * G, with the static global scale G
+    mx_abs_max,    // groups of 32: 2^floor(log2 amax) stored, decoded with 1/3 (G = 3)
+    mx_quest,      // groups of 32: from the deviation of the group, G = 1
+    mx_even        // groups of 32: floor(log2 amax) - 2, one more from mantissa 1.75 up, G = 1
 };
 
 /// One linear as read. `weight.codes` is null for pseudoquant, whose values are `dense` (out, in).
@@ -102,7 +102,7 @@ inline float read_global(checkpoint const& source, std::string const& name) {
     tensor_ref const& t = source.at(name);
     if (t.type != dtype::f32 || t.bytes.size() != 4) {
         fail_input("bad global scale", tensor_place(t), "one F32",
-                   std::string(dtype_name(t.type)) + " " + shape_text(t.shape));
+                   std::string(dtype_name(t.type)) + " " + fpq::shape_text(t.shape));
     }
     float value = 0;
     std::memcpy(&value, t.bytes.data(), 4);
@@ -209,7 +209,7 @@ private:
             detail::fail_config(*source_, "forward_method", "abs_max (or quest for mxfp4)", method);
         }
         format_ = nv ? nvfp4 : mxfp4;
-        input_rule_ = nv      ? activation_rule::nvfp4
+        input_rule_ = nv      ? activation_rule::nvfp4_static
                       : quest ? activation_rule::mx_quest
                               : activation_rule::mx_abs_max;
         nlohmann::json const& own =
@@ -262,7 +262,7 @@ private:
             detail::fail_config(*source_, "transform_config", "none", transform);
         }
         if (!inputs.is_null()) {
-            input_rule_ = nv ? activation_rule::nvfp4 : activation_rule::mx_even;
+            input_rule_ = nv ? activation_rule::nvfp4_static : activation_rule::mx_even;
         }
         ignored_ = detail::json_strings(*source_, detail::json_at(q, "ignore"), "ignore");
     }
@@ -275,7 +275,7 @@ private:
             detail::fail_config(*source_, "quant_algo", "NVFP4 or W4A16_NVFP4", algorithm);
         }
         format_ = nvfp4;
-        input_rule_ = a4 ? activation_rule::nvfp4 : activation_rule::none;
+        input_rule_ = a4 ? activation_rule::nvfp4_static : activation_rule::none;
         ignored_ = detail::json_strings(*source_, detail::json_at(q, "ignore"), "ignore");
     }
 
