@@ -45,6 +45,12 @@ inline constexpr std::array<std::string_view, 9> transform_names{
 
 }  // namespace detail
 
+/// Every kind, in the order of the enum.
+inline constexpr std::array<transform_kind, 9> all_transforms{
+    transform_kind::identity,  transform_kind::hadamard,   transform_kind::random_hadamard,
+    transform_kind::dct,       transform_kind::dst,        transform_kind::gsr,
+    transform_kind::fast_food, transform_kind::orthogonal, transform_kind::kronecker};
+
 /// The name on the command line and in files.
 constexpr std::string_view transform_name(transform_kind kind) noexcept {
     return detail::transform_names[static_cast<std::size_t>(kind)];
@@ -56,9 +62,9 @@ inline std::optional<transform_kind> parse_transform(std::string_view name) {
     for (char& c : plain) {
         c = c == '-' ? '_' : c;
     }
-    for (std::size_t i = 0; i < detail::transform_names.size(); ++i) {
-        if (plain == detail::transform_names[i]) {
-            return static_cast<transform_kind>(i);
+    for (transform_kind kind : all_transforms) {
+        if (plain == transform_name(kind)) {
+            return kind;
         }
     }
     return std::nullopt;
