@@ -21,6 +21,11 @@ TEST_CASE("a view with a stride is an xtensor adaptor of the same elements", "[a
     CHECK(data[7] == -1.0F);
     fpq::matrix_view<float const> const c = v;
     CHECK(fpq::to_xtensor(c)(1, 2) == -1.0F);
+    float sum = 0;
+    for (float const value : fpq::to_xtensor(c)) {
+        sum += value;
+    }
+    CHECK(sum == 0 + 1 + 2 + 3 + 5 + 6 - 1 + 8 + 10 + 11 + 12 + 13);
     CHECK(fpq::to_xtensor(fpq::matrix_view<float>{data.data(), 0, 4, 5}).size() == 0);
 }
 

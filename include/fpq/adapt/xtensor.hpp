@@ -29,8 +29,9 @@ template <class T>
 [[nodiscard]] auto to_xtensor(matrix_view<T> v) {
     std::array<std::size_t, 2> const shape{v.rows, v.cols};
     std::array<std::ptrdiff_t, 2> const strides{static_cast<std::ptrdiff_t>(v.stride), 1};
-    std::size_t const reach = v.rows == 0 ? 0 : (v.rows - 1) * v.stride + v.cols;
-    return xt::adapt(v.data, reach, xt::no_ownership(), shape, strides);
+    // xtensor insists on a buffer of as many elements as the shape has, though with strides it
+    // reaches further; it never checks an access against that size.
+    return xt::adapt(v.data, v.size(), xt::no_ownership(), shape, strides);
 }
 
 /// A row-major container of two dimensions (xtensor, xarray, an adaptor) as a view; shares its
