@@ -4,6 +4,7 @@
 // Not general containers: they do what bpe.hpp needs.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -24,22 +25,53 @@ constexpr std::uint64_t mix(std::uint64_t x) noexcept {
     return x * hash_factor;
 }
 
-inline std::uint64_t load_up_to_8(char const* p, std::size_t n) noexcept {
-    std::uint64_t x = 0;
-    std::memcpy(&x, p, n < 8 ? n : 8);
+template <class Word>
+std::uint64_t load(char const* p) noexcept {
+    Word x;
+    std::memcpy(&x, p, sizeof(Word));
     return x;
 }
 
-/// Eight bytes a step; the length is hashed too, so zero padding does not collide.
-inline std::uint64_t hash_bytes(std::string_view s) noexcept {
-    std::uint64_t h = s.size() * hash_factor;
-    char const* p = s.data();
-    std::size_t n = s.size();
-    for (; n > 8; p += 8, n -= 8) {
-        h = mix(h ^ load_up_to_8(p, 8));
+/// Up to 16 bytes as two words, by loads that overlap: with the length, they determine the bytes.
+struct short_key {
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+    bool operator==(short_key const&) const = default;
+};
+
+inline constexpr std::size_t max_short_key = 16;  // bytes
+
+/// n in [1, 16].
+inline short_key make_short_key(char const* p, std::size_t n) noexcept {
+    if (n >= 8) {
+        return {load<std::uint64_t>(p), load<std::uint64_t>(p + n - 8)};
     }
-    h = mix(h ^ load_up_to_8(p, n));
-    return h ^ (h >> 29);
+    if (n >= 4) {
+        return {load<std::uint32_t>(p), load<std::uint32_t>(p + n - 4)};
+    }
+    return {load<std::uint8_t>(p) | (load<std::uint8_t>(p + n / 2) << 8),
+            load<std::uint8_t>(p + n - 1)};
+}
+
+inline std::uint64_t hash_short(short_key key, std::size_t n) noexcept {
+    std::uint64_t const h = mix(key.low ^ (n * hash_factor)) ^ key.high;
+    return mix(h ^ (h >> 29));
+}
+
+/// Sixteen bytes a step, the last ones by an overlapping load.
+inline std::uint64_t hash_bytes(std::string_view s) noexcept {
+    std::size_t const n = s.size();
+    if (n == 0) {
+        return 0;
+    }
+    if (n <= max_short_key) {
+        return hash_short(make_short_key(s.data(), n), n);
+    }
+    std::uint64_t h = n;
+    for (std::size_t at = 0; at + max_short_key < n; at += max_short_key) {
+        h = hash_short(make_short_key(s.data() + at, max_short_key), h);
+    }
+    return hash_short(make_short_key(s.data() + n - max_short_key, max_short_key), h);
 }
 
 inline std::size_t table_slots(std::size_t items) { return std::bit_ceil(items * 2 + 2); }
@@ -88,7 +120,7 @@ private:
     };
     std::size_t slot(std::string_view wanted) const noexcept {
         std::size_t const mask = slots_.size() - 1;
-        std::size_t at = hash_bytes(wanted) & mask;
+        std::size_t at = (hash_bytes(wanted) >> 20) & mask;
         while (slots_[at] != none && bytes(slots_[at]) != wanted) {
             at = (at + 1) & mask;
         }
@@ -140,27 +172,28 @@ private:
     std::vector<entry> slots_;
 };
 
-/// Piece -> ids, remembered during one encode call. Grows; stops taking pieces when full.
+/// Piece -> ids, remembered during one encode call. A piece of up to 16 bytes and up to three ids
+/// lie in the slot itself, which is half a cache line. Grows; stops taking pieces when full.
 class piece_cache {
 public:
-    static constexpr std::size_t max_piece = 64;          // bytes
+    static constexpr std::size_t max_piece = 128;         // bytes
     static constexpr std::size_t max_entries = 1U << 20;  // then only looked up
     static constexpr std::size_t first_slots = 256;
 
     /// Appends the ids of a remembered piece; false if it is not remembered.
     bool append(std::string_view piece, std::vector<std::int32_t>& out) const {
-        if (slots_.empty() || piece.size() > max_piece) {
+        if (slots_.empty() || piece.empty() || piece.size() > max_piece) {
             return false;
         }
-        entry const& e = slots_[slot(piece, hash_bytes(piece))];
+        entry const& e = slots_[slot(piece)];
         if (e.length == 0) {
             return false;
         }
         if (e.count == 1) {
-            out.push_back(e.first);
+            out.push_back(e.ids[0]);
         } else {
-            auto const begin = ids_.begin() + e.first;
-            out.insert(out.end(), begin, begin + e.count);
+            std::int32_t const* const ids = e.count <= inline_ids ? e.ids : ids_.data() + e.ids[0];
+            out.insert(out.end(), ids, ids + e.count);
         }
         return true;
     }
@@ -172,38 +205,58 @@ public:
         if (count_ * 2 >= slots_.size()) {
             grow();
         }
-        std::uint64_t const hash = hash_bytes(piece);
-        entry& e = slots_[slot(piece, hash)];
-        e = {hash, static_cast<std::uint32_t>(bytes_.size()),
-             static_cast<std::uint16_t>(piece.size()), static_cast<std::uint16_t>(ids.size()), 0};
-        bytes_.append(piece);
-        if (ids.size() == 1) {
-            e.first = ids[0];
+        entry& e = slots_[slot(piece)];
+        if (piece.size() <= max_short_key) {
+            e.key = make_short_key(piece.data(), piece.size());
         } else {
-            e.first = static_cast<std::int32_t>(ids_.size());
+            e.key = {hash_bytes(piece), bytes_.size()};
+            bytes_.append(piece);
+        }
+        e.length = static_cast<std::uint16_t>(piece.size());
+        e.count = static_cast<std::uint16_t>(ids.size());
+        if (ids.size() <= inline_ids) {
+            std::copy(ids.begin(), ids.end(), e.ids);
+        } else {
+            e.ids[0] = static_cast<std::int32_t>(ids_.size());
             ids_.insert(ids_.end(), ids.begin(), ids.end());
         }
         ++count_;
     }
 
 private:
+    static constexpr std::size_t inline_ids = 3;
     struct entry {
-        std::uint64_t hash = 0;
-        std::uint32_t begin = 0;   // of the piece in bytes_
-        std::uint16_t length = 0;  // 0: free
-        std::uint16_t count = 0;   // ids
-        std::int32_t first = 0;    // the id when count is 1, else where they begin in ids_
+        short_key key;                      // the piece, or its hash and where it begins in bytes_
+        std::uint16_t length = 0;           // bytes; 0: free
+        std::uint16_t count = 0;            // ids
+        std::int32_t ids[inline_ids] = {};  // or, when there are more, where they begin in ids_
     };
-    std::size_t slot(std::string_view piece, std::uint64_t hash) const noexcept {
+    static_assert(sizeof(entry) == 32);
+
+    static std::uint64_t hash_of(entry const& e) noexcept {
+        return e.length <= max_short_key ? hash_short(e.key, e.length) : e.key.low;
+    }
+    std::size_t slot(std::string_view piece) const noexcept {
         std::size_t const mask = slots_.size() - 1;
-        std::size_t at = hash & mask;
-        while (slots_[at].length != 0 && !holds(slots_[at], piece, hash)) {
+        if (piece.size() <= max_short_key) {
+            short_key const key = make_short_key(piece.data(), piece.size());
+            std::size_t at = (hash_short(key, piece.size()) >> 20) & mask;
+            while (slots_[at].length != 0 &&
+                   !(slots_[at].key == key && slots_[at].length == piece.size())) {
+                at = (at + 1) & mask;
+            }
+            return at;
+        }
+        std::uint64_t const hash = hash_bytes(piece);
+        std::size_t at = (hash >> 20) & mask;
+        while (slots_[at].length != 0 && !holds_long(slots_[at], piece, hash)) {
             at = (at + 1) & mask;
         }
         return at;
     }
-    bool holds(entry const& e, std::string_view piece, std::uint64_t hash) const noexcept {
-        return e.hash == hash && std::string_view(bytes_).substr(e.begin, e.length) == piece;
+    bool holds_long(entry const& e, std::string_view piece, std::uint64_t hash) const noexcept {
+        return e.length == piece.size() && e.key.low == hash &&
+               std::string_view(bytes_).substr(e.key.high, e.length) == piece;
     }
     void grow() {
         std::vector<entry> old(slots_.empty() ? first_slots : slots_.size() * 4);
@@ -211,7 +264,7 @@ private:
         std::size_t const mask = slots_.size() - 1;
         for (entry const& e : old) {
             if (e.length != 0) {
-                std::size_t at = e.hash & mask;
+                std::size_t at = (hash_of(e) >> 20) & mask;
                 while (slots_[at].length != 0) {
                     at = (at + 1) & mask;
                 }

@@ -75,6 +75,13 @@ struct scan_cursor {
         return i;
     }
     std::size_t run_of(std::size_t i, unsigned klass) const noexcept {
+        auto const ascii = [&] {
+            auto const c = static_cast<unsigned char>(text[i]);
+            return c < 0x80 && (classes[c] & klass) != 0;
+        };
+        while (i < text.size() && ascii()) {
+            ++i;
+        }
         return run(i, [klass](character c) { return (c.klass & klass) != 0; });
     }
 };

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -65,10 +65,16 @@ inline std::string replace_all(std::string_view text, std::string_view from, std
 }
 
 inline std::string read_whole_file(std::filesystem::path const& path) {
+    std::error_code problem;
+    std::uintmax_t const size = std::filesystem::file_size(path, problem);
     std::ifstream in(path, std::ios::binary);
-    std::string text(std::istreambuf_iterator<char>(in), {});
-    if (!in) {
-        fail_input("cannot read file", path.string());
+    if (problem || !in) {
+        fail_input("cannot read file", path.string(), {}, problem ? problem.message() : "");
+    }
+    std::string text(size, '\0');
+    if (!in.read(text.data(), static_cast<std::streamsize>(size))) {
+        fail_input("cannot read file", path.string(), std::to_string(size) + " bytes",
+                   std::to_string(in.gcount()));
     }
     return text;
 }
