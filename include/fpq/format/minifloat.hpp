@@ -82,7 +82,7 @@ struct minifloat {
             std::uint32_t const rebased = rest - (static_cast<std::uint32_t>(127 - L.bias) << 23);
             std::uint32_t const rounded =
                 (rebased + ((1u << (drop - 1)) - 1u) + ((rebased >> drop) & 1u)) >> drop;
-            return static_cast<std::uint8_t>(sign | (rounded > max_code ? max_code : rounded));
+            return static_cast<std::uint8_t>(sign | rounded);
         }
         // Below the least normal the grid is uniform: 2^23 units up, float addition rounds to even.
         constexpr float magic = exp2_int(23 + min_exponent - L.mantissa_bits);
