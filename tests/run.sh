@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The whole check, from a clone: installs what is missing, builds, runs every test, again under the
+# sanitizers, fuzzes, and checks format and lint. Needs no terminal and no GPU.
+# Environment: FPQ_FUZZ_SECONDS (60 a target; 0: none), FPQ_BUILD_ROOT (build), FPQ_JOBS (cores),
+# FPQ_SHARED (../shared), FPQ_STAGES ("release asan fuzz clang lint"; a subset while working).
+# Ends with `N passed, N failed, N skipped`; exit code 0 only when nothing failed.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+exec < /dev/null
+repo=$PWD
+root=${FPQ_BUILD_ROOT:-$repo/build}
+jobs=${FPQ_JOBS:-$(nproc)}
+stages=${FPQ_STAGES:-release asan fuzz clang lint}
+[ -n "${FPQ_SHARED:-}" ] || { [ -d "$repo/../shared" ] && FPQ_SHARED=$(cd "$repo/../shared" && pwd) && export FPQ_SHARED; }
+export CCACHE_DIR=${CCACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ccache}
+started=$SECONDS
+passed=0 failed=0 skipped=0
+failures=()
+
+say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - started)); }
+pass() { passed=$((passed + 1)); echo "passed: $1"; }
+skip() { skipped=$((skipped + 1)); echo "SKIPPED: $1"; }
+fail() { failed=$((failed + 1)); failures+=("$1"); echo "FAILED: $1"; }
+has_stage() { case " $stages " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+
+# build NAME DIR: builds all that builds, so that one broken file does not hide the others.
+build() {
+    local log=$2/build.log
+    if cmake --build "$2" --parallel "$jobs" -- "${keep_going[@]}" > "$log" 2>&1; then
+        grep -E '(warning|WARNING)' "$log" | head -n 5
+        pass "$1 build"
+    else
+        grep -E '(error|FAILED|undefined)' "$log" | head -n 40
+        fail "$1 build (log: $log)"
+    fi
+}
+
+# run_ctest NAME DIR ARGS...: counts Catch2 cases for unit tests, one for every other test.
+run_ctest() {
+    local name=$1 dir=$2 log=$2/Testing/Temporary/LastTest.log counts
+    shift 2
+    rm -f "$log"
+    (cd "$dir" && ctest --output-on-failure --parallel "$jobs" "$@")
+    # One record per test; Catch2 prints either "All tests passed (n assertions in k test cases)" or
+    # "test cases: k | p passed | f failed".
+    counts=$(awk '
+        function close_record() {
+            if (name == "") return;
+            if (verdict == "Not Run" || verdict == "Skipped") skipped++;
+            else if (cases > 0) { passed += good; failed += (verdict == "Passed" ? wrong : (wrong ? wrong : 1)); }
+            else if (verdict == "Passed") passed++;
+            else failed++;
+            if (verdict != "Skipped") { skipped += skips; if (cases > 0) passed -= (skips < good ? skips : good); }
+            name = "";
+        }
+        /^[0-9]+\/[0-9]+ Testing: / { close_record(); name = $0; verdict = ""; cases = good = wrong = skips = 0; }
+        /^SKIPPED: / { skips++ }
+        /^All tests passed \(/ { match($0, /in [0-9]+ test case/); cases = good = substr($0, RSTART + 3) + 0 }
+        /^test cases: / { n = split($0, part, "|"); split(part[1], w, ":"); cases = w[2] + 0;
+            for (i = 2; i <= n; i++) { if (part[i] ~ /passed/) good = part[i] + 0; if (part[i] ~ / failed$/) wrong = part[i] + 0 } }
+        /^Test Passed\./ { verdict = "Passed" }
+        /^Test Failed\./ { verdict = "Failed" }
+        /^Test Skipped\.|^Test not run/ { verdict = "Skipped" }
+        END { close_record(); printf "%d %d %d", passed, failed, skipped }' "$log")
+    # shellcheck disable=SC2086 # three numbers
+    set -- $counts
+    echo "$name: $1 passed, $2 failed, $3 skipped"
+    passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+    [ "$2" -eq 0 ] || failures+=("$name: see above")
+    grep -h '^SKIPPED: ' "$log" | sort | uniq -c
+}
+
+say "Set-up"
+bash cmake/install-deps.sh test || exit 1
+if command -v ninja > /dev/null; then
+    generator=(-G Ninja)
+    keep_going=(-k 0)
+else
+    generator=(-G "Unix Makefiles")
+    keep_going=(-k)
+fi
+configure() {
+    local dir=$1
+    shift
+    mkdir -p "$dir"
+    if ! cmake -S . -B "$dir" "${generator[@]}" "$@" > "$dir/configure.log" 2>&1; then
+        cat "$dir/configure.log"
+        fail "configure of $dir"
+        return 1
+    fi
+    grep -A 3 -E 'SKIPPED|Warning' "$dir/configure.log"
+    return 0
+}
+
+if has_stage release; then
+    say "Release: build and test"
+    configure "$root/release" -DCMAKE_BUILD_TYPE=Release && build release "$root/release" &&
+        run_ctest release "$root/release"
+fi
+
+if has_stage asan; then
+    say "Address and undefined-behaviour sanitizers: build and test"
+    configure "$root/asan" -DCMAKE_BUILD_TYPE=None -DFPQ_BUILD_BENCH=OFF -DFPQ_TEST_STRUCTURE=OFF \
+        "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all" &&
+        build asan "$root/asan" && run_ctest asan "$root/asan"
+fi
+
+if has_stage fuzz && [ "${FPQ_FUZZ_SECONDS:-60}" -gt 0 ]; then
+    say "Fuzz: ${FPQ_FUZZ_SECONDS:-60} s a target"
+    mkdir -p "$root/fuzz"
+    bash tests/fuzz/run.sh "${FPQ_FUZZ_SECONDS:-60}" "$root/fuzz" 2>&1 | tee "$root/fuzz/log"
+    fuzz_status=${PIPESTATUS[0]}
+    if [ "$fuzz_status" -eq 77 ]; then
+        skip "fuzzing"
+    else
+        passed=$((passed + $(grep -c '^passed: ' "$root/fuzz/log")))
+        while read -r line; do fail "${line#FAILED: }"; done < <(grep '^FAILED: ' "$root/fuzz/log")
+    fi
+fi
+
+if has_stage clang; then
+    say "The second compiler: floors 0-3"
+    if command -v clang++ > /dev/null; then
+        configure "$root/clang" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 \
+            -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_TOOLS=OFF -DFPQ_BUILD_EXAMPLES=OFF -DFPQ_TEST_STRUCTURE=OFF
+        targets=()
+        for floor in core format quant transform; do
+            compgen -G "tests/$floor/*.cpp" > /dev/null && targets+=("fpq_test_$floor")
+        done
+        if cmake --build "$root/clang" --parallel "$jobs" --target "${targets[@]}" > "$root/clang/build.log" 2>&1; then
+            pass "clang build"
+            run_ctest clang "$root/clang" -R '^(core|format|quant|transform)$'
+        else
+            grep -E '(error|FAILED)' "$root/clang/build.log" | head -n 20
+            fail "clang build (log: $root/clang/build.log)"
+        fi
+    else
+        skip "clang++ is not installed"
+    fi
+fi
+
+if has_stage lint; then
+    say "Format"
+    mapfile -t sources < <(git ls-files -- '*.hpp' '*.cpp' '*.cuh' '*.cu')
+    if command -v clang-format > /dev/null; then
+        if clang-format --dry-run -Werror "${sources[@]}" > "$root/format.log" 2>&1; then
+            pass "clang-format of ${#sources[@]} files"
+        else
+            grep -E 'error' "$root/format.log" | cut -d: -f1 | sort | uniq -c
+            fail "clang-format"
+        fi
+    else
+        skip "clang-format is not installed"
+    fi
+    say "Lint"
+    if command -v clang-tidy > /dev/null; then
+        configure "$root/tidy" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug -DFPQ_BUILD_BENCH=OFF
+        # A unit of every part of the tree; together they include every header.
+        mapfile -t units < <(ls tests/structure/two_files_other.cpp examples/0[1-5]*.cpp tools/*/main.cpp 2> /dev/null)
+        if printf '%s\n' "${units[@]}" | xargs -P "$jobs" -n 1 \
+            clang-tidy --quiet -p "$root/tidy" > "$root/tidy.log" 2>&1; then
+            pass "clang-tidy of ${#units[@]} units"
+        else
+            grep -E '(warning|error):' "$root/tidy.log" | sort -u | head -n 40
+            fail "clang-tidy"
+        fi
+    else
+        skip "clang-tidy is not installed"
+    fi
+fi
+
+say "Summary"
+for failure in "${failures[@]}"; do echo "FAILED: $failure"; done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
