@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// find_scales over matrices: groups, ragged tails, granularities, strides, threads.
+#include "fpq/quant/observer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/core/random.hpp"
+
+using fpq::observer_kind;
+
+namespace {
+
+std::vector<float> normals(std::size_t n) {
+    std::vector<float> x(n);
+    for (std::size_t i = 0; i < n; ++i) {
+        x[i] = fpq::philox{77, 1}.normal_at(i);
+    }
+    return x;
+}
+
+std::vector<fpq::quant_format> const formats{fpq::nvfp4,
+                                             fpq::mxfp4,
+                                             fpq::fp4(16),
+                                             fpq::int_format(4, 32),
+                                             fpq::int_format(3, 16, false),
+                                             fpq::int_format(8, 0, true, fpq::granularity::channel),
+                                             fpq::fp4(0, fpq::granularity::channel)};
+
+}  // namespace
+
+TEST_CASE("scales do not depend on the number of threads", "[quant]") {
+    std::vector<float> const x = normals(37 * 172);
+    auto const w = fpq::as_view(x.data(), 37, 172);
+    for (fpq::quant_format const& format : formats) {
+        for (observer_kind kind :
+             {observer_kind::minmax, observer_kind::mse, observer_kind::sweep}) {
+            fpq::observer_options const options{.kind = kind, .global_scale = 3.0F};
+            fpq::scale_grid const one = fpq::find_scales(w, format, options, 1);
+            fpq::scale_grid const many = fpq::find_scales(w, format, options, 5);
+            REQUIRE(one.bytes == many.bytes);
+            REQUIRE(one.zeros == many.zeros);
+            REQUIRE(one.value == many.value);
+        }
+    }
+}
+
+TEST_CASE("a group's scale depends on its own values alone, ragged tails included", "[quant]") {
+    std::vector<float> const x = normals(3 * 172);
+    auto const w = fpq::as_view(x.data(), 3, 172);
+    for (fpq::quant_format const& format : formats) {
+        fpq::observer_options const options{.kind = observer_kind::sweep, .global_scale = 3.0F};
+        fpq::scale_grid const grid = fpq::find_scales(w, format, options);
+        std::size_t const group = format.group_of(172);
+        REQUIRE(grid.groups == (172 + group - 1) / group);
+        REQUIRE(grid.value.size() == 3 * grid.groups);
+        REQUIRE(grid.bytes.size() == 3 * grid.groups * format.scale_bytes_each());
+        for (std::size_t i = 0; i < 3; ++i) {
+            for (std::size_t g = 0; g < grid.groups; ++g) {
+                std::size_t const first = g * group;
+                std::vector<float> part(w.row(i) + first,
+                                        w.row(i) + std::min<std::size_t>(172, first + group));
+                fpq::scale_grid const alone =
+                    fpq::find_scales(fpq::as_view(part.data(), 1, part.size()), format, options);
+                REQUIRE(alone.value[0] == grid.value[i * grid.groups + g]);
+            }
+        }
+    }
+}
+
+TEST_CASE("minmax by hand", "[quant]") {
+    std::vector<float> const x{1.0F, -3.0F, 0.5F, 2.0F, -0.25F, 0.0F};
+    auto const w = fpq::as_view(x.data(), 2, 3);
+    fpq::scale_grid const fp = fpq::find_scales(w, fpq::fp4(2), {});
+    REQUIRE(fp.value == std::vector<float>{0.5F, fpq::round_to_fp16(0.5F / 6.0F),
+                                           fpq::round_to_fp16(2.0F / 6.0F), 1.0F});
+    fpq::scale_grid const asym =
+        fpq::find_scales(w, fpq::int_format(2, 0, false, fpq::granularity::channel), {});
+    REQUIRE(asym.value[0] == fpq::round_to_fp16(4.0F / 3.0F));
+    REQUIRE(asym.zeros == std::vector<std::uint8_t>{2, 0});
+}
+
+TEST_CASE("a positive group keeps zero as a code", "[quant]") {
+    std::vector<float> const x{5.0F, 6.0F, 7.5F, 7.0F};
+    auto const w = fpq::as_view(x.data(), 1, 4);
+    fpq::scale_grid const grid = fpq::find_scales(w, fpq::int_format(4, 4, false), {});
+    REQUIRE(grid.zeros[0] == 0);
+    REQUIRE(grid.value[0] == 0.5F);
+    std::vector<float> const y{-5.0F, -6.0F, -7.5F, -7.0F};
+    fpq::scale_grid const below =
+        fpq::find_scales(fpq::as_view(y.data(), 1, 4), fpq::int_format(4, 4, false), {});
+    REQUIRE(below.zeros[0] == 15);
+    REQUIRE(below.value[0] == 0.5F);
+}
+
+TEST_CASE("granularity tensor stores one scale and repeats its value a row", "[quant]") {
+    std::vector<float> const x = normals(40 * 100);
+    auto const w = fpq::as_view(x.data(), 40, 100);
+    float amax = 0.0F;
+    for (float v : x) {
+        amax = std::max(amax, std::fabs(v));
+    }
+    fpq::quant_format const format = fpq::fp4(0, fpq::granularity::tensor);
+    fpq::scale_grid const grid = fpq::find_scales(w, format, {});
+    REQUIRE(grid.bytes.size() == 2);
+    REQUIRE(grid.value == std::vector<float>(40, fpq::round_to_fp16(amax / 6.0F)));
+    REQUIRE(fpq::find_scales(w, format, {.kind = observer_kind::sweep}).value[0] < grid.value[0]);
+}
+
+TEST_CASE("strided views are read by their stride", "[quant]") {
+    std::vector<float> const x = normals(8 * 64);
+    fpq::matrix_view<float const> const whole = fpq::as_view(x.data(), 8, 64);
+    fpq::matrix_view<float const> const part = whole.cols_at(16, 32);
+    std::vector<float> copy;
+    for (std::size_t i = 0; i < 8; ++i) {
+        copy.insert(copy.end(), part.row(i), part.row(i) + 32);
+    }
+    REQUIRE(fpq::find_scales(part, fpq::nvfp4, {}).value ==
+            fpq::find_scales(fpq::as_view(copy.data(), 8, 32), fpq::nvfp4, {}).value);
+}
+
+TEST_CASE("empty matrices have empty grids", "[quant]") {
+    float const nothing = 0.0F;
+    for (fpq::quant_format const& format : formats) {
+        REQUIRE(fpq::find_scales(fpq::as_view(&nothing, 0, 64), format, {}).bytes.empty());
+        REQUIRE(fpq::find_scales(fpq::as_view(&nothing, 4, 0), format, {}).bytes.empty());
+    }
+}
