@@ -228,18 +228,30 @@ inline bpe_builder read_bpe(json_at const& model, std::string const& where) {
     return builder;
 }
 
-inline std::vector<added_token> read_added_tokens(json_at const& root, bpe_builder const& builder) {
+inline std::vector<added_token> read_added_tokens(json_at const& root) {
     std::vector<added_token> out;
     auto const list = root.find("added_tokens");
     for (std::size_t i = 0; list && i < list->array_size(); ++i) {
         json_at const at = list->element(i);
         out.push_back(read_added_token(at, at.at("id").id()));
-        if (auto const id = builder.find(out.back().content); id && *id != out.back().id) {
-            fail_input("added token has another id in the vocabulary", at.name(),
-                       std::to_string(*id), std::to_string(out.back().id));
-        }
     }
     return out;
+}
+
+/// An added token is the vocabulary's own entry or a new id.
+inline void check_added_tokens(std::vector<added_token> const& tokens, bpe_builder const& builder,
+                               bpe_model const& model, std::string const& where) {
+    for (added_token const& t : tokens) {
+        auto const id = builder.find(t.content);
+        if (id && *id != t.id) {
+            fail_input("added token " + t.content + " has another id in the vocabulary", where,
+                       std::to_string(*id), std::to_string(t.id));
+        }
+        if (!id && model.has(t.id)) {
+            fail_input("added token " + t.content + " has the id of another token", where,
+                       "a new id", std::to_string(t.id));
+        }
+    }
 }
 
 inline void require_known(tokenizer_parts const& parts, std::int32_t id, std::string const& where) {
@@ -302,7 +314,9 @@ inline tokenizer_parts parse_tokenizer_json(nlohmann::json const& json,
     bpe_builder const builder = detail::read_bpe(model, where);
     out.model = builder.build(fallback ? bpe_symbols::chars_with_byte_fallback : bpe_symbols::bytes,
                               model.flag("ignore_merges", false));
-    out.added = added_tokens(detail::read_added_tokens(root, builder), where);
+    std::vector<added_token> added = detail::read_added_tokens(root);
+    detail::check_added_tokens(added, builder, out.model, where);
+    out.added = added_tokens(std::move(added), where);
     out.pre = pretokenizer(std::move(pre.steps));
     out.metaspace = pre.metaspace;
     if (!out.prefix.empty()) {

@@ -82,6 +82,7 @@ inline tokenizer_parts read_vocab_and_merges(std::filesystem::path const& direct
     }
     detail::read_merges_text(detail::read_whole_file(merges_name), builder, merges_name);
     out.model = builder.build(bpe_symbols::bytes, false);
+    detail::check_added_tokens(config.added, builder, out.model, vocab_name);
     out.added = added_tokens(config.added, vocab_name);
     name_special_tokens(out, config, vocab_name);
     if (config.add_bos_token.value_or(false) && out.bos) {

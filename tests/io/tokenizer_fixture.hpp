@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// A byte-level tokenizer.json small enough to write in a test: 256 byte tokens and a few merges;
+// and a directory that goes away. Shared by the tokenizer and text tests.
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "fpq/core/error.hpp"
+#include "fpq/io/tokenizer.hpp"
+
+namespace fpq_test {
+
+/// A fresh directory under the system's temporary one, removed at the end.
+class temporary_directory {
+public:
+    explicit temporary_directory(std::string const& name) {
+        static int count = 0;
+        do {
+            path_ = std::filesystem::temp_directory_path() /
+                    ("fpq-test-" + name + "-" + std::to_string(++count));
+        } while (!std::filesystem::create_directory(path_));
+    }
+    temporary_directory(temporary_directory const&) = delete;
+    temporary_directory& operator=(temporary_directory const&) = delete;
+    ~temporary_directory() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    std::filesystem::path const& path() const { return path_; }
+    std::filesystem::path write(std::string const& name, std::string_view bytes) const {
+        std::ofstream(path_ / name, std::ios::binary) << bytes;
+        return path_ / name;
+    }
+
+private:
+    std::filesystem::path path_;
+};
+
+/// Byte b is id b. Merges, in order: he, ll, hell (he+ll), " h", hello (hell+o), " hello" has no
+/// rule. Ids 256... follow that order, then " hello" as a token that only ignore_merges reaches.
+inline nlohmann::json tiny_tokenizer_json() {
+    nlohmann::json vocabulary;
+    for (int b = 0; b < 256; ++b) {
+        vocabulary[fpq::token_of_bytes(std::string(1, static_cast<char>(b)))] = b;
+    }
+    std::string const space = fpq::token_of_bytes(" ");
+    int id = 256;
+    for (std::string const& token : {std::string("he"), std::string("ll"), std::string("hell"),
+                                     space + "h", std::string("hello"), space + "hello"}) {
+        vocabulary[token] = id++;
+    }
+    nlohmann::json out;
+    out["version"] = "1.0";
+    out["added_tokens"] = nlohmann::json::array(
+        {{{"id", 262}, {"content", "<s>"}, {"special", true}, {"normalized", false}},
+         {{"id", 263}, {"content", "</s>"}, {"special", true}, {"normalized", false}}});
+    out["normalizer"] = nullptr;
+    out["pre_tokenizer"] = {
+        {"type", "Sequence"},
+        {"pretokenizers",
+         {{{"type", "Split"},
+           {"pattern", {{"Regex", std::string(fpq::llama3_regex)}}},
+           {"behavior", "Isolated"},
+           {"invert", false}},
+          {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+    out["post_processor"] = {
+        {"type", "TemplateProcessing"},
+        {"single",
+         {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},
+          {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+        {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {262}}, {"tokens", {"<s>"}}}}}}};
+    out["decoder"] = {{"type", "ByteLevel"}};
+    out["model"] = {{"type", "BPE"},
+                    {"byte_fallback", false},
+                    {"ignore_merges", false},
+                    {"vocab", vocabulary},
+                    {"merges", {"h e", "l l", "he ll", space + " h", "hell o"}}};
+    return out;
+}
+
+inline fpq::tokenizer make_tokenizer(nlohmann::json const& json) {
+    return fpq::tokenizer(fpq::parse_tokenizer_json(json, {}, "tokenizer.json"));
+}
+
+/// The message of the fpq::error (input) that f throws; another outcome is told in words.
+template <class F>
+std::string input_error(F f) {
+    try {
+        f();
+    } catch (fpq::error const& e) {
+        std::string const line = e.what();
+        if (e.category() != fpq::error_category::input || line.find('\n') != std::string::npos) {
+            return "wrong category or more than one line: " + line;
+        }
+        return line;
+    }
+    return "no error";
+}
+
+}  // namespace fpq_test
