@@ -52,7 +52,7 @@ run_row() {
             --seed "$seed" --format "$format" --w_bits 4 --a_bits "${bits#*/}" --w_observer "$observer"
             --transform_class "${transform%% *}" --rel_damp 0.01 --threads "$threads"
             --eval_perplexity --eval_data "$text/eval-Hardy.txt" --eval_data "$text/eval-Forster.txt"
-            --eval_characters 130000 --eval_bos never --report "$report")
+            --eval_characters 130000 --eval_windows 16 --eval_bos never --report "$report")
         [ "$transform" = identity ] || flags+=(--hadamard_group_size "${transform##* }")
         [ "$format" != int ] || flags+=(--w_group_size 32 --a_group_size 32)
         [ "$solver" != gptq ] || flags+=(--gptq --quantization_order activation)

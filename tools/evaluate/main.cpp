@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/console.hpp"
-#include "fpq/io/checkpoint_writer.hpp"
+#include "fpq/io/whole_file.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/opened_model.hpp"
 
@@ -23,6 +23,7 @@ struct arguments {
     std::filesystem::path json;
     std::size_t sequence_length = 2048;
     std::size_t max_characters = 0;
+    std::size_t max_windows = 0;
     std::string bos = "auto";
     int threads = 0;
     bool verbose = false;
@@ -36,7 +37,7 @@ int evaluate(arguments const& args) {
         reference.emplace(args.reference);
     }
     fpq::evaluation_text const text{args.texts, args.sequence_length, args.max_characters,
-                                    args.bos != "never"};
+                                    args.max_windows, args.bos != "never"};
     std::vector<std::vector<std::int32_t>> const windows =
         fpq::load_evaluation_windows(model.directory(), text);
     fpq::tools::progress_printer progress(args.verbose);
@@ -77,6 +78,8 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     app.add_option(both_spellings("--max_characters"), args.max_characters,
                    "use only the first N characters of each text; 0: all");
+    app.add_option(both_spellings("--max_windows"), args.max_windows,
+                   "use only the first N windows of each text; 0: all");
     app.add_option("--bos", args.bos, "auto: special tokens as the tokenizer adds them; never")
         ->check(CLI::IsMember({"auto", "never"}))
         ->capture_default_str();

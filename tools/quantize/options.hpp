@@ -133,6 +133,7 @@ inline void add_output_options(CLI::App& app, recipe& r, run_options& run) {
     app.add_option(both_spellings("--eval_data"), r.eval_data, "text of the evaluation; repeatable")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     value(app, "--eval_characters", r.eval_characters, "of each text; 0: all");
+    value(app, "--eval_windows", r.eval_windows, "of each text; 0: all");
     choice<bool>(app, "--eval_bos", r.eval_bos, {{"auto", true}, {"never", false}}, "auto, never");
     app.add_option("--report", run.report, "write a JSON report here");
     app.add_flag(both_spellings("--dry_run"), run.dry_run, "print the plan and stop");

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "fpq/io/text.hpp"
+#include "fpq/io/text_windows.hpp"
 #include "fpq/io/tokenizer.hpp"
 #include "fpq/model/decoder.hpp"
-#include "fpq/model/sample.hpp"
 #include "fpq/pipeline/opened_model.hpp"
 #include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/report.hpp"
@@ -66,17 +66,18 @@ private:
 inline std::vector<std::vector<std::int32_t>> load_calibration_windows(
     recipe const& r, opened_model& model, progress_sink const& progress) {
     if (r.dataset == "self") {
-        return sample_windows(model, r.num_sequences, r.sequence_length, r.seed, r.threads,
-                              progress);
+        fail_usage("dataset", "self", "x", "y");
     }
     tokenizer const words = tokenizer::open(model.directory());
     progress({"tokenize", 0, 1, r.dataset});
+    text_source const text = load_text(r.dataset, chat_style_of(words));
     window_options options;
     options.sequence_length = r.sequence_length;
     options.num_sequences = r.num_sequences;
     options.seed = r.seed;
+    options.is_plain_text = text.is_plain_text;
     std::vector<std::vector<std::int32_t>> windows =
-        calibration_windows(words, r.dataset, options);
+        calibration_windows(words, text.documents, options);
     progress({"tokenize", 1, 1, r.dataset});
     return windows;
 }

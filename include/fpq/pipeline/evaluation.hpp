@@ -25,6 +25,7 @@ struct evaluation_text {
     std::vector<std::filesystem::path> files;
     std::size_t sequence_length = 2048;
     std::size_t max_characters = 0;  // of each text, in code points; 0: all
+    std::size_t max_windows = 0;     // of each text; 0: all
     bool add_special = true;         // as the tokenizer does by itself
 };
 
@@ -54,8 +55,11 @@ inline std::vector<std::vector<std::int32_t>> load_evaluation_windows(
                                               : first_characters(document, text.max_characters);
             std::vector<std::int32_t> const ids = words.encode(part, text.add_special);
             tokens += ids.size();
-            for (std::span<std::int32_t const> const window :
-                 cut_windows(ids, text.sequence_length)) {
+            std::vector<std::span<std::int32_t const>> cut = cut_windows(ids, text.sequence_length);
+            if (text.max_windows != 0 && cut.size() > text.max_windows) {
+                cut.resize(text.max_windows);
+            }
+            for (std::span<std::int32_t const> const window : cut) {
                 windows.emplace_back(window.begin(), window.end());
             }
         }
@@ -144,7 +148,8 @@ private:
 
 /// The evaluation text of a recipe; without `eval_data`, the calibration text, which is said.
 inline evaluation_text evaluation_text_of(recipe const& r, run_report& report) {
-    evaluation_text text{r.eval_data, r.sequence_length, r.eval_characters, r.eval_bos};
+    evaluation_text text{r.eval_data, r.sequence_length, r.eval_characters, r.eval_windows,
+                         r.eval_bos};
     if (text.files.empty()) {
         if (r.dataset.empty() || r.dataset == "self") {
             fail_usage("eval_perplexity", {}, "--eval_data FILE", "none");

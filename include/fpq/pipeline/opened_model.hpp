@@ -140,11 +140,13 @@ private:
                                                        stored.forward_matrix,
                                                        transform_kind::orthogonal);
         }
+        if (stored.input_rule == activation_rule::mx_quest) {
+            fail_input("unsupported input quantization", "forward_method", "abs_max", "quest");
+        }
         if (stored.quantizes_input) {
             t.format = stored.weight.format;
-            bool const mx = t.format->family == format_family::mxfp;
-            bool const plain = stored.act_global_scale == 1.0F;
-            t.observer.mx = mx && plain ? mx_rule::even : mx_rule::fp_quant;
+            t.observer.mx = stored.input_rule == activation_rule::mx_even ? mx_rule::even
+                                                                          : mx_rule::fp_quant;
             t.observer.global_scale = stored.act_global_scale;
         }
         return t;

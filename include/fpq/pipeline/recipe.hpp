@@ -62,6 +62,7 @@ struct recipe {
     bool eval_perplexity = false;
     std::vector<std::filesystem::path> eval_data;  // empty: the calibration text
     std::size_t eval_characters = 0;               // of each text; 0: all
+    std::size_t eval_windows = 0;                  // of each text; 0: all
     bool eval_bos = true;                          // special tokens as the tokenizer adds them
     int threads = 1;
 
