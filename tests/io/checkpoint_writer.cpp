@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of io/checkpoint_writer.hpp, shard_plan.hpp and staging_directory.hpp: layout of the bytes,
+// atomic appearance, and what stays behind after every way to fail (nothing).
+#include "fpq/io/checkpoint_writer.hpp"
+
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <set>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/io/checkpoint.hpp"
+#include "support/tiny_checkpoint.hpp"
+
+using fpq::checkpoint_writer;
+using fpq::dtype;
+using fpq::tensor_plan;
+using fpq_test::read_text;
+using fpq_test::temporary_directory;
+
+namespace {
+
+constexpr std::uint64_t large = 1'000'000'000;
+
+std::vector<tensor_plan> small_plan() {
+    return {{"b", dtype::bf16, {2, 2}, ""},
+            {"a", dtype::bf16, {1}, ""},
+            {"s", dtype::f32, {}, ""},
+            {"q", dtype::u8, {3}, ""}};
+}
+
+std::vector<std::byte> bytes_of(std::string const& text) {
+    auto const raw = std::as_bytes(std::span(text));
+    return {raw.begin(), raw.end()};
+}
+
+void fill(checkpoint_writer& out, std::vector<tensor_plan> const& plan, char first = 'a') {
+    for (tensor_plan const& t : plan) {
+        out.write(t.name, bytes_of(std::string(t.byte_count(), first++)));
+    }
+}
+
+std::set<std::string> files_in(std::filesystem::path const& dir) {
+    std::set<std::string> out;
+    for (auto const& entry : std::filesystem::directory_iterator(dir)) {
+        out.insert(entry.path().filename().string());
+    }
+    return out;
+}
+
+using names = std::set<std::string>;
+
+}  // namespace
+
+TEST_CASE("a written file is byte for byte what the reference writer makes", "[io]") {
+    temporary_directory dir;
+    checkpoint_writer out(dir.path() / "m", small_plan(), large);
+    CHECK(files_in(dir.path()).size() == 1);
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "m"));
+    fill(out, small_plan());
+    out.add_json("config.json", {{"model_type", "llama"}});
+    out.finish();
+    std::string const header = R"({"__metadata__":{"format":"pt"},)"
+                               R"("s":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
+                               R"("a":{"dtype":"BF16","shape":[1],"data_offsets":[4,6]},)"
+                               R"("b":{"dtype":"BF16","shape":[2,2],"data_offsets":[6,14]},)"
+                               R"("q":{"dtype":"U8","shape":[3],"data_offsets":[14,17]}})";
+    std::string const padded = header + std::string((8 - header.size() % 8) % 8, ' ');
+    CHECK(read_text(dir.path() / "m" / "model.safetensors") ==
+          fpq_test::safetensors_bytes(padded, "ccccbbaaaaaaaaddd"));
+    CHECK(files_in(dir.path()) == names{"m"});
+    CHECK(files_in(dir.path() / "m") == names{"config.json", "model.safetensors"});
+    CHECK(read_text(dir.path() / "m" / "config.json") == "{\n  \"model_type\": \"llama\"\n}\n");
+}
+
+TEST_CASE("groups stay in one shard and the index knows where", "[io]") {
+    temporary_directory dir;
+    std::vector<tensor_plan> plan;
+    for (int i = 0; i < 6; ++i) {
+        std::string const group = i < 3 ? "g" : "h";
+        plan.push_back({"t" + std::to_string(5 - i), dtype::u8, {40}, group});
+    }
+    plan.push_back({"alone", dtype::u8, {100}, ""});
+    checkpoint_writer out(dir.path() / "m", plan, 130);
+    REQUIRE(out.shards().size() == 3);
+    fill(out, plan);
+    out.add_json("config.json", nlohmann::json::object());
+    out.finish();
+    fpq::checkpoint const read(dir.path() / "m");
+    CHECK(read.names() == std::vector<std::string>{"t3", "t4", "t5", "t0", "t1", "t2", "alone"});
+    CHECK(read.at("t0").file->filename() == "model-00002-of-00003.safetensors");
+    CHECK(read.index().at("metadata").at("total_size") == 340);
+    CHECK(read.total_bytes() == 340);
+    CHECK(std::filesystem::file_size(*read.at("alone").file) == out.shards()[2].size);
+    CHECK(std::to_integer<char>(read.at("alone").bytes[0]) == 'g');
+}
+
+TEST_CASE("threads write tensors in any order", "[io]") {
+    temporary_directory dir;
+    std::vector<tensor_plan> plan;
+    for (int i = 0; i < 64; ++i) {
+        plan.push_back({"t" + std::to_string(i), dtype::u8, {5000}, ""});
+    }
+    checkpoint_writer out(dir.path() / "m", plan, 100'000);
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            for (std::size_t i = plan.size(); i-- > 0;) {
+                if (i % 4 == t) {
+                    out.write(plan[i].name,
+                              bytes_of(std::string(5000, static_cast<char>(' ' + i))));
+                }
+            }
+        });
+    }
+    for (std::thread& t : threads) {
+        t.join();
+    }
+    out.add_json("config.json", nlohmann::json::object());
+    out.finish();
+    fpq::checkpoint const read(dir.path() / "m");
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+        CHECK(std::to_integer<std::size_t>(read.at(plan[i].name).bytes[4999]) == ' ' + i);
+    }
+}
+
+TEST_CASE("what does not follow the plan is refused and nothing remains", "[io]") {
+    temporary_directory dir;
+    CHECK_THROWS_WITH(checkpoint_writer(dir.path() / "m",
+                                        {{"a", dtype::u8, {1}, ""}, {"a", dtype::u8, {1}, ""}}, 1),
+                      Catch::Contains("tensor 'a'"));
+    CHECK_THROWS_WITH(checkpoint_writer(dir.path() / "m", {{"a", dtype::f4, {1}, ""}}, 1),
+                      Catch::Contains("whole number of bytes"));
+    {
+        checkpoint_writer out(dir.path() / "deep" / "er" / "m", small_plan(), large);
+        CHECK_THROWS_WITH(out.write("nope", {}), Catch::Contains("unplanned tensor"));
+        CHECK_THROWS_WITH(out.write("q", bytes_of("12")), Catch::Contains("expected 3 bytes"));
+        out.write("q", bytes_of("123"));
+        CHECK_THROWS_WITH(out.write("q", bytes_of("123")), Catch::Contains("twice"));
+        CHECK_THROWS_WITH(out.write({"a", dtype::f16, {1}, bytes_of("12")}),
+                          Catch::Contains("expected BF16 [1], found F16 [1]"));
+        CHECK_THROWS_WITH(out.finish(), Catch::Contains("tensor 'b'"));
+        out.add_json("a.json", 1);
+        CHECK_THROWS(out.add_json("a.json", 1));
+        CHECK_THROWS(out.add_json("../a.json", 1));
+        CHECK_THROWS(out.add_json("model.safetensors", 1));
+        CHECK_THROWS(out.copy_file(dir.path() / "absent", "b.json"));
+    }
+    CHECK(files_in(dir.path()).empty());
+}
+
+TEST_CASE("a target with files keeps strangers and loses the old generation", "[io]") {
+    temporary_directory dir;
+    std::filesystem::path const at = dir.path() / "m";
+    fpq_test::tiny_checkpoint_options old;
+    old.shards = 2;
+    fpq_test::make_tiny_checkpoint(at, old);
+    fpq_test::write_text(at / "notes.txt", "mine");
+    fpq_test::write_text(at / "hf_quant_config.json", "{}");
+    {
+        checkpoint_writer out(at, small_plan(), large);
+        fill(out, small_plan());
+    }
+    CHECK(fpq::checkpoint(at).contains("model.norm.weight"));  // untouched until finish
+    checkpoint_writer out(at, small_plan(), large);
+    fill(out, small_plan());
+    out.add_json("config.json", {{"new", true}});
+    out.finish();
+    CHECK(files_in(at) ==
+          names{"config.json", "generation_config.json", "model.safetensors", "notes.txt"});
+    fpq::checkpoint const read(at);
+    CHECK(read.contains("q"));
+    CHECK(read.config().contains("new"));
+    CHECK(files_in(dir.path()) == names{"m"});
+}
+
+TEST_CASE("an empty target, a trailing slash and a link to a directory all work", "[io]") {
+    temporary_directory dir;
+    std::filesystem::create_directory(dir.path() / "m");
+    std::filesystem::create_directory_symlink(dir.path() / "m", dir.path() / "link");
+    for (std::string const name : {"m/", "link"}) {
+        checkpoint_writer out(dir.path() / name, small_plan(), large);
+        fill(out, small_plan());
+        out.add_json("config.json", nlohmann::json::object());
+        out.finish();
+        CHECK(files_in(dir.path() / "m").size() == 2);
+        CHECK(files_in(dir.path()) == names{"link", "m"});
+    }
+}
+
+TEST_CASE("an output directory that cannot be made is refused in one line", "[io]") {
+    temporary_directory dir;
+    fpq_test::write_text(dir.path() / "file", "x");
+    for (std::filesystem::path const& bad :
+         {dir.path() / "file", dir.path() / "file" / "m", std::filesystem::path("/proc/nope/m")}) {
+        INFO(bad);
+        try {
+            checkpoint_writer const out(bad, small_plan(), large);
+            FAIL("accepted");
+        } catch (fpq::error const& why) {
+            CHECK(why.category() == fpq::error_category::input);
+            CHECK(std::string(why.what()).find('\n') == std::string::npos);
+        }
+    }
+    CHECK(files_in(dir.path()) == names{"file"});
+}
+
+TEST_CASE("the output is never the input", "[io]") {
+    temporary_directory dir;
+    std::filesystem::create_directory(dir.path() / "m");
+    CHECK_THROWS_WITH(fpq::require_distinct(dir.path() / "m", dir.path() / "." / "m"),
+                      Catch::Contains("output is the input"));
+    CHECK_NOTHROW(fpq::require_distinct(dir.path() / "m", dir.path() / "n"));
+}
+
+TEST_CASE("space is asked for before anything is written", "[io]") {
+    temporary_directory dir;
+    CHECK_NOTHROW(fpq::require_space(dir.path() / "not" / "yet", 1));
+    CHECK_THROWS_WITH(fpq::require_space(dir.path() / "m", std::uint64_t{1} << 62),
+                      Catch::Contains("not enough space"));
+    CHECK_THROWS_WITH(
+        checkpoint_writer(dir.path() / "m", {{"a", dtype::u8, {std::uint64_t{1} << 60}, ""}}, 1),
+        Catch::Contains("not enough space"));
+    CHECK(files_in(dir.path()).empty());
+}
+
+TEST_CASE("a file that cannot grow ends in one line and nothing remains", "[io]") {
+    temporary_directory dir;
+    ::pid_t const child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ::signal(SIGXFSZ, SIG_IGN);
+        rlimit const limit{100'000, 100'000};
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+        int code = 1;
+        try {
+            checkpoint_writer out(dir.path() / "m", {{"a", dtype::u8, {1'000'000}, ""}}, large);
+        } catch (fpq::error const& why) {
+            code = why.exit_code() == 3 && files_in(dir.path()).empty() ? 42 : 2;
+        }
+        ::_exit(code);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 42);
+}
+
+TEST_CASE("a disk that fills up while writing ends in one line and nothing remains", "[io]") {
+    temporary_directory dir;
+    if (::mount("none", dir.path().c_str(), "tmpfs", 0, "size=1m") != 0) {
+        std::puts("SKIPPED: a disk that fills up (no right to mount a tmpfs)");
+        return;
+    }
+    {
+        std::vector<tensor_plan> const plan{{"a", dtype::u8, {600'000}, ""}};
+        checkpoint_writer out(dir.path() / "m", plan, large);
+        out.write("a", bytes_of(std::string(600'000, 'a')));
+        CHECK_THROWS_WITH(out.add_file("big.bin", bytes_of(std::string(600'000, 'b'))),
+                          Catch::Contains("cannot write") && Catch::Contains("No space left"));
+        CHECK_THROWS_WITH(checkpoint_writer(dir.path() / "n", plan, large),
+                          Catch::Contains("not enough space"));
+    }
+    CHECK(files_in(dir.path()).empty());
+    ::umount(dir.path().c_str());
+}
+
+TEST_CASE("a killed writer leaves nothing that looks finished, and the next run cleans up",
+          "[io]") {
+    temporary_directory dir;
+    int ready[2];
+    REQUIRE(::pipe(ready) == 0);
+    ::pid_t const child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        checkpoint_writer out(dir.path() / "m", small_plan(), large);
+        out.write("q", bytes_of("123"));
+        out.add_json("config.json", 1);
+        char const byte = 'r';
+        if (::write(ready[1], &byte, 1) == 1) {
+            ::pause();
+        }
+        ::_exit(1);
+    }
+    char byte = 0;
+    REQUIRE(::read(ready[0], &byte, 1) == 1);
+    {
+        checkpoint_writer other(dir.path() / "m", small_plan(), large);
+        CHECK(files_in(dir.path()).size() == 2);  // the living child's directory is respected
+    }
+    ::kill(child, SIGKILL);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    ::close(ready[0]);
+    ::close(ready[1]);
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "m"));
+    std::set<std::string> const left = files_in(dir.path());
+    REQUIRE(left.size() == 1);
+    CHECK(left.begin()->starts_with("m.partial-"));
+    std::filesystem::create_directory(dir.path() / "m.partial-other");  // not ours to remove
+    checkpoint_writer out(dir.path() / "m", small_plan(), large);
+    fill(out, small_plan());
+    out.finish();
+    CHECK(files_in(dir.path()) == names{"m", "m.partial-other"});
+}
+
+TEST_CASE("two writers of one process for one target do not mix", "[io]") {
+    temporary_directory dir;
+    checkpoint_writer first(dir.path() / "m", small_plan(), large);
+    CHECK_THROWS_WITH(checkpoint_writer(dir.path() / "m", small_plan(), large),
+                      Catch::Contains("cannot create"));
+    fill(first, small_plan());
+    CHECK_NOTHROW(first.finish());
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Test support. Small packed weights, the golden row of the format notes, and a one-module
+// checkpoint written in any dialect. Not a quantizer: codes and scales are arbitrary but valid.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fpq/core/random.hpp"
+#include "fpq/io/checkpoint_writer.hpp"
+#include "fpq/io/exporter.hpp"
+
+namespace fpq_test {
+
+struct packed_fixture {
+    fpq::quant_format format;
+    std::size_t rows = 0;
+    std::size_t cols = 0;
+    std::vector<std::uint8_t> codes;
+    std::vector<std::uint8_t> scales;
+    float global_scale = 1.0F;
+
+    [[nodiscard]] fpq::packed_view view() const {
+        return {format, rows, cols, codes.data(), scales.data(), nullptr, global_scale};
+    }
+};
+
+inline std::vector<std::uint8_t> from_hex(std::string_view text) {
+    std::vector<std::uint8_t> out;
+    auto const digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+    for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
+        out.push_back(static_cast<std::uint8_t>(digit(text[i]) * 16 + digit(text[i + 1])));
+    }
+    return out;
+}
+
+/// 64 values whose bytes are known from independent decoders: NVFP4 with G = 512.
+inline packed_fixture golden_nvfp4() {
+    return {fpq::nvfp4,
+            1,
+            64,
+            from_hex("2f5e7cf9e3b6174f6d7ae2c5963f6e7c0000000000000000c5874f6e7be1d4a6"),
+            from_hex("7a5a007a"),
+            512.0F};
+}
+/// MXFP4 with the rule of the compressed-tensors encoder.
+inline packed_fixture golden_mxfp4() {
+    return {fpq::mxfp4,
+            1,
+            64,
+            from_hex("1e4d5be8c2a4063d08088080800808080000000000000000b4852d4c6ad1c395"),
+            from_hex("7f7f"),
+            1.0F};
+}
+/// MXFP4 with the rule of FP-Quant: decoded with a global scale of 3.
+inline packed_fixture golden_fp_quant_mxfp4() {
+    return {fpq::mxfp4,
+            1,
+            64,
+            from_hex("2f5e6cf9d3b5174e18189080810908180000000000000000c5864f6d7be1d4a6"),
+            from_hex("8080"),
+            3.0F};
+}
+
+/// Random codes and scales near 1.
+inline packed_fixture random_packed(fpq::quant_format const& format, std::size_t rows,
+                                    std::size_t cols, float global, std::uint64_t seed) {
+    fpq::philox const source{seed, 0};
+    packed_fixture out{format, rows, cols, {}, {}, global};
+    out.codes.resize(rows * format.row_bytes(cols));
+    out.scales.resize(format.scale_count(rows, cols));
+    for (std::size_t i = 0; i < out.codes.size(); ++i) {
+        out.codes[i] = static_cast<std::uint8_t>(source.at(i));
+    }
+    for (std::size_t i = 0; i < out.scales.size(); ++i) {
+        bool const nv = format.scale == fpq::scale_kind::e4m3;
+        std::uint32_t const low = nv ? 0x30 : 0x7C;
+        out.scales[i] = static_cast<std::uint8_t>(low + source.at(1'000'000 + i) % 8);
+    }
+    return out;
+}
+
+/// Writes a checkpoint that holds exactly these quantized modules, a norm and an embedding.
+inline std::filesystem::path write_export(std::filesystem::path const& dir, fpq::dialect kind,
+                                          std::vector<fpq::linear_record> const& records,
+                                          fpq::export_facts facts) {
+    std::vector<fpq::tensor_plan> plan{{"model.embed_tokens.weight", fpq::dtype::bf16, {4, 64}, ""},
+                                       {"model.norm.weight", fpq::dtype::bf16, {64}, ""}};
+    facts.unquantized_modules = fpq::unquantized_linears(plan);
+    for (fpq::linear_record const& r : records) {
+        auto const more =
+            fpq::plan_linear(kind, r.module, r.weight.rows, r.weight.cols, facts, r.module);
+        plan.insert(plan.end(), more.begin(), more.end());
+    }
+    fpq::checkpoint_writer out(dir, plan, std::uint64_t{1} << 30);
+    out.write("model.embed_tokens.weight", std::vector<std::byte>(512));
+    out.write("model.norm.weight", std::vector<std::byte>(128));
+    for (fpq::linear_record const& r : records) {
+        for (fpq::tensor_data const& t : fpq::linear_tensors(kind, r, facts)) {
+            out.write(t);
+        }
+    }
+    nlohmann::json const source = {{"model_type", "llama"}, {"torch_dtype", "float16"}};
+    out.add_json("config.json", fpq::export_config(kind, source, facts));
+    if (kind == fpq::dialect::modelopt) {
+        out.add_json("hf_quant_config.json", fpq::modelopt_legacy_config(facts));
+    }
+    out.finish();
+    return dir;
+}
+
+}  // namespace fpq_test
