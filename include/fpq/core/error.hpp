@@ -46,16 +46,19 @@ private:
     throw error(category, line);
 }
 
+/// A wrong flag or combination of options: exit code 2.
 [[noreturn]] inline void fail_usage(std::string_view what, std::string_view where = {},
                                     std::string_view expected = {}, std::string_view found = {}) {
     fail(error_category::usage, what, where, expected, found);
 }
 
+/// A file or its contents: exit code 3.
 [[noreturn]] inline void fail_input(std::string_view what, std::string_view where = {},
                                     std::string_view expected = {}, std::string_view found = {}) {
     fail(error_category::input, what, where, expected, found);
 }
 
+/// Numbers that cannot be used: exit code 4.
 [[noreturn]] inline void fail_numeric(std::string_view what, std::string_view where = {},
                                       std::string_view expected = {}, std::string_view found = {}) {
     fail(error_category::numeric, what, where, expected, found);

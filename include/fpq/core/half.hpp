@@ -10,10 +10,12 @@
 
 namespace fpq {
 
+/// bfloat16: the upper half of a float32.
 struct bf16 {
     std::uint16_t bits;
 };
 
+/// IEEE binary16.
 struct fp16 {
     std::uint16_t bits;
 };

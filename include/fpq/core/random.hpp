@@ -11,6 +11,7 @@
 
 namespace fpq {
 
+/// Four 32-bit words: a counter, or what ten rounds make of it.
 struct philox_block {
     std::uint32_t word[4];
 };

@@ -18,9 +18,12 @@ namespace fpq {
 /// How a scale is stored.
 enum class scale_kind : std::uint8_t { fp16, e8m0, e4m3 };
 #pragma GCC diagnostic pop
+/// What shares a scale: the whole tensor, one row, or a group of values within a row.
 enum class granularity : std::uint8_t { tensor, channel, group };
+/// The families of the command line: --format int, fp, nvfp, mxfp.
 enum class format_family : std::uint8_t { integer, fp, nvfp, mxfp };
 
+/// Bytes of one stored scale.
 FPQ_HD constexpr std::size_t scale_bytes(scale_kind kind) noexcept {
     return kind == scale_kind::fp16 ? 2 : 1;
 }

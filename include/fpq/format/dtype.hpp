@@ -55,10 +55,12 @@ inline constexpr dtype_row dtype_table[] = {
     {"I64", 64},        {"U64", 64}};
 }  // namespace detail
 
+/// The name as safetensors writes it.
 constexpr std::string_view dtype_name(dtype type) noexcept {
     return detail::dtype_table[static_cast<std::size_t>(type)].name;
 }
 
+/// Bits of one element; 4 and 6 for the packed types.
 constexpr std::size_t dtype_bits(dtype type) noexcept {
     return detail::dtype_table[static_cast<std::size_t>(type)].bits;
 }

@@ -111,6 +111,7 @@ FPQ_HD constexpr auto visit_element(element_kind kind, F&& f) {
     return f(e2m1{});
 }
 
+/// True for INT2..INT8.
 FPQ_HD constexpr bool is_integer(element_kind kind) noexcept { return kind >= element_kind::int2; }
 
 /// INT b, b in 2..8.
@@ -118,6 +119,7 @@ FPQ_HD constexpr element_kind integer_element(int bits) noexcept {
     return static_cast<element_kind>(static_cast<int>(element_kind::int2) + bits - 2);
 }
 
+/// Bits of one code.
 FPQ_HD constexpr int element_bits(element_kind kind) noexcept {
     return visit_element(kind, [](auto element) { return decltype(element)::bits; });
 }
@@ -138,6 +140,7 @@ FPQ_HD constexpr std::uint8_t encode_element(element_kind kind, float scaled) no
                          [scaled](auto element) { return decltype(element)::encode(scaled); });
 }
 
+/// The exact value of a code.
 FPQ_HD constexpr float decode_element(element_kind kind, std::uint8_t code) noexcept {
     return visit_element(kind, [code](auto element) { return decltype(element)::decode(code); });
 }

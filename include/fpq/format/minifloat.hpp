@@ -90,6 +90,7 @@ struct minifloat {
         return static_cast<std::uint8_t>(sign | (bits_of<std::uint32_t>(shifted) & 0xFFu));
     }
 
+    /// False for the codes of NaN and infinity.
     FPQ_HD static constexpr bool is_finite_code(std::uint8_t code) noexcept {
         return (code & static_cast<std::uint8_t>(sign_bit - 1)) <= max_code;
     }

@@ -11,6 +11,7 @@
 
 namespace fpq {
 
+/// The least multiple of `multiple` (> 0) that is not below n.
 FPQ_HD constexpr std::size_t round_up(std::size_t n, std::size_t multiple) noexcept {
     return (n + multiple - 1) / multiple * multiple;
 }
