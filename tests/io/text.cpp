@@ -160,7 +160,7 @@ TEST_CASE("Plain text windows are pieces of the joined text, without BOS, fixed 
     }
     CHECK(offsets.count(0) == 1);   // the first place
     CHECK(offsets.count(51) == 1);  // "b" twenty times: found first at 51
-    CHECK(offsets.size() > 30);
+    CHECK(offsets.size() > 15);     // and most of 31 to 50
     CHECK(fpq::calibration_windows(t, documents, options) == windows);
     options.seed = 43;
     CHECK(fpq::calibration_windows(t, documents, options) != windows);

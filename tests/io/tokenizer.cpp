@@ -137,7 +137,8 @@ TEST_CASE("Merges go by rank, and ignore_merges takes a whole piece first", "[io
     CHECK(make_tokenizer(json).encode("hellhe", false) == ids{258, 256});
     json["model"]["ignore_merges"] = true;
     CHECK(make_tokenizer(json).encode(" hello", false) == ids{261});
-    json["model"]["merges"] = {{"h", "e"}, {"l", "l"}, {"he", "ll"}, {"hell", "o"}};
+    json["model"]["merges"] =
+        nlohmann::json::parse(R"([["h","e"],["l","l"],["he","ll"],["hell","o"]])");
     CHECK(make_tokenizer(json).encode("hello", false) == ids{260});  // pairs as arrays
 }
 
@@ -188,30 +189,30 @@ TEST_CASE("Special tokens in a text become their ids: the longest, leftmost one"
 TEST_CASE("The flags of added tokens", "[io]") {
     auto const with = [](char const* flag) {
         auto json = tiny_tokenizer_json();
-        nlohmann::json token = {{"id", 264}, {"content", "X"}, {"normalized", false}};
+        nlohmann::json token = {{"id", 264}, {"content", "XY"}, {"normalized", false}};
         token[flag] = true;
         json["added_tokens"].push_back(token);
         return make_tokenizer(json);
     };
-    CHECK(with("special").encode("a X b", false) == ids{'a', ' ', 264, ' ', 'b'});
-    CHECK(with("lstrip").encode("a \tX b", false) == ids{'a', 264, ' ', 'b'});
-    CHECK(with("rstrip").encode("a X\n\xE3\x80\x80 b", false) == ids{'a', ' ', 264, 'b'});
+    CHECK(with("special").encode("a XY b", false) == ids{'a', ' ', 264, ' ', 'b'});
+    CHECK(with("lstrip").encode("a \tXY b", false) == ids{'a', 264, ' ', 'b'});
+    CHECK(with("rstrip").encode("a XY\n\xE3\x80\x80 b", false) == ids{'a', ' ', 264, 'b'});
     auto const word = with("single_word");
-    CHECK(word.encode("X aX X_ Xa -X-", false) ==
-          ids{264, ' ', 'a', 'X', ' ', 'X', '_', ' ', 'X', 'a', ' ', '-', 264, '-'});
-    CHECK(word.encode("\xC3\xA9X", false) == ids{0xC3, 0xA9, 'X'});  // a letter that is not ASCII
+    CHECK(word.encode("XY aXY XY_ XYa -XY-", false) ==
+          ids{264, ' ', 'a', 'X', 'Y', ' ', 'X', 'Y', '_', ' ', 'X', 'Y', 'a', ' ', '-', 264, '-'});
+    CHECK(word.encode("\xC3\xA9XY", false) == ids{0xC3, 0xA9, 'X', 'Y'});  // not ASCII
 }
 
 TEST_CASE("Normalizers run between added tokens; normalized ones are sought after them", "[io]") {
     auto json = tiny_tokenizer_json();
     json["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}}}};
     json["added_tokens"].push_back(
-        {{"id", 264}, {"content", "\xC3\xA9"}, {"normalized", true}, {"special", false}});
+        {{"id", 264}, {"content", "\xE1\xBA\xBD"}, {"normalized", true}, {"special", false}});
     auto const t = make_tokenizer(json);
-    CHECK(t.encode("e\xCC\x81", false) == ids{264});
+    CHECK(t.encode("e\xCC\x83", false) == ids{264});
     json["added_tokens"].back()["normalized"] = false;
-    CHECK(make_tokenizer(json).encode("e\xCC\x81", false) == ids{0xC3, 0xA9});
-    CHECK(make_tokenizer(json).encode("\xC3\xA9", false) == ids{264});
+    CHECK(make_tokenizer(json).encode("e\xCC\x83", false) == ids{0xE1, 0xBA, 0xBD});
+    CHECK(make_tokenizer(json).encode("\xE1\xBA\xBD", false) == ids{264});
     json["normalizer"] = {
         {"type", "Replace"}, {"pattern", {{"String", "ab"}}}, {"content", "hello"}};
     CHECK(make_tokenizer(json).encode("xabab", false) == ids{'x', 260, 260});
