@@ -145,7 +145,20 @@ public:
     void forward_layer(const decoder_layer& layer, matrix_view<float> hidden,
                        const layer_hooks& hooks, int threads) const {
         config_.require_sequence(hidden.rows);
-        attention_block(layer, hidden, hooks, threads);
+        const std::shared_ptr<const rope_table> table = rope(hidden.rows);
+        forward_layer_with(
+            layer, hidden, hooks, threads,
+            [&](matrix_view<float> q, matrix_view<float> k, matrix_view<float> v,
+                matrix_view<float> out) { attend_window(layer, *table, q, k, v, out, threads); });
+    }
+
+    /// The layer with attention(q, k, v, out) in place of a window's: q and out (tokens, query
+    /// size), k and v (tokens, kv size) before norm and rotation, which are attention's to do.
+    template <class Attention>
+    void forward_layer_with(const decoder_layer& layer, matrix_view<float> hidden,
+                            const layer_hooks& hooks, int threads,
+                            const Attention& attention) const {
+        attention_block(layer, hidden, hooks, threads, attention);
         mlp_block(layer, hidden, hooks, threads);
     }
 
@@ -215,8 +228,24 @@ private:
                      });
     }
 
+    void attend_window(const decoder_layer& layer, const rope_table& table, matrix_view<float> q,
+                       matrix_view<float> k, matrix_view<float> v, matrix_view<float> out,
+                       int threads) const {
+        parallel_for(q.rows, detail::row_chunk, threads, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t t = begin; t < end; ++t) {
+                detail::norm_and_rotate(q.row(t), config_.heads, config_.head_dim, layer.q_norm,
+                                        config_.rms_norm_eps, table, t);
+                detail::norm_and_rotate(k.row(t), config_.kv_heads, config_.head_dim, layer.k_norm,
+                                        config_.rms_norm_eps, table, t);
+            }
+        });
+        causal_attention(q, k, v, out, {config_.heads, config_.kv_heads, config_.head_dim},
+                         threads);
+    }
+
+    template <class Attention>
     void attention_block(const decoder_layer& layer, matrix_view<float> hidden,
-                         const layer_hooks& hooks, int threads) const {
+                         const layer_hooks& hooks, int threads, const Attention& attention) const {
         const std::size_t tokens = hidden.rows;
         detail::scratch q(tokens, config_.query_size());
         detail::scratch k(tokens, config_.kv_size());
@@ -229,18 +258,8 @@ private:
             detail::apply_linear(layer.at(linear_role::k), x.view(), k.view(), threads);
             detail::apply_linear(layer.at(linear_role::v), x.view(), v.view(), threads);
         }
-        const std::shared_ptr<const rope_table> table = rope(tokens);
-        parallel_for(tokens, detail::row_chunk, threads, [&](std::size_t begin, std::size_t end) {
-            for (std::size_t t = begin; t < end; ++t) {
-                detail::norm_and_rotate(q.view().row(t), config_.heads, config_.head_dim,
-                                        layer.q_norm, config_.rms_norm_eps, *table, t);
-                detail::norm_and_rotate(k.view().row(t), config_.kv_heads, config_.head_dim,
-                                        layer.k_norm, config_.rms_norm_eps, *table, t);
-            }
-        });
         detail::scratch mixed(tokens, config_.query_size());
-        causal_attention(q.view(), k.view(), v.view(), mixed.view(),
-                         {config_.heads, config_.kv_heads, config_.head_dim}, threads);
+        attention(q.view(), k.view(), v.view(), mixed.view());
         detail::call_hook(hooks, linear_role::o, mixed.view());
         add_linear(layer.at(linear_role::o), mixed.view(), hidden, threads);
     }
