@@ -36,38 +36,18 @@ build() {
     fi
 }
 
-# run_ctest NAME DIR ARGS...: counts Catch2 cases for unit tests, one for every other test.
+# run_ctest NAME DIR ARGS...: runs ctest; counts Catch2 cases for the tests that have them, one for
+# every other test. The verdicts come from what ctest prints, the cases from its log.
 run_ctest() {
-    local name=$1 dir=$2 log=$2/Testing/Temporary/LastTest.log counts
+    local name=$1 dir=$2 printed=$2/ctest.log log=$2/Testing/Temporary/LastTest.log
     shift 2
     rm -f "$log"
-    (cd "$dir" && ctest --output-on-failure --parallel "$jobs" "$@")
-    # One record per test; Catch2 prints either "All tests passed (n assertions in k test cases)" or
-    # "test cases: k | p passed | f failed".
-    counts=$(awk '
-        function close_record() {
-            if (name == "") return;
-            if (verdict == "Not Run" || verdict == "Skipped") skipped++;
-            else if (cases > 0) { passed += good; failed += (verdict == "Passed" ? wrong : (wrong ? wrong : 1)); }
-            else if (verdict == "Passed") passed++;
-            else failed++;
-            if (verdict != "Skipped") { skipped += skips; if (cases > 0) passed -= (skips < good ? skips : good); }
-            name = "";
-        }
-        /^[0-9]+\/[0-9]+ Testing: / { close_record(); name = $0; verdict = ""; cases = good = wrong = skips = 0; }
-        /^SKIPPED: / { skips++ }
-        /^All tests passed \(/ { match($0, /in [0-9]+ test case/); cases = good = substr($0, RSTART + 3) + 0 }
-        /^test cases: / { n = split($0, part, "|"); split(part[1], w, ":"); cases = w[2] + 0;
-            for (i = 2; i <= n; i++) { if (part[i] ~ /passed/) good = part[i] + 0; if (part[i] ~ / failed$/) wrong = part[i] + 0 } }
-        /^Test Passed\./ { verdict = "Passed" }
-        /^Test Failed\./ { verdict = "Failed" }
-        /^Test Skipped\.|^Test not run/ { verdict = "Skipped" }
-        END { close_record(); printf "%d %d %d", passed, failed, skipped }' "$log")
-    # shellcheck disable=SC2086 # three numbers
-    set -- $counts
+    (cd "$dir" && ctest --output-on-failure --parallel "$jobs" "$@") | tee "$printed"
+    # shellcheck disable=SC2046 # three numbers
+    set -- $(awk -f tests/count_results.awk "$printed" "$log")
     echo "$name: $1 passed, $2 failed, $3 skipped"
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
-    [ "$2" -eq 0 ] || failures+=("$name: see above")
+    [ "$2" -eq 0 ] || failures+=("$name: $2, see above")
     grep -h '^SKIPPED: ' "$log" | sort | uniq -c
 }
 
