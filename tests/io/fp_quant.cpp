@@ -195,8 +195,8 @@ TEST_CASE("fp_quant refuses what its clients cannot load, by module", "[io]") {
     }
     SECTION("scales that are NaN or negative") {
         packed_fixture bad = golden;
-        for (std::uint8_t const byte : {0x7F, 0xFF, 0x80, 0xBA}) {
-            bad.scales[2] = byte;
+        for (int const byte : {0x7F, 0xFF, 0x80, 0xBA}) {
+            bad.scales[2] = static_cast<std::uint8_t>(byte);
             record.weight = bad.view();
             refused("scale 2");
         }
