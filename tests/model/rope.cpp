@@ -41,11 +41,11 @@ TEST_CASE("llama3 scaling keeps high, divides low and mixes middle frequencies",
         REQUIRE(found[i] == Approx(expected).epsilon(1e-6));
     }
     REQUIRE(mixed > 3);
-    // Worked by hand: pair 28 turns every 1958 positions (kept), pair 32 every 4443 (mixed:
-    // smooth = 0.28129), pair 40 every 22909 (divided by 8).
-    REQUIRE(found[28] == Approx(3.2089e-3).epsilon(1e-4));
-    REQUIRE(found[32] == Approx(1.41421e-3 * (0.28129 + 0.71871 / 8)).epsilon(1e-4));
-    REQUIRE(found[40] == Approx(2.7427e-4 / 8).epsilon(1e-4));
+    // Worked by hand: pair 28 turns every 1956 positions (kept), pair 32 every 4443 (mixed:
+    // smooth = 0.28128), pair 40 every 22911 (divided by 8).
+    REQUIRE(found[28] == Approx(3.21145e-3).epsilon(1e-4));
+    REQUIRE(found[32] == Approx(5.248462e-4).epsilon(1e-4));
+    REQUIRE(found[40] == Approx(2.742482e-4 / 8).epsilon(1e-4));
 }
 
 TEST_CASE("rotation pairs value i with value i + half", "[model]") {
