@@ -247,8 +247,8 @@ private:
             return;
         }
         if (found != expected) {
-            say("module '" + module + "': expected " + shape_text(expected) + ", found " +
-                shape_text(found));
+            say("module '" + module + "': expected " + fpq::shape_text(expected) + ", found " +
+                fpq::shape_text(found));
         }
     }
 
