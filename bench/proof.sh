@@ -36,8 +36,10 @@ for f in calib-Eliot.txt calib-Bronte.txt calib-Broughton.txt eval-Hardy.txt eva
     [ -f "$text/$f" ] || { echo "proof.sh: missing text: $text/$f (--text)" >&2; exit 3; }
 done
 [ -n "$out" ] || out=$(mktemp -d)
-mkdir -p "$out/calibration"
-cp "$text"/calib-Eliot.txt "$text"/calib-Bronte.txt "$text"/calib-Broughton.txt "$out/calibration/"
+if [ ! -d "$out/calibration" ]; then
+    mkdir -p "$out/calibration"
+    cp "$text"/calib-Eliot.txt "$text"/calib-Bronte.txt "$text"/calib-Broughton.txt "$out/calibration/"
+fi
 
 field() { sed -n "s/.*\"$2\": *\([-0-9.e+]*\).*/\1/p" "$1" | head -1; }
 
@@ -56,8 +58,8 @@ run_row() {
         [ "$transform" = identity ] || flags+=(--hadamard_group_size "${transform##* }")
         [ "$format" != int ] || flags+=(--w_group_size 32 --a_group_size 32)
         [ "$solver" != gptq ] || flags+=(--gptq --quantization_order activation)
-        "$bin/fpq-quantize" "${flags[@]}" "$@" >"$out/log.txt" 2>&1 ||
-            { echo "proof.sh: failed: fpq-quantize ${flags[*]} $*" >&2; tail -3 "$out/log.txt" >&2; return 1; }
+        "$bin/fpq-quantize" "${flags[@]}" "$@" >"$report.log" 2>&1 ||
+            { echo "proof.sh: failed: fpq-quantize ${flags[*]} $*" >&2; tail -3 "$report.log" >&2; return 1; }
     fi
     field "$report" kl_mean; field "$report" perplexity; field "$report" top1_agreement
 }
