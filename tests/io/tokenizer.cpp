@@ -135,6 +135,7 @@ TEST_CASE("Merges go by rank, and ignore_merges takes a whole piece first", "[io
     CHECK(make_tokenizer(json).encode(" hello", false) == ids{' ', 260});  // "he" before " h"
     CHECK(make_tokenizer(json).encode(" hi", false) == ids{259, 'i'});
     CHECK(make_tokenizer(json).encode("hellhe", false) == ids{258, 256});
+    CHECK(make_tokenizer(json).encode("lllll", false) == ids{257, 257, 'l'});  // leftmost first
     json["model"]["ignore_merges"] = true;
     CHECK(make_tokenizer(json).encode(" hello", false) == ids{261});
     json["model"]["merges"] =
