@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the three programs share: options under both spellings, progress on stderr, and the one place
-// where an exception becomes a line and an exit code.
+// What the three programs share: options under both spellings, progress on stderr, and the one
+// place where an exception becomes a line and an exit code.
 #pragma once
 
 #include <fmt/format.h>
@@ -94,8 +94,7 @@ public:
         double const seconds = std::chrono::duration<double>(now - begin_).count();
         double const done = static_cast<double>(event.done);
         double const rate = seconds > 0 ? done / seconds : 0.0;
-        double const left =
-            rate > 0 ? static_cast<double>(event.total - event.done) / rate : 0.0;
+        double const left = rate > 0 ? static_cast<double>(event.total - event.done) / rate : 0.0;
         if (terminal_) {
             constexpr std::size_t width = 24;
             std::size_t const full = event.total == 0 ? 0 : event.done * width / event.total;

@@ -41,9 +41,9 @@ int evaluate(arguments const& args) {
     std::vector<std::vector<std::int32_t>> const windows =
         fpq::load_evaluation_windows(model.directory(), text);
     fpq::tools::progress_printer progress(args.verbose);
-    fpq::eval_result const e = fpq::evaluate_models(
-        model, reference ? &*reference : nullptr, windows, threads,
-        [&progress](fpq::progress_event const& event) { progress(event); });
+    fpq::eval_result const e =
+        fpq::evaluate_models(model, reference ? &*reference : nullptr, windows, threads,
+                             [&progress](fpq::progress_event const& event) { progress(event); });
     double const bits = model.bits_per_weight();
     fmt::print("perplexity       {:.6f}\n", e.perplexity);
     fmt::print("targets          {} in {} windows of {}\n", e.targets, windows.size(),

@@ -63,10 +63,10 @@ void print_quantized(checkpoint const& source, quantized_source const& quantized
         stored_linear const stored = quantized.linear(module);
         double const count =
             static_cast<double>(stored.weight.rows) * static_cast<double>(stored.weight.cols);
-        double const each = stored.weight.codes == nullptr
-                                ? 16.0
-                                : stored.weight.format.bits_per_value(stored.weight.rows,
-                                                                      stored.weight.cols);
+        double const each =
+            stored.weight.codes == nullptr
+                ? 16.0
+                : stored.weight.format.bits_per_value(stored.weight.rows, stored.weight.cols);
         bits += each * count;
         values += count;
         fmt::print("{:<44} {:>14} {:>8.4f} {:>12g} {:>10g} {:>9}\n", module,
@@ -91,8 +91,8 @@ int inspect(std::filesystem::path const& directory, std::filesystem::path const&
     fmt::print("{:<56} {:<8} {:>16} {:>12}\n", "tensor", "type", "shape", "bytes");
     for (std::string const& name : source.names()) {
         tensor_ref const& tensor = source.at(name);
-        fmt::print("{:<56} {:<8} {:>16} {:>12}\n", name, dtype_name(tensor.type),
-                   shape_of(tensor), tensor.bytes.size());
+        fmt::print("{:<56} {:<8} {:>16} {:>12}\n", name, dtype_name(tensor.type), shape_of(tensor),
+                   tensor.bytes.size());
     }
     if (source.config().contains("quantization_config")) {
         print_quantized(source, quantized_source(source), original ? &*original : nullptr);

@@ -31,8 +31,8 @@ void print_report(fpq::run_report const& report, bool verbose) {
     fmt::print("linears          {} quantized, {:.4f} bits per weight\n", report.linears.size(),
                report.bits_per_weight());
     if (!report.choices.save_path.empty() && report.output_bytes > 0) {
-        fmt::print("written          {} ({} bytes of tensors)\n",
-                   report.choices.save_path.string(), report.output_bytes);
+        fmt::print("written          {} ({} bytes of tensors)\n", report.choices.save_path.string(),
+                   report.output_bytes);
     }
     if (report.evaluation) {
         print_evaluation(*report.evaluation);

@@ -46,8 +46,9 @@ CLI::Option* value(CLI::App& app, std::string const& flag, T& field, std::string
 
 /// A flag that the Python harness has and that needs nothing here.
 inline void accepted(CLI::App& app, std::string const& flag, std::vector<std::string>& ignored) {
-    app.add_flag_callback(both_spellings(flag), [flag, &ignored] { ignored.push_back(flag); },
-                          "accepted, changes nothing here")
+    app.add_flag_callback(
+           both_spellings(flag), [flag, &ignored] { ignored.push_back(flag); },
+           "accepted, changes nothing here")
         ->group("Compatibility");
 }
 
@@ -97,12 +98,12 @@ inline void add_format_options(CLI::App& app, recipe& r) {
 
 inline void add_solver_options(CLI::App& app, recipe& r) {
     app.add_flag("--gptq", r.gptq, "GPTQ instead of rounding to nearest");
-    choice<quant_order>(app, "--quantization_order", r.order,
-                        {{"default", quant_order::natural}, {"activation", quant_order::activation}},
-                        "default, activation");
+    choice<quant_order>(
+        app, "--quantization_order", r.order,
+        {{"default", quant_order::natural}, {"activation", quant_order::activation}},
+        "default, activation");
     value(app, "--rel_damp", r.rel_damp, "of the mean Hessian diagonal")->capture_default_str();
-    value(app, "--polish", r.polish, "coordinate-descent passes after GPTQ")
-        ->capture_default_str();
+    value(app, "--polish", r.polish, "coordinate-descent passes after GPTQ")->capture_default_str();
     std::map<std::string, transform_kind> transforms;
     for (std::string_view const name : fpq::detail::transform_names) {
         transforms.emplace(name, *parse_transform(name));
@@ -142,9 +143,9 @@ inline void add_output_options(CLI::App& app, recipe& r, run_options& run) {
 }
 
 inline void add_compatibility_options(CLI::App& app, run_options& run) {
-    for (char const* flag : {"--fuse_global_scale", "--amp", "--compile", "--cpu_offload_modules",
-                             "--cpu_offload_activations", "--log_wandb", "--disable_thinking",
-                             "--eval_openllm"}) {
+    for (char const* flag :
+         {"--fuse_global_scale", "--amp", "--compile", "--cpu_offload_modules",
+          "--cpu_offload_activations", "--log_wandb", "--disable_thinking", "--eval_openllm"}) {
         accepted(app, flag, run.ignored);
     }
     app.add_option("--dtype", "accepted; the forward is float32 on bf16-rounded weights")

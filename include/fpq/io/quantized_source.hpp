@@ -55,7 +55,7 @@ namespace detail {
 }
 
 /// object[key], or null when the key or the object is absent.
-inline nlohmann::json const& json_at(nlohmann::json const& object, std::string_view key) {
+inline nlohmann::json const& member_or_null(nlohmann::json const& object, std::string_view key) {
     static nlohmann::json const null;
     if (!object.is_object()) {
         return null;
@@ -122,11 +122,11 @@ inline float read_global(checkpoint const& source, std::string const& name) {
 class quantized_source {
 public:
     explicit quantized_source(checkpoint const& source) : source_(&source) {
-        nlohmann::json const& q = detail::json_at(source.config(), "quantization_config");
+        nlohmann::json const& q = detail::member_or_null(source.config(), "quantization_config");
         if (q.is_null()) {
             return;
         }
-        nlohmann::json const& method = detail::json_at(q, "quant_method");
+        nlohmann::json const& method = detail::member_or_null(q, "quant_method");
         if (detail::json_equals(method, "fp_quant")) {
             read_fp_quant(q);
         } else if (detail::json_equals(method, "compressed-tensors")) {
@@ -198,8 +198,8 @@ private:
 
     void read_fp_quant(nlohmann::json const& q) {
         kind_ = dialect::fp_quant;
-        nlohmann::json const& type = detail::json_at(q, "forward_dtype");
-        nlohmann::json const& method = detail::json_at(q, "forward_method");
+        nlohmann::json const& type = detail::member_or_null(q, "forward_dtype");
+        nlohmann::json const& method = detail::member_or_null(q, "forward_method");
         bool const nv = detail::json_equals(type, "nvfp4");
         bool const quest = detail::json_equals(method, "quest");
         if (!nv && !detail::json_equals(type, "mxfp4")) {
@@ -213,11 +213,11 @@ private:
                       : quest ? activation_rule::mx_quest
                               : activation_rule::mx_abs_max;
         nlohmann::json const& own =
-            detail::json_at(detail::json_at(source_->config(), "fpq"), "activation_bits");
+            detail::member_or_null(detail::member_or_null(source_->config(), "fpq"), "activation_bits");
         if (own == 16) {
             input_rule_ = activation_rule::none;
         }
-        nlohmann::json const& group = detail::json_at(q, "hadamard_group_size");
+        nlohmann::json const& group = detail::member_or_null(q, "hadamard_group_size");
         transform_block_ = format_.group;
         if (!group.is_null()) {
             if (!group.is_number_unsigned() || group == 0 || group > 4096) {
@@ -225,58 +225,58 @@ private:
             }
             transform_block_ = group.get<std::size_t>();
         }
-        nlohmann::json const& pseudo = detail::json_at(q, "pseudoquantization");
+        nlohmann::json const& pseudo = detail::member_or_null(q, "pseudoquantization");
         pseudo_ = pseudo.is_boolean() && pseudo.get<bool>();
-        ignored_ = detail::json_strings(*source_, detail::json_at(q, "modules_to_not_convert"),
+        ignored_ = detail::json_strings(*source_, detail::member_or_null(q, "modules_to_not_convert"),
                                         "modules_to_not_convert");
     }
 
     void read_compressed_tensors(nlohmann::json const& q) {
         kind_ = dialect::compressed_tensors;
-        nlohmann::json const& groups = detail::json_at(q, "config_groups");
+        nlohmann::json const& groups = detail::member_or_null(q, "config_groups");
         if (!groups.is_object() || groups.size() != 1) {
             detail::fail_config(*source_, "config_groups", "one group", groups);
         }
         nlohmann::json const& group = groups.begin().value();
-        nlohmann::json const& format = detail::json_at(q, "format");
+        nlohmann::json const& format = detail::member_or_null(q, "format");
         bool const nv = detail::json_equals(format, "nvfp4-pack-quantized");
         if (!nv && !detail::json_equals(format, "mxfp4-pack-quantized")) {
             detail::fail_config(*source_, "format", "nvfp4- or mxfp4-pack-quantized", format);
         }
         format_ = nv ? nvfp4 : mxfp4;
-        nlohmann::json const& inputs = detail::json_at(group, "input_activations");
-        for (nlohmann::json const* args : {&detail::json_at(group, "weights"), &inputs}) {
+        nlohmann::json const& inputs = detail::member_or_null(group, "input_activations");
+        for (nlohmann::json const* args : {&detail::member_or_null(group, "weights"), &inputs}) {
             if (args == &inputs && args->is_null()) {
                 continue;
             }
-            if (detail::json_at(*args, "num_bits") != 4 ||
-                detail::json_at(*args, "group_size") != format_.group ||
-                !detail::json_equals(detail::json_at(*args, "type"), "float")) {
+            if (detail::member_or_null(*args, "num_bits") != 4 ||
+                detail::member_or_null(*args, "group_size") != format_.group ||
+                !detail::json_equals(detail::member_or_null(*args, "type"), "float")) {
                 detail::fail_config(*source_, "config_groups",
                                     "4-bit float in groups of " + std::to_string(format_.group),
                                     *args);
             }
         }
-        nlohmann::json const& transform = detail::json_at(q, "transform_config");
+        nlohmann::json const& transform = detail::member_or_null(q, "transform_config");
         if (!transform.is_null() && !transform.empty()) {
             detail::fail_config(*source_, "transform_config", "none", transform);
         }
         if (!inputs.is_null()) {
             input_rule_ = nv ? activation_rule::nvfp4_static : activation_rule::mx_even;
         }
-        ignored_ = detail::json_strings(*source_, detail::json_at(q, "ignore"), "ignore");
+        ignored_ = detail::json_strings(*source_, detail::member_or_null(q, "ignore"), "ignore");
     }
 
     void read_modelopt(nlohmann::json const& q) {
         kind_ = dialect::modelopt;
-        nlohmann::json const& algorithm = detail::json_at(q, "quant_algo");
+        nlohmann::json const& algorithm = detail::member_or_null(q, "quant_algo");
         bool const a4 = detail::json_equals(algorithm, "NVFP4");
         if (!a4 && !detail::json_equals(algorithm, "W4A16_NVFP4")) {
             detail::fail_config(*source_, "quant_algo", "NVFP4 or W4A16_NVFP4", algorithm);
         }
         format_ = nvfp4;
         input_rule_ = a4 ? activation_rule::nvfp4_static : activation_rule::none;
-        ignored_ = detail::json_strings(*source_, detail::json_at(q, "ignore"), "ignore");
+        ignored_ = detail::json_strings(*source_, detail::member_or_null(q, "ignore"), "ignore");
     }
 
     /// Codes U8 (out, in/2) and scales (out, in/group), by name; both stay in the map.

@@ -68,7 +68,7 @@ private:
 
     void check_index() {
         nlohmann::json const& index = source_.index();
-        nlohmann::json const& total = json_at(json_at(index, "metadata"), "total_size");
+        nlohmann::json const& total = member_or_null(member_or_null(index, "metadata"), "total_size");
         if (total.is_number_unsigned() && total != source_.total_bytes()) {
             say("index: total_size: expected " + std::to_string(source_.total_bytes()) +
                 ", found " + total.dump());
@@ -192,7 +192,7 @@ private:
             say("module 'lm_head': not listed as not converted");
         }
         if (source_.contains("lm_head.weight") &&
-            json_at(source_.config(), "tie_word_embeddings") == true) {
+            member_or_null(source_.config(), "tie_word_embeddings") == true) {
             say("warning: lm_head.weight is written although tie_word_embeddings is true");
         }
     }
@@ -201,7 +201,7 @@ private:
     void check_model_shape(quantized_source const& quantized) {
         nlohmann::json const& c = source_.config();
         auto const number = [&c](char const* key) -> std::uint64_t {
-            nlohmann::json const& v = json_at(c, key);
+            nlohmann::json const& v = member_or_null(c, key);
             return v.is_number_unsigned() ? v.get<std::uint64_t>() : 0;
         };
         std::uint64_t const h = number("hidden_size");
@@ -254,15 +254,15 @@ private:
 
     /// Keys that a client reads without a default, and files that would overrule config.json.
     void check_config(quantized_source const& quantized) {
-        nlohmann::json const& q = json_at(source_.config(), "quantization_config");
+        nlohmann::json const& q = member_or_null(source_.config(), "quantization_config");
         if (quantized.kind() == dialect::fp_quant) {
             for (char const* key : {"hadamard_group_size", "forward_dtype", "forward_method",
                                     "modules_to_not_convert"}) {
-                if (json_at(q, key).is_null()) {
+                if (member_or_null(q, key).is_null()) {
                     say(std::string("quantization_config: key ") + key + " is required by vLLM");
                 }
             }
-            if (json_at(q, "store_master_weights") == true) {
+            if (member_or_null(q, "store_master_weights") == true) {
                 say("quantization_config: store_master_weights must be false");
             }
         }

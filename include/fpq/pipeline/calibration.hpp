@@ -11,6 +11,7 @@
 #include "fpq/io/text_windows.hpp"
 #include "fpq/io/tokenizer.hpp"
 #include "fpq/model/decoder.hpp"
+#include "fpq/model/generate.hpp"
 #include "fpq/pipeline/opened_model.hpp"
 #include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/report.hpp"
@@ -61,12 +62,39 @@ private:
     std::vector<float> states_;
 };
 
+/// Windows sampled from the model itself: text of its own distribution, without any data. Starts at
+/// BOS where the tokenizer has one. Holds all layers while it samples.
+inline std::vector<std::vector<std::int32_t>> sample_windows(recipe const& r,
+                                                             opened_model const& model,
+                                                             progress_sink const& progress) {
+    progress({"sample", 0, 1, "from the model"});
+    std::vector<decoder_layer> layers;
+    for (std::size_t layer = 0; layer < model.config().layers; ++layer) {
+        layer_hooks hooks;
+        layers.push_back(model.load(layer, hooks, r.threads));
+    }
+    sample_options options;
+    options.sequences = r.num_sequences;
+    options.length = r.sequence_length;
+    options.first_token = tokenizer::open(model.directory()).bos().value_or(-1);
+    options.seed = r.seed;
+    options.threads = r.threads;
+    std::vector<std::int32_t> const tokens = sample_tokens(model.network(), layers, options);
+    std::vector<std::vector<std::int32_t>> windows;
+    for (std::size_t w = 0; w < options.sequences; ++w) {
+        auto const begin = tokens.begin() + static_cast<std::ptrdiff_t>(w * options.length);
+        windows.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(options.length));
+    }
+    progress({"sample", 1, 1, "from the model"});
+    return windows;
+}
+
 /// The windows that a recipe asks for: from a file or directory, or sampled from the model itself.
 /// Throws fpq::error (input) when the text is too short.
 inline std::vector<std::vector<std::int32_t>> load_calibration_windows(
     recipe const& r, opened_model& model, progress_sink const& progress) {
     if (r.dataset == "self") {
-        fail_usage("dataset", "self", "x", "y");
+        return sample_windows(r, model, progress);
     }
     tokenizer const words = tokenizer::open(model.directory());
     progress({"tokenize", 0, 1, r.dataset});

@@ -91,8 +91,8 @@ inline eval_result evaluate_models(opened_model const& model, opened_model const
                                    std::vector<std::vector<std::int32_t>> const& windows,
                                    int threads, progress_sink const& progress) {
     eval_model const subject = detail::eval_face(model, threads);
-    eval_model const other = reference != nullptr ? detail::eval_face(*reference, threads)
-                                                  : eval_model{};
+    eval_model const other =
+        reference != nullptr ? detail::eval_face(*reference, threads) : eval_model{};
     eval_options options;
     options.threads = threads;
     options.progress = [&progress](std::size_t done, std::size_t total) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 7. One decoder layer: transform its weights, watch its inputs, find the global scales that
-// fused linears share, solve each linear. Holds the statistics of one layer at a time; knows nothing
-// of checkpoints, text or files.
+// fused linears share, solve each linear. Holds the statistics of one layer at a time; knows
+// nothing of checkpoints, text or files.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,7 @@ namespace fpq {
 struct quantized_linear {
     std::string module;  // "model.layers.0.self_attn.q_proj"
     linear_role role = linear_role::q;
-    packed_matrix weight;            // (out, in), in the transformed basis
+    packed_matrix weight;             // (out, in), in the transformed basis
     float input_global_scale = 1.0F;  // divisor style; read only when inputs are quantized
 };
 
@@ -167,8 +167,7 @@ public:
             report.global_scale = result.weight.global_scale;
             report.input_global_scale = scales[role_index(role)];
             std::vector<float> const decoded = dequantize(result.weight.view());
-            report.sqnr_db =
-                measure_error(w, as_view(decoded.data(), w.rows, w.cols)).sqnr_db();
+            report.sqnr_db = measure_error(w, as_view(decoded.data(), w.rows, w.cols)).sqnr_db();
             reports.push_back(std::move(report));
             for (std::size_t i = 0; i < decoded.size(); ++i) {
                 w.data[i] = round_to_bf16(decoded[i]);

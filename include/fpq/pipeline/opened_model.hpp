@@ -115,10 +115,10 @@ private:
                                       linear_role role) const {
         linear_shape const shape = expected_shape(config_, role);
         if (stored.weight.rows != shape.out || stored.weight.cols != shape.in) {
-            fail_input("quantized tensor does not fit config.json", linear_name(layer, role),
-                       std::to_string(shape.out) + " x " + std::to_string(shape.in),
-                       std::to_string(stored.weight.rows) + " x " +
-                           std::to_string(stored.weight.cols));
+            fail_input(
+                "quantized tensor does not fit config.json", linear_name(layer, role),
+                std::to_string(shape.out) + " x " + std::to_string(shape.in),
+                std::to_string(stored.weight.rows) + " x " + std::to_string(stored.weight.cols));
         }
         linear_layer out;
         out.out = shape.out;
@@ -136,17 +136,16 @@ private:
     static input_treatment treatment(stored_linear const& stored) {
         input_treatment t;
         if (!stored.forward_matrix.empty()) {
-            t.transform = block_transform::from_matrix(stored.transform_block,
-                                                       stored.forward_matrix,
-                                                       transform_kind::orthogonal);
+            t.transform = block_transform::from_matrix(
+                stored.transform_block, stored.forward_matrix, transform_kind::orthogonal);
         }
         if (stored.input_rule == activation_rule::mx_quest) {
             fail_input("unsupported input quantization", "forward_method", "abs_max", "quest");
         }
         if (stored.quantizes_input) {
             t.format = stored.weight.format;
-            t.observer.mx = stored.input_rule == activation_rule::mx_even ? mx_rule::even
-                                                                          : mx_rule::fp_quant;
+            t.observer.mx =
+                stored.input_rule == activation_rule::mx_even ? mx_rule::even : mx_rule::fp_quant;
             t.observer.global_scale = stored.act_global_scale;
         }
         return t;

@@ -76,19 +76,18 @@ inline std::uint64_t peak_memory_estimate(recipe const& r, model_config const& c
         std::uint64_t const values = std::uint64_t{shape.out} * shape.in;
         layer += values * 4;
         widest_pair = std::max(widest_pair, values * 12);  // working copy, decoded, packed
-        if (calibrates && shared_input(role) == role && (r.gptq || r.w_observer ==
-                                                                         observer_kind::sweep)) {
+        if (calibrates && shared_input(role) == role &&
+            (r.gptq || r.w_observer == observer_kind::sweep)) {
             std::uint64_t const square = std::uint64_t{shape.in} * shape.in;
-            hessians += square * 8;                                  // sum and its compensation
+            hessians += square * 8;  // sum and its compensation
             widest_pair = std::max(widest_pair, values * 12 + square * 12);  // factor
         }
     }
     std::uint64_t const hidden =
         calibrates ? std::uint64_t{r.num_sequences} * r.sequence_length * config.hidden_size * 4
                    : 0;
-    std::uint64_t const window =
-        std::uint64_t{r.sequence_length} * (config.intermediate_size * 3 + config.hidden_size * 4) *
-        4;
+    std::uint64_t const window = std::uint64_t{r.sequence_length} *
+                                 (config.intermediate_size * 3 + config.hidden_size * 4) * 4;
     return layer + widest_pair + hessians + hidden + (calibrates ? window : 0) +
            (std::uint64_t{64} << 20);
 }
@@ -121,8 +120,8 @@ inline run_plan make_plan(recipe const& r, checkpoint const& source, model_confi
             quantized.insert(module + ".weight");
             if (r.exported != export_kind::none) {
                 std::string const group = linear_name(layer, shared_input(role));
-                for (tensor_plan& tensor : plan_linear(r.layout, module, shape.out, shape.in,
-                                                       plan.facts, group)) {
+                for (tensor_plan& tensor :
+                     plan_linear(r.layout, module, shape.out, shape.in, plan.facts, group)) {
                     plan.output.push_back(std::move(tensor));
                 }
             }
@@ -146,7 +145,8 @@ inline run_plan make_plan(recipe const& r, checkpoint const& source, model_confi
             entry.action = tensor_action::drop;
             entry.why = tied ? "tied to the embedding" : "not read by this architecture";
             if (!tied) {
-                plan.notes.push_back("tensor " + name + " is not part of the model and is left out");
+                plan.notes.push_back("tensor " + name +
+                                     " is not part of the model and is left out");
             }
         } else {
             entry.why = name == embedding_name                   ? "embedding"
@@ -190,7 +190,8 @@ inline std::string describe_plan(run_plan const& plan) {
                             e.bytes_in, e.why);
     }
     if (!plan.output.empty()) {
-        text += fmt::format("output: {} tensors, {} bytes\n", plan.output.size(), plan.output_bytes);
+        text +=
+            fmt::format("output: {} tensors, {} bytes\n", plan.output.size(), plan.output_bytes);
     }
     text += fmt::format("peak memory: about {} MiB\n", plan.peak_memory >> 20);
     text += fmt::format("calibration: {} tokens\n", plan.calibration_tokens);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 7. Every choice a user makes, as one struct with defaults, the checks between the choices,
-// and the formats that follow from them. It knows no flag spelling: tools/quantize/options.hpp binds
-// flags to these fields.
+// and the formats that follow from them. It knows no flag spelling: tools/quantize/options.hpp
+// binds flags to these fields.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +34,7 @@ struct recipe {
     format_family family = format_family::integer;
     int w_bits = 4;
     int a_bits = 16;
-    std::string element = "auto";  // of mxfp6 and mxfp8: auto, e2m3, e3m2, e4m3, e5m2
+    std::string element = "auto";             // of mxfp6 and mxfp8: auto, e2m3, e3m2, e4m3, e5m2
     std::optional<std::size_t> w_group_size;  // unset: the whole row
     std::optional<std::size_t> a_group_size;
     granularity w_grain = granularity::group;
@@ -72,18 +72,20 @@ struct recipe {
 
 inline std::string family_name(format_family family) {
     switch (family) {
-        case format_family::integer: return "int";
-        case format_family::fp: return "fp";
-        case format_family::nvfp: return "nvfp";
-        case format_family::mxfp: break;
+        case format_family::integer:
+            return "int";
+        case format_family::fp:
+            return "fp";
+        case format_family::nvfp:
+            return "nvfp";
+        case format_family::mxfp:
+            break;
     }
     return "mxfp";
 }
 
 inline std::string observer_name(observer_kind kind) {
-    return kind == observer_kind::minmax ? "minmax"
-           : kind == observer_kind::mse  ? "mse"
-                                         : "sweep";
+    return kind == observer_kind::minmax ? "minmax" : kind == observer_kind::mse ? "mse" : "sweep";
 }
 
 namespace detail {
@@ -205,8 +207,7 @@ inline std::vector<std::string> settle(recipe& r) {
     if (!(r.rel_damp >= 0.0) || r.rel_damp > 1.0) {
         fail_usage("rel_damp", {}, "0 to 1", std::to_string(r.rel_damp));
     }
-    bool const needs_text =
-        r.gptq || (r.quantizes_inputs() && r.family == format_family::nvfp);
+    bool const needs_text = r.gptq || (r.quantizes_inputs() && r.family == format_family::nvfp);
     if (needs_text && r.dataset.empty()) {
         fail_usage("dataset_name_or_path",
                    r.gptq ? "GPTQ needs calibration text"
@@ -217,13 +218,13 @@ inline std::vector<std::string> settle(recipe& r) {
         if (r.save_path.empty()) {
             fail_usage("save_path", "export_quantized_model", "a directory", "nothing");
         }
-        bool const fp4_family = (r.family == format_family::nvfp ||
-                                 r.family == format_family::mxfp) && r.w_bits == 4;
+        bool const fp4_family =
+            (r.family == format_family::nvfp || r.family == format_family::mxfp) && r.w_bits == 4;
         if (!fp4_family || (r.a_bits != 4 && r.a_bits != 16)) {
             fail_usage("export_quantized_model", {},
                        "nvfp or mxfp with w_bits 4 and a_bits 4 or 16",
-                       family_name(r.family) + " w_bits " + std::to_string(r.w_bits) +
-                           " a_bits " + std::to_string(r.a_bits));
+                       family_name(r.family) + " w_bits " + std::to_string(r.w_bits) + " a_bits " +
+                           std::to_string(r.a_bits));
         }
         if (r.layout != dialect::fp_quant && r.exported == export_kind::pseudoquant) {
             fail_usage("export_format", "pseudoquant", "fp_quant", dialect_name(r.layout));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 7. The straight line of fpq-quantize: open, plan, calibrate, then layer by layer load,
-// transform, tap, solve, write, advance; finish, verify, report. Memory is one layer, never one model.
+// transform, tap, solve, write, advance; finish, verify, report. Memory is one layer, never one
+// model.
 #pragma once
 
 #include <chrono>
@@ -32,7 +33,8 @@ namespace fpq {
 /// Steps 1 to 4 alone, for `--dry_run`: nothing is written. `r` is settled.
 inline run_plan plan_run(recipe const& r) {
     checkpoint const source(r.model);
-    model_config const config = read_model_config(source.config(), (source.directory() / "config.json").string());
+    model_config const config =
+        read_model_config(source.config(), (source.directory() / "config.json").string());
     return make_plan(r, source, config);
 }
 
@@ -119,9 +121,9 @@ private:
             return {};
         }
         linear_report const& last = report.linears.back();
-        std::string const error =
-            last.relative_error ? fmt::format("relative error {:.5f}", *last.relative_error)
-                                : fmt::format("SQNR {:.2f} dB", last.sqnr_db);
+        std::string const error = last.relative_error
+                                      ? fmt::format("relative error {:.5f}", *last.relative_error)
+                                      : fmt::format("SQNR {:.2f} dB", last.sqnr_db);
         return last.module + " " + error;
     }
 
@@ -145,8 +147,8 @@ inline run_report run(recipe const& r, progress_sink const& progress) {
     report.choices = r;
     opened_model model(r.model);
     if (model.is_quantized()) {
-        fail_input("checkpoint is already quantized", r.model.string(), "bf16, fp16 or fp32 weights",
-                   "a quantization_config");
+        fail_input("checkpoint is already quantized", r.model.string(),
+                   "bf16, fp16 or fp32 weights", "a quantization_config");
     }
     run_plan const plan = make_plan(r, model.source(), model.config());
     report.notes = plan.notes;

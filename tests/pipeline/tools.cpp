@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// The programs from outside: exit codes, one-line errors, both spellings, nothing half-written.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "catch.hpp"
+#include "support/shared_data.hpp"
+
+namespace {
+
+struct outcome {
+    int code = -1;
+    std::string text;  // stdout and stderr
+};
+
+/// FPQ_BIN_DIR is set by ctest; without it these cases skip loudly.
+bool have_tools() {
+    if (std::getenv("FPQ_BIN_DIR") != nullptr) {
+        return true;
+    }
+    std::puts("SKIPPED: FPQ_BIN_DIR is not set: the programs are not tested");
+    return false;
+}
+
+outcome call(std::string const& arguments) {
+    std::string const command = std::string(std::getenv("FPQ_BIN_DIR")) + "/" + arguments + " 2>&1";
+    outcome result;
+    FILE* const pipe = ::popen(command.c_str(), "r");
+    REQUIRE(pipe != nullptr);
+    std::array<char, 4096> buffer{};
+    for (std::size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+        result.text.append(buffer.data(), n);
+    }
+    int const status = ::pclose(pipe);
+    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+    return result;
+}
+
+std::string model() {
+    return (fpq_test::repo_dir() / "examples" / "models" / "tiny-llama").string();
+}
+
+std::string text() { return (fpq_test::repo_dir() / "examples" / "text" / "calib.txt").string(); }
+
+bool is_one_line(std::string const& s) { return !s.empty() && s.find('\n') == s.size() - 1; }
+
+}  // namespace
+
+TEST_CASE("usage errors are one line and exit code 2", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    outcome const unknown = call("fpq-quantize --model_name_or_path x --w_bits 4 --num_sequence 3");
+    REQUIRE(unknown.code == 2);
+    REQUIRE(is_one_line(unknown.text));
+    REQUIRE(unknown.text.find("did you mean --num_sequences?") != std::string::npos);
+    REQUIRE(call("fpq-quantize").code == 2);
+    REQUIRE(call("fpq-quantize --model_name_or_path x --w_bits 4 --format fp5").code == 2);
+    outcome const bits = call("fpq-quantize --model-name-or-path x --w-bits 3 --format mxfp");
+    REQUIRE(bits.code == 2);
+    REQUIRE(call("fpq-evaluate --model x").code == 2);
+    REQUIRE(call("fpq-inspect").code == 2);
+    REQUIRE(call("fpq-quantize --help").code == 0);
+}
+
+TEST_CASE("input errors are exit code 3 and name what is missing", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    outcome const none = call("fpq-inspect /nonexistent-checkpoint");
+    REQUIRE(none.code == 3);
+    REQUIRE(is_one_line(none.text));
+    REQUIRE(none.text.find("/nonexistent-checkpoint") != std::string::npos);
+    outcome const missing = call("fpq-evaluate --model " + model() + " --text /nonexistent.txt");
+    REQUIRE(missing.code == 3);
+    REQUIRE(is_one_line(missing.text));
+}
+
+TEST_CASE("a dry run prints the plan and writes nothing", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    std::filesystem::path const out =
+        std::filesystem::temp_directory_path() / ("fpq-dry-" + std::to_string(::getpid()));
+    outcome const dry =
+        call("fpq-quantize --model_name_or_path " + model() + " --dataset_name_or_path " + text() +
+             " --format nvfp --w_bits 4 --export_quantized_model realquant --save_path " +
+             out.string() + " --dry_run");
+    REQUIRE(dry.code == 0);
+    REQUIRE(dry.text.find("peak memory") != std::string::npos);
+    REQUIRE(dry.text.find("model.layers.0.self_attn.q_proj.weight") != std::string::npos);
+    REQUIRE_FALSE(std::filesystem::exists(out));
+}
+
+TEST_CASE("the flags of the Python harness run, then evaluate and inspect agree", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    std::filesystem::path const out =
+        std::filesystem::temp_directory_path() / ("fpq-tools-" + std::to_string(::getpid()));
+    outcome const run = call(
+        "fpq-quantize --model_name_or_path=" + model() + " --format=nvfp --w_bits=4 --a_bits=4" +
+        " --gptq --transform_class=hadamard --w_observer=mse --quantization_order=activation" +
+        " --hadamard_group_size=16 --dataset_name_or_path=" + text() +
+        " --sequence_length=64 --num_sequences=4 --dtype=auto --amp --cpu_offload_activations" +
+        " --fuse_global_scale --export_quantized_model=realquant --save_path=" + out.string());
+    INFO(run.text);
+    REQUIRE(run.code == 0);
+    std::string const eval = (fpq_test::repo_dir() / "examples" / "text" / "eval.txt").string();
+    outcome const kl =
+        call("fpq-evaluate --model " + out.string() + " --reference " + model() + " --text " +
+             eval + " --sequence-length 64 --max_windows 4 --json " + (out / "eval.json").string());
+    INFO(kl.text);
+    REQUIRE(kl.code == 0);
+    REQUIRE(std::filesystem::file_size(out / "eval.json") > 0);
+    outcome const seen =
+        call("fpq-inspect " + out.string() + " --reference " + model() + " --verify");
+    INFO(seen.text);
+    REQUIRE(seen.code == 0);
+    REQUIRE(seen.text.find("4.50") != std::string::npos);
+    // A scale byte that is NaN must be found.
+    {
+        std::fstream file(out / "model.safetensors",
+                          std::ios::in | std::ios::out | std::ios::binary);
+        std::string header(8, '\0');
+        file.read(header.data(), 8);
+        std::uint64_t size = 0;
+        std::memcpy(&size, header.data(), 8);
+        std::string json(size, '\0');
+        file.read(json.data(), static_cast<std::streamsize>(size));
+        std::string const key = "\"model.layers.0.mlp.down_proj.scales\":";
+        std::size_t const entry = json.find(key);
+        REQUIRE(entry != std::string::npos);
+        std::size_t const offsets = json.find("\"data_offsets\":[", entry) + 16;
+        std::uint64_t const begin = std::stoull(json.substr(offsets));
+        file.seekp(static_cast<std::streamoff>(8 + size + begin));
+        file.put('\x7f');
+    }
+    outcome const broken = call("fpq-inspect " + out.string() + " --verify");
+    REQUIRE(broken.code == 3);
+    std::filesystem::remove_all(out);
+}
