@@ -40,6 +40,21 @@ inline run_plan plan_run(recipe const& r) {
 
 namespace detail {
 
+/// The recipe's transform. FP-Quant files hold its matrix in bf16, so that an export to them solves
+/// for the rounded matrix: what was calibrated is what a client runs.
+inline block_transform run_transform(recipe const& r) {
+    block_transform exact = block_transform::make(r.transform, r.transform_block, r.seed);
+    bool const stored = r.exported != export_kind::none && r.layout == dialect::fp_quant;
+    if (!stored || r.transform == transform_kind::identity) {
+        return exact;
+    }
+    std::vector<float> rounded = exact.matrix();
+    for (float& value : rounded) {
+        value = round_to_bf16(value);
+    }
+    return block_transform::from_matrix(exact.block(), rounded, transform_kind::orthogonal);
+}
+
 /// The layers one after the other; what differs between recipes is decided in layer_solver.
 class layer_line {
 public:
@@ -48,7 +63,7 @@ public:
         : recipe_(r),
           model_(model),
           progress_(progress),
-          transform_(block_transform::make(r.transform, r.transform_block, r.seed)),
+          transform_(run_transform(r)),
           solver_(r, transform_),
           sink_(r, model.source(), plan, transform_) {}
 
