@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole matrices to bytes and back. Golden vectors are those of formats.md 1.6; they change only if
+// Whole matrices to bytes and back. Golden vectors were made by hand and decoded by ggml; they change only if
 // a format's definition does.
 #include "fpq/quant/quantize.hpp"
 

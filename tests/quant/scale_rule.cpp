@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Global scales, stored scales and the E8M0 rules, with the intervals of accuracy.md 2.3.
+// Global scales, stored scales and the E8M0 rules, with the intervals.
 #include "fpq/quant/scale_rule.hpp"
 
 #include <cmath>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The searches inside one group against slow double-precision loops over every candidate, and the
-// signal-to-noise ratios of accuracy.md section 4.2 on N(0, 1).
+// signal-to-noise ratios expected on N(0, 1).
 #include "fpq/quant/scale_search.hpp"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The solvers together on a synthetic layer (accuracy.md 4.4): correlated inputs with outlier
+// The solvers together on a synthetic layer: correlated inputs with outlier
 // channels, Gaussian weights, output error on held-out tokens. Gains in dB over the same format's
 // minmax rounding; the bounds leave room below what a wider scan of seeds showed. Also polish.hpp.
 #include <cmath>

@@ -212,8 +212,8 @@ private:
         input_rule_ = nv      ? activation_rule::nvfp4_static
                       : quest ? activation_rule::mx_quest
                               : activation_rule::mx_abs_max;
-        nlohmann::json const& own =
-            detail::member_or_null(detail::member_or_null(source_->config(), "fpq"), "activation_bits");
+        nlohmann::json const& own = detail::member_or_null(
+            detail::member_or_null(source_->config(), "fpq"), "activation_bits");
         if (own == 16) {
             input_rule_ = activation_rule::none;
         }
@@ -227,8 +227,9 @@ private:
         }
         nlohmann::json const& pseudo = detail::member_or_null(q, "pseudoquantization");
         pseudo_ = pseudo.is_boolean() && pseudo.get<bool>();
-        ignored_ = detail::json_strings(*source_, detail::member_or_null(q, "modules_to_not_convert"),
-                                        "modules_to_not_convert");
+        ignored_ =
+            detail::json_strings(*source_, detail::member_or_null(q, "modules_to_not_convert"),
+                                 "modules_to_not_convert");
     }
 
     void read_compressed_tensors(nlohmann::json const& q) {

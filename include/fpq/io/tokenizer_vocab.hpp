@@ -78,7 +78,9 @@ inline tokenizer_parts read_vocab_and_merges(std::filesystem::path const& direct
     }
     bpe_builder builder(vocab_name);
     for (auto const& [token, id] : vocabulary.items()) {
-        builder.add_token(token, detail::json_at(id, vocab_name + " " + token).id());
+        std::string place(vocab_name);
+        place.append(" ").append(token);
+        builder.add_token(token, detail::json_at(id, place).id());
     }
     detail::read_merges_text(detail::read_whole_file(merges_name), builder, merges_name);
     out.model = builder.build(bpe_symbols::bytes, false);

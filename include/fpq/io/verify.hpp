@@ -68,7 +68,8 @@ private:
 
     void check_index() {
         nlohmann::json const& index = source_.index();
-        nlohmann::json const& total = member_or_null(member_or_null(index, "metadata"), "total_size");
+        nlohmann::json const& total =
+            member_or_null(member_or_null(index, "metadata"), "total_size");
         if (total.is_number_unsigned() && total != source_.total_bytes()) {
             say("index: total_size: expected " + std::to_string(source_.total_bytes()) +
                 ", found " + total.dump());

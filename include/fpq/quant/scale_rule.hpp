@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 2. From a real-valued scale to the stored one: E4M3 bytes of NVFP, the E8M0 rules of MX,
 // fp16, and the global scales. Pure functions of one group; nothing here looks at the weights.
-// Sources: formats.md 1.4, 1.5 and 3.2; accuracy.md 2.3; OCP MX 1.0 section 6.3.
+// Sources: OCP MX 1.0 section 6.3; the quantizers of FP-Quant and compressed-tensors.
 #pragma once
 
 #include <cstdint>

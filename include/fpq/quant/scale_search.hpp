@@ -2,7 +2,7 @@
 // Floor 2. The scale of one group by each observer. `scale_search` holds a group in a padded
 // buffer, divided by a power of two so that errors neither underflow nor overflow (exact).
 // Candidate orders are part of the contract: on equal errors the first candidate stays.
-// Sources: accuracy.md 1.6 (mse), 2.2 and 4.2 (sweep).
+// Sources: FP-Quant (mse); ScaleSearch, arXiv 2605.12464 (sweep).
 #pragma once
 
 #include <algorithm>

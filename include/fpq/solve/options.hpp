@@ -31,7 +31,7 @@ struct solve_options {
     /// The sweep observer weights its squared errors by diag(H), unless it has weights already.
     bool weight_by_diagonal = true;
     /// With weight_by_diagonal, GPTQ weights by the innovation variances 1/U_jj^2 instead: what
-    /// an error costs once later columns have made up for it (accuracy.md 4.3).
+    /// an error costs once later columns have made up for it.
     bool weight_by_innovation = false;
     /// Columns that no token ever excited: their weights become 0. False: rounded to nearest.
     bool zero_dead_columns = true;

@@ -133,7 +133,7 @@ public:
     [[nodiscard]] std::vector<float> const& weight_matrix() const noexcept {
         return weight_matrix_;
     }
-    /// True when the FP-Quant clients can make or load it (formats.md 3.3, transform_init).
+    /// True when the FP-Quant clients can make or load it (its config key transform_init).
     [[nodiscard]] bool fp_quant_loadable() const noexcept {
         return kind_ == transform_kind::hadamard || kind_ == transform_kind::identity ||
                kind_ == transform_kind::gsr;
