@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole matrices to bytes and back. Golden vectors were made by hand and decoded by ggml; they change only if
-// a format's definition does.
+// Whole matrices to bytes and back. Golden vectors were made by hand and decoded by ggml; they
+// change only if a format's definition does.
 #include "fpq/quant/quantize.hpp"
 
 #include <cmath>
