@@ -10,12 +10,14 @@
 # and, with several seeds, the spread (largest minus least). Ratios are ours / the reference's KL.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=cmake/blas-cores.sh
+. "$here/cmake/blas-cores.sh"
 seeds="42"
 models="tiny-llama tiny-qwen3"
 rows="."
 ours_only=0
 threads=0
-bin="$here/build/release/tools"
+bin="$here/build/release/bin"
 text="${FPQ_SHARED:-$here/../shared}/data/text"
 out=""
 while [ $# -gt 0 ]; do

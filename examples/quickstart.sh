@@ -15,12 +15,15 @@ length=512
 step() { printf '%s\n' "$*" >&2; }
 
 bash cmake/install-deps.sh build >&2
+# shellcheck source=cmake/blas-cores.sh
+. cmake/blas-cores.sh
 step "Building the tools (a few minutes the first time)"
 build=${FPQ_BUILD_DIR:-build/quickstart}
 mkdir -p "$build" "$out"
 generator=()
 command -v ninja > /dev/null && generator=(-G Ninja)
-if ! { cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DFPQ_BUILD_TESTS=OFF \
+if ! { cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release \
+    "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" -DFPQ_BUILD_TESTS=OFF \
     -DFPQ_BUILD_EXAMPLES=OFF -DFPQ_BUILD_BENCH=OFF &&
     cmake --build "$build" --parallel "$(nproc)"; } > "$build/log" 2>&1; then
     tail -n 30 "$build/log" >&2

@@ -53,6 +53,8 @@ run_ctest() {
 
 say "Set-up"
 bash cmake/install-deps.sh test || exit 1
+# shellcheck source=cmake/blas-cores.sh
+. cmake/blas-cores.sh
 if command -v ninja > /dev/null; then
     generator=(-G Ninja)
     keep_going=(-k 0)
@@ -75,7 +77,7 @@ configure() {
 
 if has_stage release; then
     say "Release: build and test"
-    configure "$root/release" -DCMAKE_BUILD_TYPE=Release && build release "$root/release" &&
+    configure "$root/release" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" && build release "$root/release" &&
         run_ctest release "$root/release"
 fi
 
