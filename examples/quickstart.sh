@@ -36,7 +36,7 @@ number() { sed -nE "s/.*\"$2\"[[:space:]]*:[[:space:]]*([-+0-9.eE]+).*/\1/p" "$1
 # evaluate MODEL REFERENCE JSON
 evaluate() {
     "$bin/fpq-evaluate" --model "$1" --reference "$2" --text "$evaluation" \
-        --sequence_length "$length" --json "$3" > "$3.log"
+        --sequence_length "$length" --json "$3" > "$3.log" 2>&1
 }
 table=$out/table.txt
 row() { printf '%-11s %-6s %-6s %16s %11s %9s\n' "$@" | tee -a "$table" >&2; }
@@ -46,7 +46,7 @@ for model in $models; do
     source=examples/models/$model
     step "Evaluating $model as it is"
     "$bin/fpq-evaluate" --model "$source" --text "$evaluation" --sequence_length "$length" \
-        --json "$out/$model.json" > "$out/$model.json.log"
+        --json "$out/$model.json" > "$out/$model.json.log" 2>&1
     row "$model" bf16 - 16.00 "$(printf %.3f "$(number "$out/$model.json" perplexity)")" 0
     for format in nvfp mxfp; do
         for method in rtn gptq; do
