@@ -32,6 +32,18 @@ macro(fpq_find_xtensor)
     endif()
 endmacro()
 
+# The wing cuda: the runtime, and the libraries that GEMM and GPTQ stand on.
+macro(fpq_find_cuda)
+    set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
+    find_package(CUDAToolkit 12.8 QUIET)
+    set(FPQ_MISSING_CUDA "")
+    foreach(fpq_target IN ITEMS CUDA::cudart CUDA::cublas CUDA::cublasLt CUDA::cusolver)
+        if(NOT TARGET ${fpq_target})
+            list(APPEND FPQ_MISSING_CUDA ${fpq_target})
+        endif()
+    endforeach()
+endmacro()
+
 # fpq_find_library(name header library...): imported target fpq_dep::name, if both are there.
 function(fpq_find_library name header)
     if(TARGET fpq_dep::${name})

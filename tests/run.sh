@@ -83,7 +83,7 @@ fi
 
 if has_stage asan; then
     say "Address and undefined-behaviour sanitizers: build and test"
-    configure "$root/asan" -DCMAKE_BUILD_TYPE=None -DFPQ_BUILD_BENCH=OFF -DFPQ_TEST_STRUCTURE=OFF \
+    configure "$root/asan" -DCMAKE_BUILD_TYPE=None -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_CUDA=OFF -DFPQ_TEST_STRUCTURE=OFF \
         "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all" &&
         build asan "$root/asan" && run_ctest asan "$root/asan"
 fi
@@ -105,7 +105,7 @@ if has_stage clang; then
     say "The second compiler: floors 0-3"
     if command -v clang++ > /dev/null; then
         configure "$root/clang" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 \
-            -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_TOOLS=OFF -DFPQ_BUILD_EXAMPLES=OFF -DFPQ_TEST_STRUCTURE=OFF
+            -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_CUDA=OFF -DFPQ_BUILD_TOOLS=OFF -DFPQ_BUILD_EXAMPLES=OFF -DFPQ_TEST_STRUCTURE=OFF
         targets=()
         for floor in core format quant transform; do
             compgen -G "tests/$floor/*.cpp" > /dev/null && targets+=("fpq_test_$floor")
@@ -137,7 +137,7 @@ if has_stage lint; then
     fi
     say "Lint"
     if command -v clang-tidy > /dev/null; then
-        configure "$root/tidy" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug -DFPQ_BUILD_BENCH=OFF
+        configure "$root/tidy" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_CUDA=OFF
         # A unit of every part of the tree; together they include every header.
         mapfile -t units < <(ls tests/structure/two_files_other.cpp examples/0[1-5]*.cpp tools/*/main.cpp 2> /dev/null)
         if printf '%s\n' "${units[@]}" | xargs -P "$jobs" -n 1 \

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wing cuda. The launchers: stream, pointers, shapes, enums. Host code; needs the CUDA runtime's
+// headers and nothing else. The kernels behind them are compiled by the one translation unit of a
+// program that includes fpq/cuda/instantiate.cuh.
+#pragma once
+
+#include "fpq/cuda/api_gemm.hpp"
+#include "fpq/cuda/api_gptq.hpp"
+#include "fpq/cuda/api_quantize.hpp"
