@@ -76,7 +76,7 @@ average() {
         END{printf "%.5f %.5f %.3f %.4f", k/NR, hi-lo, p/NR, t/NR}'
 }
 
-line='%-11s %-5s %-5s %-7s %-13s %-5s | %9s %9s %7s | %9s %9s | %7s %7s\n'
+line='%-11s %-5s %-5s %-7s %-16s %-5s | %9s %9s %7s | %9s %9s | %7s %7s\n'
 # shellcheck disable=SC2059
 printf "$line" model fmt solve observer transform bits "KL ours" "KL ref" ratio "ppl ours" "ppl ref" "top1" "spread"
 reference="$here/bench/reference_results.tsv"
@@ -96,16 +96,18 @@ for model in $models; do
             "$(awk "BEGIN{printf \"%.3f\", $k/$kl}")" "$p" "$ppl" "$t" "$spread"
     done < <(sed '1,5d' "$reference" | sed 's/\t\t/\t-\t/g')
     # Ours: the sweep observer weighted by the Hessian, GPTQ in activation order, power-of-two G.
-    for spec in "nvfp 4/16" "mxfp 4/16" "int 4/16" "nvfp 4/4" "mxfp 4/4"; do
-        read -r format bits <<<"$spec"
+    for spec in "nvfp 4/16 identity" "mxfp 4/16 identity" "mxfp 4/16 hadamard 128" "int 4/16 identity" \
+        "nvfp 4/4 identity" "mxfp 4/4 identity" "mxfp 4/4 hadamard 128"; do
+        read -r format bits transform <<<"$spec"
         for polish in 0 2; do
-            printf '%s %s gptq sweep identity %s' "$model" "$format" "$bits" | grep -Eq -- "$rows" || continue
+            printf '%s %s gptq sweep %s %s p%s' "$model" "$format" "$transform" "$bits" "$polish" |
+                grep -Eq -- "$rows" || continue
             kl=${best["$format $bits"]:-}
             [ -n "$kl" ] || kl=nan
-            read -r k spread p t <<<"$(average "$model" "$format" gptq sweep identity "$bits" --polish "$polish")"
+            read -r k spread p t <<<"$(average "$model" "$format" gptq sweep "$transform" "$bits" --polish "$polish")"
             # shellcheck disable=SC2059
-            printf "$line" "$model" "$format" "gptq" "sweep" "identity p$polish" "$bits" "$k" "$kl" \
-                "$(awk "BEGIN{printf \"%.3f\", $k/$kl}")" "$p" "best" "$t" "$spread"
+            printf "$line" "$model" "$format" gptq sweep "$transform p$polish" "$bits" "$k" "$kl" \
+                "$(awk "BEGIN{printf \"%.3f\", $k/$kl}")" "$p" best "$t" "$spread"
         done
     done
     unset best
