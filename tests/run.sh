@@ -14,6 +14,7 @@ jobs=${FPQ_JOBS:-$(nproc)}
 stages=${FPQ_STAGES:-release sanitize fuzz lint}
 [ -n "${FPQ_SHARED:-}" ] || { [ -d "$repo/../shared" ] && FPQ_SHARED=$(cd "$repo/../shared" && pwd) && export FPQ_SHARED; }
 export CCACHE_DIR=${CCACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ccache}
+mkdir -p "$root"
 started=$SECONDS
 passed=0 failed=0 skipped=0
 failures=()
@@ -92,7 +93,7 @@ if has_stage sanitize; then
     rm -f "$root/sanitizer_probe"
     say "Address and undefined-behaviour sanitizers (${second[*]:-the default compiler}): build and test"
     configure "$root/sanitize" "${second[@]}" -DCMAKE_BUILD_TYPE=None -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_CUDA=OFF \
-        -DFPQ_TEST_STRUCTURE=OFF         "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer $sanitizers" &&
+        -DFPQ_TEST_STRUCTURE=OFF "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer $sanitizers" &&
         build sanitize "$root/sanitize" && run_ctest sanitize "$root/sanitize"
 fi
 
