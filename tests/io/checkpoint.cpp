@@ -3,10 +3,16 @@
 // floats.
 #include "fpq/io/checkpoint.hpp"
 
+#include <unistd.h>
+
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,6 +48,15 @@ tiny_checkpoint_options sharded() {
     tiny_checkpoint_options options;
     options.shards = 2;
     return options;
+}
+
+/// Bytes of this process that lie in memory now (Linux).
+long long resident_bytes() {
+    std::ifstream statm("/proc/self/statm");
+    long long size = 0;
+    long long resident = 0;
+    statm >> size >> resident;
+    return resident * ::sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace
@@ -159,4 +174,54 @@ TEST_CASE("NaN and infinite weights are refused by tensor and element", "[io]") 
         CHECK_THROWS_WITH(fpq::load_floats(file.tensors()[0]),
                           Catch::Contains("tensor 'w': element 1") && Catch::Contains(word));
     }
+}
+
+TEST_CASE("the finiteness of every bf16 and fp16 pattern is seen, in blocks and tails", "[io]") {
+    for (fpq::dtype const type : {fpq::dtype::bf16, fpq::dtype::f16}) {
+        for (std::uint32_t pattern = 0; pattern < 0x10000u; ++pattern) {
+            auto const bits = static_cast<std::uint16_t>(pattern);
+            std::byte raw[4]{};
+            std::memcpy(raw, &bits, 2);
+            bool const finite = std::isfinite(fpq::detail::load_float(type, raw));
+            REQUIRE(fpq::detail::first_non_finite(type, std::span(raw).first(2)).has_value() ==
+                    !finite);
+        }
+    }
+    for (std::size_t const count : {1u, 1023u, 1024u, 1025u, 5000u}) {
+        std::vector<float> values(count, 1.0F);
+        CHECK_FALSE(
+            fpq::detail::first_non_finite(fpq::dtype::f32, std::as_bytes(std::span(values))));
+        for (std::size_t const at : {std::size_t{0}, count / 2, count - 1}) {
+            std::vector<float> bad = values;
+            bad[at] = bad[count - 1] = std::numeric_limits<float>::infinity();
+            CHECK(fpq::detail::first_non_finite(fpq::dtype::f32, std::as_bytes(std::span(bad))) ==
+                  at);
+        }
+    }
+}
+
+TEST_CASE("released tensors leave memory and read as before", "[io]") {
+    temporary_directory dir;
+    tiny_checkpoint_options options;
+    options.layers = 1;
+    options.hidden = 512;
+    options.vocabulary = 16384;  // 16 MiB
+    fpq::checkpoint const source(make_tiny_checkpoint(dir.path() / "m", options));
+    std::string const name = "model.embed_tokens.weight";
+    std::span<std::byte const> const bytes = source.at(name).bytes;
+    auto const sum = [&bytes] {
+        std::uint64_t total = 0;
+        for (std::byte const b : bytes) {
+            total = total * 31 + std::to_integer<std::uint64_t>(b);
+        }
+        return total;
+    };
+    std::uint64_t const before = sum();
+    long long const touched = resident_bytes();
+    source.release("no such tensor");
+    source.release(name);
+    if (touched > 0) {  // zero where /proc is missing
+        CHECK(touched - resident_bytes() > static_cast<long long>(bytes.size()) * 9 / 10);
+    }
+    CHECK(sum() == before);
 }

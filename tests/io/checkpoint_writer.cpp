@@ -105,6 +105,29 @@ TEST_CASE("groups stay in one shard and the index knows where", "[io]") {
     CHECK(std::to_integer<char>(read.at("alone").bytes[0]) == 'g');
 }
 
+TEST_CASE("a large tensor arrives whole, piece by piece", "[io]") {
+    temporary_directory dir;
+    std::size_t const size = (std::size_t{40} << 20) + 3;
+    std::vector<std::byte> bytes(size);
+    for (std::size_t i = 0; i < size; ++i) {
+        bytes[i] = static_cast<std::byte>((i * 2654435761u) >> 13);
+    }
+    std::size_t seen = 0;
+    {
+        checkpoint_writer out(dir.path() / "m", {{"q", dtype::u8, {size}, ""}}, large);
+        out.write("q", bytes, [&](std::span<std::byte const> piece) {
+            CHECK(piece.data() == bytes.data() + seen);
+            seen += piece.size();
+        });
+        out.add_file("config.json", bytes_of("{}"));
+        out.finish();
+    }
+    CHECK(seen == size);
+    fpq::checkpoint const read(dir.path() / "m");
+    std::span<std::byte const> const back = read.at("q").bytes;
+    CHECK(std::equal(back.begin(), back.end(), bytes.begin(), bytes.end()));
+}
+
 TEST_CASE("threads write tensors in any order", "[io]") {
     temporary_directory dir;
     std::vector<tensor_plan> plan;

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -69,6 +70,24 @@ public:
                        "tensor '" + detail::printable(name) + "'", "none");
         }
         return *found->second;
+    }
+    /// Takes the pages of `part`, bytes of tensor `name`, out of this process until they are read
+    /// again: a mapped checkpoint counts as memory only as far as it is in use. Bytes stay valid.
+    /// Does nothing for an unknown name.
+    void release(std::string_view name, std::span<std::byte const> part) const noexcept {
+        auto const found = tensors_.find(name);
+        for (safetensors_file const& shard : shards_) {
+            if (found != tensors_.end() && found->second->file == &shard.path()) {
+                shard.release(part);
+            }
+        }
+    }
+    /// The same for the whole tensor.
+    void release(std::string_view name) const noexcept {
+        auto const found = tensors_.find(name);
+        if (found != tensors_.end()) {
+            release(name, found->second->bytes);
+        }
     }
     /// In order of shard, then position.
     [[nodiscard]] std::vector<std::string> const& names() const noexcept { return names_; }
@@ -191,6 +210,58 @@ inline float load_float(dtype type, std::byte const* at) noexcept {
     return type == dtype::bf16 ? to_float(bf16{bits}) : to_float(fp16{bits});
 }
 
+/// The bits of value i of an array that need not be aligned.
+template <class Word>
+Word load_word(std::byte const* at, std::size_t i) noexcept {
+    Word bits{};
+    std::memcpy(&bits, at + i * sizeof bits, sizeof bits);
+    return bits;
+}
+
+/// Index of the first word with all bits of `exponent` set, or the number of words.
+template <class Word>
+std::size_t first_with_exponent(std::span<std::byte const> bytes, Word exponent) noexcept {
+    std::size_t const count = bytes.size() / sizeof(Word);
+    constexpr std::size_t block = 1024;  // fixed and free of branches: compilers vectorize it
+    std::size_t first = 0;
+    for (; first + block <= count; first += block) {
+        Word bad = 0;
+        for (std::size_t i = 0; i < block; ++i) {
+            Word const bits = load_word<Word>(bytes.data(), first + i) & exponent;
+            bad |= static_cast<Word>(bits == exponent ? 1 : 0);
+        }
+        if (bad != 0) {
+            break;
+        }
+    }
+    while (first < count && (load_word<Word>(bytes.data(), first) & exponent) != exponent) {
+        ++first;
+    }
+    return first;
+}
+
+/// Index of the first NaN or infinity of a BF16, F16 or F32 array; empty when there is none.
+inline std::optional<std::size_t> first_non_finite(dtype type,
+                                                   std::span<std::byte const> bytes) noexcept {
+    std::size_t const at =
+        type == dtype::f32    ? first_with_exponent<std::uint32_t>(bytes, 0x7F800000u)
+        : type == dtype::bf16 ? first_with_exponent<std::uint16_t>(bytes, 0x7F80u)
+                              : first_with_exponent<std::uint16_t>(bytes, 0x7C00u);
+    return at == bytes.size() * 8 / dtype_bits(type) ? std::nullopt : std::optional(at);
+}
+
+/// Refuses a NaN or an infinity in a BF16, F16 or F32 tensor, by name and element.
+inline void require_finite(tensor_ref const& t, std::span<std::byte const> part) {
+    if (std::optional<std::size_t> const at = first_non_finite(t.type, part)) {
+        std::size_t const width = dtype_bits(t.type) / 8;
+        float const value = load_float(t.type, part.data() + *at * width);
+        std::size_t const before = static_cast<std::size_t>(part.data() - t.bytes.data()) / width;
+        fail_input("non-finite weight",
+                   tensor_place(t) + ": element " + std::to_string(before + *at), "a finite value",
+                   std::isnan(value) ? "NaN" : "infinity");
+    }
+}
+
 }  // namespace detail
 
 /// Copies a BF16, F16 or F32 tensor to float32 (exact). `out` has as many values as the tensor.
@@ -205,13 +276,17 @@ inline void load_floats_into(tensor_ref const& t, std::span<float> out) {
         fail_input("wrong size of tensor", tensor_place(t), std::to_string(out.size()) + " values",
                    std::to_string(t.bytes.size() / width));
     }
-    for (std::size_t i = 0; i < out.size(); ++i) {
-        float const value = detail::load_float(t.type, t.bytes.data() + i * width);
-        if (!std::isfinite(value)) {
-            fail_input("non-finite weight", tensor_place(t) + ": element " + std::to_string(i),
-                       "a finite value", std::isnan(value) ? "NaN" : "infinity");
+    detail::require_finite(t, t.bytes);
+    if (t.type == dtype::f32) {
+        std::memcpy(out.data(), t.bytes.data(), t.bytes.size());
+    } else if (t.type == dtype::bf16) {
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            out[i] = detail::load_float(dtype::bf16, t.bytes.data() + i * 2);
         }
-        out[i] = value;
+    } else {
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            out[i] = detail::load_float(dtype::f16, t.bytes.data() + i * 2);
+        }
     }
 }
 

@@ -64,10 +64,19 @@ public:
 
     /// Puts all bytes of a planned tensor in their place.
     void write(std::string_view name, std::span<std::byte const> bytes) {
+        write(name, bytes, [](std::span<std::byte const>) {});
+    }
+    /// The same in pieces, calling done(piece) after each: for a source that gives its pages back.
+    template <class F>
+    void write(std::string_view name, std::span<std::byte const> bytes, F const& done) {
         place const at = claim(name, bytes.size());
         ++unfinished_;  // stays up when the write throws, so that finish() refuses
-        detail::write_all(files_[at.shard].get(), bytes, at.offset,
-                          staging_.path() / shards_[at.shard].file);
+        detail::for_each_piece(bytes, [&](std::span<std::byte const> piece) {
+            std::uint64_t const skip = static_cast<std::uint64_t>(piece.data() - bytes.data());
+            detail::write_all(files_[at.shard].get(), piece, at.offset + skip,
+                              staging_.path() / shards_[at.shard].file);
+            done(piece);
+        });
         --unfinished_;
     }
     /// The same; type and shape must be those of the plan.

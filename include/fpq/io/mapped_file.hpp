@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +27,16 @@ namespace detail {
 
 /// The system's words for an errno value.
 inline std::string system_words(int code) { return std::generic_category().message(code); }
+
+/// f(piece) for pieces of at most 16 MiB, in order: what walks a mapped file this way and releases
+/// each piece holds no more of it. The size is a multiple of every element's.
+template <class F>
+void for_each_piece(std::span<std::byte const> bytes, F const& f) {
+    constexpr std::size_t most = std::size_t{16} << 20;
+    for (std::size_t at = 0; at < bytes.size(); at += most) {
+        f(bytes.subspan(at, std::min(most, bytes.size() - at)));
+    }
+}
 
 /// A file descriptor that closes itself. Move only.
 class unique_fd {
@@ -96,6 +107,19 @@ public:
 
     /// Every byte of the file.
     [[nodiscard]] std::span<std::byte const> bytes() const noexcept { return {data_, size_}; }
+
+    /// Takes the pages of `part`, a piece of bytes(), out of this process; what is touched again is
+    /// mapped again. Addresses and contents stay; nothing is read or written. Safe beside readers.
+    void release(std::span<std::byte const> part) const noexcept {
+        // The kernel maps whole aligned windows around a fault: give back those of the borders too.
+        constexpr std::size_t window = std::size_t{64} << 10;
+        std::size_t const first = static_cast<std::size_t>(part.data() - data_) / window * window;
+        std::size_t const behind = static_cast<std::size_t>(part.data() - data_) + part.size();
+        std::size_t const last = std::min(size_, (behind + window - 1) / window * window);
+        if (!part.empty()) {
+            ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
+        }
+    }
 
 private:
     std::byte const* data_ = nullptr;

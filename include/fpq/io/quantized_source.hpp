@@ -185,6 +185,14 @@ public:
         return out;
     }
 
+    /// checkpoint::release for the tensors of a module, after its last use.
+    void release(std::string_view module) const {
+        for (std::string_view const suffix : {".scales", ".weight_scale"}) {
+            source_->release(std::string(module) + std::string(suffix));
+        }
+        source_->release(std::string(module) + std::string(code_suffix()));
+    }
+
 private:
     [[nodiscard]] std::string_view code_suffix() const noexcept {
         if (kind_ == dialect::fp_quant) {

@@ -293,6 +293,8 @@ public:
         return metadata_;
     }
     [[nodiscard]] std::filesystem::path const& path() const noexcept { return *path_; }
+    /// mapped_file::release: bytes of tensors of this file.
+    void release(std::span<std::byte const> part) const noexcept { file_.release(part); }
 
 private:
     void read() {

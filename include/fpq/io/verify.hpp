@@ -88,11 +88,12 @@ private:
                 stored_linear const linear = quantized.linear(module);
                 globals_[module] = {linear.weight.global_scale, linear.act_global_scale};
                 shapes_[module] = {linear.weight.rows, linear.weight.cols};
-                matrices_[module] = linear.forward_matrix;
+                matrices_[module] = matrix_number(linear.forward_matrix);
                 check_globals(quantized, module, linear);
             } catch (error const& why) {
                 say(why.what());
             }
+            quantized.release(module);
             bool const modelopt = quantized.kind() == dialect::modelopt;
             if (!modelopt && source_.contains(module + ".weight")) {
                 say("module '" + module + "': quantized and also a plain .weight");
@@ -101,6 +102,15 @@ private:
                 say("module '" + module + "': quantized but listed as not converted");
             }
         }
+    }
+
+    std::size_t matrix_number(std::vector<float> const& matrix) {
+        auto const at = std::find(distinct_.begin(), distinct_.end(), matrix);
+        std::size_t const number = static_cast<std::size_t>(at - distinct_.begin());
+        if (at == distinct_.end()) {
+            distinct_.push_back(matrix);
+        }
+        return number;
     }
 
     void check_globals(quantized_source const& quantized, std::string const& module,
@@ -313,7 +323,8 @@ private:
     std::vector<std::string> lines_;
     std::map<std::string, std::pair<float, float>> globals_;
     std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> shapes_;
-    std::map<std::string, std::vector<float>> matrices_;
+    std::map<std::string, std::size_t> matrices_;  // into distinct_
+    std::vector<std::vector<float>> distinct_;     // as a rule all modules have the same
 };
 
 }  // namespace detail

@@ -5,7 +5,6 @@
 // belongs to the caller; the vocabulary matrices stay in the checkpoint's memory map.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -36,17 +35,10 @@ inline weight_rows load_rows(const checkpoint& source, const std::string& name, 
                              std::size_t cols) {
     const tensor_ref& tensor = tensor_of_shape(source, name, {rows, cols});
     weight_rows out(tensor.type, rows, cols, tensor.bytes, nullptr);
-    std::vector<float> row(cols);
-    for (std::size_t i = 0; i < rows; ++i) {
-        out.copy_row(i, row.data());
-        for (std::size_t j = 0; j < cols; ++j) {
-            if (!std::isfinite(row[j])) {
-                fail_input("non-finite weight",
-                           tensor_place(tensor) + ": element " + std::to_string(i * cols + j),
-                           "a finite value", std::isnan(row[j]) ? "NaN" : "infinity");
-            }
-        }
-    }
+    for_each_piece(tensor.bytes, [&](std::span<const std::byte> piece) {
+        require_finite(tensor, piece);
+        source.release(name, piece);
+    });
     return out;
 }
 
@@ -66,6 +58,7 @@ inline std::vector<float> load_vector(const checkpoint& source, const std::strin
     out.in = shape.in;
     out.weight = load_floats(
         detail::tensor_of_shape(source, weight_name(layer, role), {shape.out, shape.in}));
+    source.release(weight_name(layer, role));
     if (has_bias(config, role)) {
         out.bias = detail::load_vector(source, bias_name(layer, role), shape.out);
     }

@@ -66,6 +66,7 @@ public:
             }
             stored_linear const stored = quantized_->linear(module);
             out.at(role) = decode(stored, layer, role);
+            quantized_->release(module);
             if (shared_input(role) == role) {
                 (*treatments)[role_index(role)] = treatment(stored);
             }
