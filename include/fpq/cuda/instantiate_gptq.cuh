@@ -3,3 +3,6 @@
 #pragma once
 
 #include "fpq/cuda/api_gptq.hpp"
+#include "fpq/cuda/gptq_factor.cuh"
+#include "fpq/cuda/gptq_solve.cuh"
+#include "fpq/cuda/hessian.cuh"

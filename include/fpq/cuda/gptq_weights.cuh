@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wing cuda. The kernels that bring weights into processing order before the GPTQ sweep and codes
+// back out of it, and that decode stored scales once for all columns.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "fpq/core/bits.hpp"
+#include "fpq/core/half.hpp"
+#include "fpq/cuda/gptq_pack.hpp"
+#include "fpq/format/packed.hpp"
+
+namespace fpq::cuda {
+
+inline constexpr int gptq_row_threads = 256;
+
+/// What a solve reports; made on the device.
+struct gptq_sums {
+    static constexpr unsigned long long none_found = ~0ull;
+    double loss;                    // tr(dW H dW^T), H not damped
+    unsigned long long not_finite;  // row-major index of the first such weight, or none_found
+};
+
+FPQ_HD inline float widen(float x) noexcept { return x; }
+FPQ_HD inline float widen(bf16 x) noexcept { return to_float(x); }
+FPQ_HD inline float widen(fp16 x) noexcept { return to_float(x); }
+
+/// target = error = w in processing order, columns from cols to `stride` zero; dead columns zero
+/// when zero_dead. Grid: one block a row.
+template <class T>
+__global__ void __launch_bounds__(gptq_row_threads)
+    gptq_gather_kernel(T const* w, std::size_t w_stride, std::size_t cols,
+                       std::uint32_t const* order, float const* diagonal, bool zero_dead,
+                       float* target, float* error, std::size_t stride, gptq_sums* sums) {
+    std::size_t const row = blockIdx.x;
+    for (std::size_t k = threadIdx.x; k < stride; k += gptq_row_threads) {
+        float value = 0;
+        if (k < cols) {
+            std::size_t const column = order[k];
+            value = widen(w[row * w_stride + column]);
+            if (!is_finite(value)) {
+                atomicMin(&sums->not_finite, static_cast<unsigned long long>(row * cols + column));
+            }
+            value = zero_dead && !(diagonal[column] > 0.0F) ? 0.0F : value;
+        }
+        target[row * stride + k] = value;
+        error[row * stride + k] = value;
+    }
+}
+
+/// steps (rows, groups) = fl(scale / global_scale); `q` needs no codes. Grid: any.
+template <int Threads>
+__global__ void __launch_bounds__(Threads)
+    gptq_steps_kernel(packed_view q, std::size_t groups, float* steps) {
+    std::size_t const at = static_cast<std::size_t>(blockIdx.x) * Threads + threadIdx.x;
+    if (at < q.rows * groups) {
+        steps[at] = q.step(at / groups, at % groups);
+    }
+}
+
+/// Codes (rows, stride), one byte each in processing order, to packed rows in original order.
+/// position[j]: when column j was processed. Grid: one block a row.
+template <int Threads>
+__global__ void __launch_bounds__(Threads)
+    gptq_pack_kernel(std::uint8_t const* codes, std::size_t stride, std::uint32_t const* position,
+                     std::size_t cols, int bits, std::uint8_t* packed) {
+    std::size_t const row = blockIdx.x;
+    std::size_t const bytes = packed_bytes(bits, cols);
+    std::uint8_t const* const from = codes + row * stride;
+    for (std::size_t at = threadIdx.x; at < bytes; at += Threads) {
+        packed[row * bytes + at] =
+            packed_byte(bits, cols, at, [=](std::size_t i) { return from[position[i]]; });
+    }
+}
+
+/// sums->loss = the sum of `count` values in a fixed order. Grid: one block.
+template <int Threads>
+__global__ void __launch_bounds__(Threads)
+    gptq_loss_kernel(double const* loss, std::size_t count, gptq_sums* sums) {
+    __shared__ double part[Threads];
+    double sum = 0;
+    for (std::size_t i = threadIdx.x; i < count; i += Threads) {
+        sum += loss[i];
+    }
+    part[threadIdx.x] = sum;
+    __syncthreads();
+    for (unsigned int half = Threads / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) {
+            part[threadIdx.x] += part[threadIdx.x + half];
+        }
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) {
+        sums->loss = part[0] > 0 ? part[0] : 0.0;
+    }
+}
+
+}  // namespace fpq::cuda

@@ -1,0 +1,570 @@
+// SPDX-License-Identifier: Apache-2.0
+// GPTQ on a GPU against the CPU solver: Hessians against sums in double, factors against the CPU's
+// in double, whole solves by the error at the layer's output, identity Hessians byte for byte.
+#include "gpu.hpp"
+// (first: it ends the program where there is no device)
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/core/half.hpp"
+#include "fpq/core/random.hpp"
+#include "fpq/cuda/api_gptq.hpp"
+#include "fpq/cuda/linear_algebra.hpp"
+#include "fpq/quant/quantize.hpp"
+#include "fpq/solve/gptq.hpp"
+#include "fpq/solve/rtn.hpp"
+
+namespace {
+
+namespace cuda = fpq::cuda;
+
+void require_ok(cuda::status const& s) {
+    INFO(s.text);
+    REQUIRE(s.ok());
+}
+
+template <class T>
+cuda::device_buffer<T> on_device(std::vector<T> const& from) {
+    cuda::device_buffer<T> out;
+    require_ok(out.resize(from.size()));
+    require_ok(out.upload(from.data()));
+    return out;
+}
+
+template <class T>
+std::vector<T> on_host(cuda::device_buffer<T> const& from, std::size_t count) {
+    REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
+    std::vector<T> out(count);
+    REQUIRE(cudaMemcpy(out.data(), from.data(), count * sizeof(T), cudaMemcpyDeviceToHost) ==
+            cudaSuccess);
+    return out;
+}
+
+/// One set of handles for all cases.
+cuda::linear_algebra& libraries() {
+    static cuda::linear_algebra handles;
+    return handles;
+}
+
+std::vector<float> gaussian(std::size_t count, std::uint64_t stream, float sigma = 1.0F) {
+    fpq::philox const source{47, stream};
+    std::vector<float> out(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        out[i] = sigma * source.normal_at(i);
+    }
+    return out;
+}
+
+/// Correlated inputs with channels of several sizes, rounded to bf16.
+std::vector<float> inputs(std::size_t tokens, std::size_t n, std::uint64_t stream) {
+    auto out = gaussian(tokens * n, stream);
+    for (std::size_t t = 0; t < tokens; ++t) {
+        float carried = 0;
+        for (std::size_t j = 0; j < n; ++j) {
+            float& x = out[t * n + j];
+            carried = 0.8F * carried + x;
+            x = fpq::round_to_bf16(carried * (1.0F + static_cast<float>(j % 7)) *
+                                   (j % 41 == 5 ? 6.0F : 1.0F));
+        }
+    }
+    return out;
+}
+
+/// Inputs in the type asked for, rows `stride` apart, the rest of each row NaN.
+std::vector<std::uint8_t> as_type(std::vector<float> const& x, std::size_t n, std::size_t stride,
+                                  cuda::float_type type) {
+    std::size_t const tokens = x.size() / n;
+    std::size_t const each = cuda::float_bytes(type);
+    std::vector<std::uint8_t> out(tokens * stride * each);
+    for (std::size_t t = 0; t < tokens; ++t) {
+        for (std::size_t j = 0; j < stride; ++j) {
+            float const v = j < n ? x[t * n + j] : std::numeric_limits<float>::quiet_NaN();
+            std::uint32_t const bits = type == cuda::float_type::bf16 ? fpq::to_bf16(v).bits
+                                       : type == cuda::float_type::fp16
+                                           ? fpq::to_fp16(v).bits
+                                           : fpq::bits_of<std::uint32_t>(v);
+            for (std::size_t b = 0; b < each; ++b) {
+                out[(t * stride + j) * each + b] = static_cast<std::uint8_t>(bits >> (8 * b));
+            }
+        }
+    }
+    return out;
+}
+
+std::vector<double> gram(std::vector<float> const& x, std::size_t n) {
+    std::vector<double> out(n * n, 0.0);
+    for (std::size_t t = 0; t < x.size() / n; ++t) {
+        for (std::size_t i = 0; i < n; ++i) {
+            double const xi = static_cast<double>(x[t * n + i]);
+            for (std::size_t j = 0; j <= i; ++j) {
+                out[i * n + j] += xi * static_cast<double>(x[t * n + j]);
+            }
+        }
+    }
+    return out;
+}
+
+/// The largest |found - times * want| over sqrt(H_ii H_jj) in the lower half.
+double worst(std::vector<float> const& found, std::vector<double> const& want, double times,
+             std::size_t n) {
+    double out = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        for (std::size_t j = 0; j <= i; ++j) {
+            double const size = std::sqrt(want[i * n + i] * want[j * n + j]) * times;
+            double const miss =
+                std::abs(static_cast<double>(found[i * n + j]) - times * want[i * n + j]) / size;
+            out = miss <= out ? out : miss;  // NaN stays
+            if (std::isnan(miss)) {
+                return miss;
+            }
+        }
+    }
+    return out;
+}
+
+void check_hessian(cuda::hessian_path path, cuda::float_type type, std::size_t tokens,
+                   std::size_t n, std::size_t stride) {
+    INFO("path " << static_cast<int>(path) << " type " << cuda::name_of(type) << " tokens "
+                 << tokens << " cols " << n << " stride " << stride);
+    auto const x = inputs(tokens, n, n);
+    auto const device_x = on_device(as_type(x, n, stride, type));
+    float const nan = std::numeric_limits<float>::quiet_NaN();
+    auto const device_h = on_device(std::vector<float>(n * n, nan));
+    cuda::hessian_args args;
+    args.x = device_x.data();
+    args.type = type;
+    args.tokens = tokens;
+    args.cols = n;
+    args.x_stride = stride;
+    args.h = device_h.data();
+    args.path = path;
+    args.accumulate = false;
+    require_ok(cuda::launch_hessian(libraries(), nullptr, args));
+    auto const want = gram(x, n);
+    auto const once = on_host(device_h, n * n);
+    CHECK(worst(once, want, 1.0, n) < 1e-5);
+    args.accumulate = true;
+    require_ok(cuda::launch_hessian(libraries(), nullptr, args));
+    auto const twice = on_host(device_h, n * n);
+    CHECK(worst(twice, want, 2.0, n) < 1e-5);
+    if (path == cuda::hessian_path::tiles || path == cuda::hessian_path::clusters) {
+        std::size_t touched = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            for (std::size_t j = i + 1; j < n; ++j) {
+                touched += std::isnan(twice[i * n + j]) ? 0 : 1;
+            }
+        }
+        CHECK(touched == 0);
+    }
+}
+
+bool has_tiles() {
+    int major = 0;
+    REQUIRE(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess);
+    return major == 9;
+}
+
+fpq::hessian cpu_hessian(std::vector<float> const& x, std::size_t n) {
+    fpq::hessian h(n);
+    h.accumulate(fpq::as_view(x.data(), x.size() / n, n));
+    return h;
+}
+
+/// h's lower half on the device; above the diagonal NaN.
+cuda::device_buffer<float> lower_half(fpq::matrix_view<float const> h) {
+    std::vector<float> out(h.rows * h.cols, std::numeric_limits<float>::quiet_NaN());
+    for (std::size_t i = 0; i < h.rows; ++i) {
+        std::copy_n(h.row(i), i + 1, out.data() + i * h.cols);
+    }
+    return on_device(out);
+}
+
+cuda::gptq_factor device_factor(fpq::matrix_view<float const> h, fpq::solve_options const& o,
+                                std::size_t double_limit = 4096) {
+    cuda::gptq_factor out;
+    cuda::gptq_factor_options options;
+    options.order = o.order == fpq::quant_order::activation ? cuda::gptq_order::activation
+                                                            : cuda::gptq_order::natural;
+    options.rel_damp = o.rel_damp;
+    options.double_limit = double_limit;
+    auto const device_h = lower_half(h);
+    require_ok(cuda::factor_hessian(libraries(), nullptr, device_h.data(), h.rows, options, out));
+    return out;
+}
+
+struct solved {
+    fpq::packed_matrix weight;
+    double loss = 0;
+};
+
+/// The device's codes under the scales that the CPU found.
+solved device_solve(std::vector<float> const& w, std::size_t rows, cuda::gptq_factor const& factor,
+                    fpq::packed_matrix const& scales, bool zero_dead = true,
+                    cuda::float_type type = cuda::float_type::fp32, std::size_t panel = 512) {
+    std::size_t const cols = w.size() / rows;
+    std::size_t const stride = cols + 3;
+    auto const device_w = on_device(as_type(w, cols, stride, type));
+    auto const device_scales = on_device(scales.scales);
+    auto const device_zeros = on_device(scales.zeros);
+    solved out;
+    out.weight = scales;
+    auto const device_codes = on_device(std::vector<std::uint8_t>(scales.codes.size(), 0xA5));
+    cuda::gptq_layer layer;
+    layer.w = device_w.data();
+    layer.type = type;
+    layer.rows = rows;
+    layer.cols = cols;
+    layer.w_stride = stride;
+    layer.format = scales.format;
+    layer.scales = device_scales.data();
+    layer.zeros = device_zeros.data();
+    layer.global_scale = scales.global_scale;
+    layer.zero_dead_columns = zero_dead;
+    layer.codes = device_codes.data();
+    layer.panel = panel;
+    cuda::gptq_workspace workspace;
+    require_ok(cuda::launch_gptq(libraries(), nullptr, factor, layer, workspace));
+    require_ok(cuda::read_gptq_report(nullptr, layer, workspace, out.loss));
+    out.weight.codes = on_host(device_codes, scales.codes.size());
+    return out;
+}
+
+fpq::solve_options options_for(fpq::quant_format const& format, std::vector<float> const& w,
+                               fpq::quant_order order) {
+    float amax = 0;
+    for (float const v : w) {
+        amax = std::max(amax, std::abs(v));
+    }
+    fpq::solve_options o;
+    o.observer.global_scale =
+        format.family == fpq::format_family::nvfp ? fpq::nvfp_global_scale(amax, true) : 1.0F;
+    o.order = order;
+    o.threads = 4;
+    return o;
+}
+
+fpq::matrix_view<float const> view_of(std::vector<float> const& w, std::size_t rows) {
+    return fpq::as_view(w.data(), rows, w.size() / rows);
+}
+
+double loss_of(std::vector<float> const& w, std::size_t rows, fpq::packed_matrix const& q,
+               fpq::hessian const& h) {
+    auto const e = fpq::detail::weight_error(view_of(w, rows), q);
+    return fpq::quadratic_form(view_of(e, rows), h.view(), 4);
+}
+
+std::size_t differing(std::vector<std::uint8_t> const& a, std::vector<std::uint8_t> const& b) {
+    REQUIRE(a.size() == b.size());
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        count += a[i] != b[i] ? 1 : 0;
+    }
+    return count;
+}
+
+std::vector<fpq::quant_format> many_formats() {
+    return {fpq::nvfp4,
+            fpq::mxfp4,
+            fpq::mxfp6_e2m3,
+            fpq::mxfp6_e3m2,
+            fpq::mxfp8_e4m3,
+            fpq::mxfp8_e5m2,
+            fpq::fp4(32),
+            fpq::fp4(128),
+            fpq::fp4(0, fpq::granularity::channel),
+            fpq::int_format(4, 32),
+            fpq::int_format(3, 16, false),
+            fpq::int_format(4, 0, true, fpq::granularity::tensor),
+            fpq::int_format(4, 0, false, fpq::granularity::tensor),
+            fpq::int_format(8, 0, false, fpq::granularity::channel)};
+}
+
+constexpr fpq::quant_order orders[] = {fpq::quant_order::natural, fpq::quant_order::activation};
+
+}  // namespace
+
+TEST_CASE("a Hessian by cuBLAS is the sum in double", "[cuda]") {
+    using path = cuda::hessian_path;
+    for (auto const type :
+         {cuda::float_type::bf16, cuda::float_type::fp16, cuda::float_type::fp32}) {
+        check_hessian(path::blas, type, 97, 72, 80);
+    }
+    check_hessian(path::blas, cuda::float_type::bf16, 33, 61, 63);
+    check_hessian(path::blas, cuda::float_type::bf16, 300, 1024, 1024);
+}
+
+TEST_CASE("a Hessian by our tiles is the sum in double, upper half untouched", "[cuda]") {
+    if (!has_tiles()) {
+        WARN("SKIPPED: our Hessian tiles need compute capability 9.0");
+        return;
+    }
+    using path = cuda::hessian_path;
+    auto const bf16 = cuda::float_type::bf16;
+    for (auto const p : {path::tiles, path::clusters}) {
+        check_hessian(p, bf16, 64, 128, 128);
+        check_hessian(p, bf16, 256, 256, 256);
+        check_hessian(p, bf16, 100, 200, 208);
+        check_hessian(p, bf16, 37, 61, 64);
+        check_hessian(p, bf16, 513, 640, 648);
+        check_hessian(p, bf16, 300, 1096, 1096);
+    }
+}
+
+TEST_CASE("more units than multiprocessors: persistent blocks lose none", "[cuda]") {
+    if (!has_tiles()) {
+        WARN("SKIPPED: our Hessian tiles need compute capability 9.0");
+        return;
+    }
+    std::size_t const n = 5000;
+    std::size_t const tokens = 130;
+    auto const x = inputs(tokens, n, 3);
+    auto const device_x = on_device(as_type(x, n, n, cuda::float_type::bf16));
+    cuda::hessian_args args;
+    args.x = device_x.data();
+    args.tokens = tokens;
+    args.cols = n;
+    args.x_stride = n;
+    args.accumulate = false;
+    auto const a = on_device(std::vector<float>(n * n, 0.0F));
+    args.h = a.data();
+    args.path = cuda::hessian_path::blas;
+    require_ok(cuda::launch_hessian(libraries(), nullptr, args));
+    auto const want = on_host(a, n * n);
+    for (auto const path : {cuda::hessian_path::tiles, cuda::hessian_path::clusters}) {
+        auto const b = on_device(std::vector<float>(n * n, 7.0F));
+        args.h = b.data();
+        args.path = path;
+        require_ok(cuda::launch_hessian(libraries(), nullptr, args));
+        auto const found = on_host(b, n * n);
+        double miss = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            for (std::size_t j = 0; j <= i; ++j) {
+                double const size = std::sqrt(static_cast<double>(want[i * n + i]) *
+                                              static_cast<double>(want[j * n + j]));
+                miss = std::max(miss, std::abs(static_cast<double>(found[i * n + j]) -
+                                               static_cast<double>(want[i * n + j])) /
+                                          size);
+            }
+        }
+        INFO("path " << static_cast<int>(path));
+        CHECK(miss < 1e-5);
+    }
+}
+
+TEST_CASE("the factor is the CPU's in double, in both precisions and orders", "[cuda]") {
+    std::size_t const n = 300;
+    auto const h = cpu_hessian(inputs(900, n, 11), n);
+    for (auto const order : orders) {
+        auto const want = fpq::basic_gptq_factor<double>::make(h.view(), order, 0.01, 4, "layer");
+        for (std::size_t const limit : {std::size_t{4096}, std::size_t{0}}) {
+            fpq::solve_options o;
+            o.order = order;
+            auto const f = device_factor(h.view(), o, limit);
+            CHECK(f.host_order == want.order());
+            CHECK(f.retries == 0);
+            CHECK(f.damping == Approx(want.damping()).epsilon(1e-12));
+            auto const feedback = on_host(f.feedback, n * n);
+            auto const cost = on_host(f.cost, n);
+            double miss = 0;
+            double largest = 0;
+            for (std::size_t k = 0; k < n; ++k) {
+                REQUIRE(static_cast<double>(cost[k].innovation) ==
+                        Approx(want.innovation()[k]).epsilon(limit == 0 ? 1e-3 : 1e-6));
+                for (std::size_t j = 0; j < k; ++j) {
+                    largest = std::max(largest, std::abs(want.feedback()(k, j)));
+                    miss = std::max(miss, std::abs(static_cast<double>(feedback[j * n + k]) -
+                                                   want.feedback()(k, j)));
+                }
+            }
+            INFO("limit " << limit);
+            CHECK(miss < (limit == 0 ? 1e-3 : 1e-6) * largest);
+        }
+    }
+}
+
+TEST_CASE("a solve costs what the CPU's does, within 1e-3, in every format and order", "[cuda]") {
+    std::size_t const rows = 203;  // ragged for tiles of 32 rows
+    std::size_t const n = 684;     // ragged for blocks of 128, panels of 512, groups of 16 and 32
+    auto const w = gaussian(rows * n, 1, 0.05F);
+    auto const h = cpu_hessian(inputs(1500, n, 1), n);
+    for (auto const order : orders) {
+        auto const first = options_for(fpq::nvfp4, w, order);
+        auto const cpu_factor = fpq::factor(h, first, "layer");
+        auto const factor = device_factor(h.view(), first);
+        for (auto const& format : many_formats()) {
+            auto const o = options_for(format, w, order);
+            auto const want = fpq::gptq(view_of(w, rows), h, cpu_factor, format, o, "layer");
+            auto const found = device_solve(w, rows, factor, want.weight);
+            double const ours = loss_of(w, rows, found.weight, h);
+            double const theirs = loss_of(w, rows, want.weight, h);
+            double const codes = static_cast<double>(want.weight.codes.size());
+            INFO("bits " << fpq::element_bits(format.element) << " group " << format.group
+                         << " order " << static_cast<int>(order) << " differing bytes "
+                         << differing(found.weight.codes, want.weight.codes) << " of " << codes);
+            CHECK(ours == Approx(theirs).epsilon(1e-3));
+            CHECK(found.loss == Approx(ours).epsilon(1e-3));
+            CHECK(static_cast<double>(differing(found.weight.codes, want.weight.codes)) <
+                  0.05 * codes);
+            auto const again = device_solve(w, rows, factor, want.weight);
+            CHECK(again.weight.codes == found.weight.codes);
+            CHECK(again.loss == found.loss);
+        }
+    }
+}
+
+TEST_CASE("with an identity Hessian the device rounds to nearest, byte for byte", "[cuda]") {
+    std::size_t const rows = 33;
+    std::size_t const n = 172;
+    auto const w = gaussian(rows * n, 4, 0.05F);
+    std::vector<float> eye(n * n, 0.0F);
+    for (std::size_t i = 0; i < n; ++i) {
+        eye[i * n + i] = 1.0F;
+    }
+    auto const h = cpu_hessian(eye, n);
+    for (auto const& format : many_formats()) {
+        for (auto const order : orders) {
+            auto const o = options_for(format, w, order);
+            auto const want = fpq::rtn(view_of(w, rows), &h, format, o, "layer");
+            auto const found = device_solve(w, rows, device_factor(h.view(), o), want.weight);
+            CHECK(found.weight.codes == want.weight.codes);
+        }
+    }
+}
+
+TEST_CASE("weights in bf16 and fp16, and other panels, give the same solve", "[cuda]") {
+    std::size_t const rows = 40;
+    std::size_t const n = 600;
+    auto w = gaussian(rows * n, 6, 0.05F);
+    for (float& v : w) {
+        v = fpq::to_float(fpq::to_fp16(fpq::round_to_bf16(v)));  // exact in both, mostly
+        v = std::abs(v) < 0x1p-13F ? 0.0F : v;
+    }
+    auto const h = cpu_hessian(inputs(900, n, 6), n);
+    auto const o = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
+    auto const cpu = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, o, "layer");
+    auto const factor = device_factor(h.view(), o);
+    auto const want = device_solve(w, rows, factor, cpu.weight);
+    for (auto const type : {cuda::float_type::bf16, cuda::float_type::fp16}) {
+        CHECK(device_solve(w, rows, factor, cpu.weight, true, type).weight.codes ==
+              want.weight.codes);
+    }
+    for (std::size_t const panel : {std::size_t{128}, std::size_t{256}, std::size_t{1024}}) {
+        auto const other =
+            device_solve(w, rows, factor, cpu.weight, true, cuda::float_type::fp32, panel);
+        CHECK(loss_of(w, rows, other.weight, h) ==
+              Approx(loss_of(w, rows, want.weight, h)).epsilon(2e-3));
+    }
+}
+
+TEST_CASE("dead columns become zero on the device, or are rounded to nearest", "[cuda]") {
+    std::size_t const rows = 20;
+    std::size_t const n = 64;
+    auto const w = gaussian(rows * n, 7, 0.05F);
+    auto x = inputs(400, n, 7);
+    for (std::size_t t = 0; t < 400; ++t) {
+        x[t * n + 3] = 0;
+        x[t * n + 40] = 0;
+    }
+    auto const h = cpu_hessian(x, n);
+    auto o = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
+    auto const factor = device_factor(h.view(), o);
+    CHECK(factor.dead_columns == 2);
+    for (bool const zero : {true, false}) {
+        o.zero_dead_columns = zero;
+        auto const want = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, o, "layer");
+        auto const found = device_solve(w, rows, factor, want.weight, zero);
+        auto const a = fpq::dequantize(found.weight.view());
+        auto const b = fpq::dequantize(want.weight.view());
+        for (std::size_t r = 0; r < rows; ++r) {
+            REQUIRE(a[r * n + 3] == b[r * n + 3]);
+            REQUIRE(a[r * n + 40] == b[r * n + 40]);
+            REQUIRE((!zero || a[r * n + 3] == 0.0F));
+        }
+        CHECK(found.loss == Approx(loss_of(w, rows, found.weight, h)).epsilon(1e-3));
+    }
+}
+
+TEST_CASE("failed factorisations are damped tenfold, six tries, then refused", "[cuda]") {
+    std::size_t const n = 48;
+    auto const h = cpu_hessian(inputs(5, n, 8), n);  // rank 5 of 48
+    fpq::solve_options o;
+    CHECK(device_factor(h.view(), o).retries == 0);
+    o.rel_damp = 0;
+    auto const f = device_factor(h.view(), o);
+    auto const want = fpq::factor(h, o, "layer");
+    CHECK(f.retries == want.retries());
+    CHECK(f.damping == Approx(want.damping()));
+
+    std::vector<float> const bad{1, -3, -3, 1};
+    o.rel_damp = 0.01;
+    auto const g = device_factor(fpq::as_view(bad.data(), 2, 2), o);
+    CHECK(g.retries == 3);
+    CHECK(g.damping == Approx(10.0));
+
+    cuda::gptq_factor out;
+    cuda::gptq_factor_options const options;
+    auto const refused = [&](std::vector<float> const& values, char const* word) {
+        auto const device = on_device(values);
+        auto const s = cuda::factor_hessian(libraries(), nullptr, device.data(), 2, options, out);
+        INFO(s.text);
+        CHECK_FALSE(s.ok());
+        CHECK(std::string(s.text).find(word) != std::string::npos);
+    };
+    float const nan = std::numeric_limits<float>::quiet_NaN();
+    refused({1, -1e9F, -1e9F, 1}, "6 tries");
+    refused({1, 0, nan, 1}, "H[1, 0]");
+    refused({1, 0, 0, -2}, "H[1, 1]");
+}
+
+TEST_CASE("a weight that is not finite is refused by place", "[cuda]") {
+    std::size_t const rows = 4;
+    std::size_t const n = 32;
+    auto w = gaussian(rows * n, 9);
+    auto const h = cpu_hessian(inputs(50, n, 9), n);
+    auto const o = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
+    auto const cpu = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, o, "layer");
+    auto const factor = device_factor(h.view(), o);
+    w[2 * n + 5] = std::numeric_limits<float>::infinity();
+    auto const device_w = on_device(w);
+    auto const scales = on_device(cpu.weight.scales);
+    auto const codes = on_device(cpu.weight.codes);
+    cuda::gptq_layer layer;
+    layer.w = device_w.data();
+    layer.type = cuda::float_type::fp32;
+    layer.rows = rows;
+    layer.cols = n;
+    layer.w_stride = n;
+    layer.scales = scales.data();
+    layer.global_scale = o.observer.global_scale;
+    layer.codes = codes.data();
+    cuda::gptq_workspace workspace;
+    require_ok(cuda::launch_gptq(libraries(), nullptr, factor, layer, workspace));
+    double loss = 0;
+    auto const s = cuda::read_gptq_report(nullptr, layer, workspace, loss);
+    CHECK_FALSE(s.ok());
+    CHECK(std::string(s.text).find("w[2, 5]") != std::string::npos);
+}
+
+TEST_CASE("launchers refuse what they cannot do, before any work", "[cuda]") {
+    cuda::gptq_factor const none;
+    cuda::gptq_layer layer;
+    cuda::gptq_workspace workspace;
+    layer.rows = 4;
+    layer.cols = 32;
+    layer.w_stride = 32;
+    CHECK_FALSE(cuda::launch_gptq(libraries(), nullptr, none, layer, workspace).ok());
+    cuda::hessian_args args;
+    args.cols = 32;
+    args.x_stride = 16;
+    CHECK_FALSE(cuda::launch_hessian(libraries(), nullptr, args).ok());
+    args.x_stride = 32;
+    args.tokens = 4;
+    CHECK_FALSE(cuda::launch_hessian(libraries(), nullptr, args).ok());
+}
