@@ -195,8 +195,8 @@ void bench_solve(cuda::linear_algebra& libraries, std::size_t rows, std::size_t 
     });
     auto const n = static_cast<double>(cols);
     row("gptq", shape_of(rows, cols), "factor and solve", ms, flops + n * n * n / 3, 1.0);
-    double loss = 0;
-    check(cuda::read_gptq_report(nullptr, layer, workspace, loss));
+    cuda::gptq_report report;
+    check(cuda::read_gptq_report(nullptr, layer, workspace, report));
 }
 
 }  // namespace

@@ -130,7 +130,7 @@ double worst(std::vector<float> const& found, std::vector<double> const& want, d
 }
 
 void check_hessian(cuda::hessian_path path, cuda::float_type type, std::size_t tokens,
-                   std::size_t n, std::size_t stride) {
+                   std::size_t n, std::size_t stride, double limit = 1e-5) {
     INFO("path " << static_cast<int>(path) << " type " << cuda::name_of(type) << " tokens "
                  << tokens << " cols " << n << " stride " << stride);
     auto const x = inputs(tokens, n, n);
@@ -149,11 +149,11 @@ void check_hessian(cuda::hessian_path path, cuda::float_type type, std::size_t t
     require_ok(cuda::launch_hessian(libraries(), nullptr, args));
     auto const want = gram(x, n);
     auto const once = on_host(device_h, n * n);
-    CHECK(worst(once, want, 1.0, n) < 1e-5);
+    CHECK(worst(once, want, 1.0, n) < limit);
     args.accumulate = true;
     require_ok(cuda::launch_hessian(libraries(), nullptr, args));
     auto const twice = on_host(device_h, n * n);
-    CHECK(worst(twice, want, 2.0, n) < 1e-5);
+    CHECK(worst(twice, want, 2.0, n) < limit);
     if (path == cuda::hessian_path::tiles || path == cuda::hessian_path::clusters) {
         std::size_t touched = 0;
         for (std::size_t i = 0; i < n; ++i) {
@@ -202,12 +202,14 @@ cuda::gptq_factor device_factor(fpq::matrix_view<float const> h, fpq::solve_opti
 struct solved {
     fpq::packed_matrix weight;
     double loss = 0;
+    double relative_error = 0;
 };
 
 /// The device's codes under the scales that the CPU found.
 solved device_solve(std::vector<float> const& w, std::size_t rows, cuda::gptq_factor const& factor,
                     fpq::packed_matrix const& scales, bool zero_dead = true,
-                    cuda::float_type type = cuda::float_type::fp32, std::size_t panel = 512) {
+                    cuda::float_type type = cuda::float_type::fp32, std::size_t panel = 512,
+                    fpq::hessian const* h = nullptr) {
     std::size_t const cols = w.size() / rows;
     std::size_t const stride = cols + 3;
     auto const device_w = on_device(as_type(w, cols, stride, type));
@@ -231,7 +233,15 @@ solved device_solve(std::vector<float> const& w, std::size_t rows, cuda::gptq_fa
     layer.panel = panel;
     cuda::gptq_workspace workspace;
     require_ok(cuda::launch_gptq(libraries(), nullptr, factor, layer, workspace));
-    require_ok(cuda::read_gptq_report(nullptr, layer, workspace, out.loss));
+    if (h != nullptr) {
+        auto const device_h = lower_half(h->view());
+        require_ok(
+            cuda::launch_gptq_energy(libraries(), nullptr, device_h.data(), layer, workspace));
+    }
+    cuda::gptq_report report;
+    require_ok(cuda::read_gptq_report(nullptr, layer, workspace, report));
+    out.loss = report.loss;
+    out.relative_error = report.relative_error();
     out.weight.codes = on_host(device_codes, scales.codes.size());
     return out;
 }
@@ -314,6 +324,8 @@ TEST_CASE("a Hessian by our tiles is the sum in double, upper half untouched", "
         check_hessian(p, bf16, 37, 61, 64);
         check_hessian(p, bf16, 513, 640, 648);
         check_hessian(p, bf16, 300, 1096, 1096);
+        // The tensor cores cut sums towards zero: the error grows with the tokens of a call.
+        check_hessian(p, bf16, 16384, 136, 136, 1e-4);
     }
 }
 
@@ -412,9 +424,11 @@ TEST_CASE("a solve costs what the CPU's does, within 1e-3, in every format and o
             CHECK(found.loss == Approx(ours).epsilon(1e-3));
             CHECK(static_cast<double>(differing(found.weight.codes, want.weight.codes)) <
                   0.05 * codes);
-            auto const again = device_solve(w, rows, factor, want.weight);
+            auto const again =
+                device_solve(w, rows, factor, want.weight, true, cuda::float_type::fp32, 512, &h);
             CHECK(again.weight.codes == found.weight.codes);
             CHECK(again.loss == found.loss);
+            CHECK(again.relative_error == Approx(want.report.relative_error).epsilon(2e-3));
         }
     }
 }
@@ -514,7 +528,7 @@ TEST_CASE("failed factorisations are damped tenfold, six tries, then refused", "
         auto const device = on_device(values);
         auto const s = cuda::factor_hessian(libraries(), nullptr, device.data(), 2, options, out);
         INFO(s.text);
-        CHECK_FALSE(s.ok());
+        CHECK(s.code == cuda::status_code::numeric);
         CHECK(std::string(s.text).find(word) != std::string::npos);
     };
     float const nan = std::numeric_limits<float>::quiet_NaN();
@@ -546,9 +560,9 @@ TEST_CASE("a weight that is not finite is refused by place", "[cuda]") {
     layer.codes = codes.data();
     cuda::gptq_workspace workspace;
     require_ok(cuda::launch_gptq(libraries(), nullptr, factor, layer, workspace));
-    double loss = 0;
-    auto const s = cuda::read_gptq_report(nullptr, layer, workspace, loss);
-    CHECK_FALSE(s.ok());
+    cuda::gptq_report report;
+    auto const s = cuda::read_gptq_report(nullptr, layer, workspace, report);
+    CHECK(s.code == cuda::status_code::numeric);
     CHECK(std::string(s.text).find("w[2, 5]") != std::string::npos);
 }
 

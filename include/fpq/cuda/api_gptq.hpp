@@ -81,9 +81,22 @@ struct gptq_layer {
 status launch_gptq(linear_algebra& libraries, cudaStream_t stream, gptq_factor const& factor,
                    gptq_layer const& layer, gptq_workspace& workspace);
 
+/// tr(W H W^T), what the loss is measured against; after launch_gptq with the same layer and
+/// workspace. h (cols, cols), device, lower half. Sums of products in float32, then in double.
+/// Asynchronous. Cost: 2 rows cols^2 operations, twice those of the solve.
+status launch_gptq_energy(linear_algebra& libraries, cudaStream_t stream, float const* h,
+                          gptq_layer const& layer, gptq_workspace& workspace);
+
+struct gptq_report {
+    double loss = 0;    // tr(dW H dW^T), H not damped
+    double energy = 0;  // tr(W H W^T); 0 without launch_gptq_energy
+    /// As the CPU solver reports it; 0 when W H W^T is 0.
+    [[nodiscard]] double relative_error() const noexcept { return energy > 0 ? loss / energy : 0; }
+};
+
 /// What the last launch_gptq with this workspace did. Waits for the stream.
-/// loss: tr(dW H dW^T), H not damped. Refuses by place when a weight was not finite.
+/// Refuses by place when a weight was not finite.
 status read_gptq_report(cudaStream_t stream, gptq_layer const& layer,
-                        gptq_workspace const& workspace, double& loss);
+                        gptq_workspace const& workspace, gptq_report& report);
 
 }  // namespace fpq::cuda

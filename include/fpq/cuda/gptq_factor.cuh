@@ -66,7 +66,7 @@ private:
         char what[64];
         std::snprintf(what, sizeof what, "factor_hessian: H[%llu, %llu]", index / f_.size,
                       index % f_.size);
-        return refuse(what, expected, found);
+        return refuse_numbers(what, expected, found);
     }
 
     status look() {
@@ -145,8 +145,8 @@ private:
         char found[80];
         std::snprintf(found, sizeof found, "none up to a damping of %g times the mean diagonal",
                       f_.damping / (10 * mean));
-        return refuse("factor_hessian: Hessian is not positive definite",
-                      "a Cholesky factorisation within 6 tries", found);
+        return refuse_numbers("factor_hessian: Hessian is not positive definite",
+                              "a Cholesky factorisation within 6 tries", found);
     }
 
     template <class Work>

@@ -65,11 +65,36 @@ public:
 
     status run() {
         status s = allocate();
-        if (s.ok()) s = gather();
+        if (s.ok()) s = gather(f_.order.data(), layer_.zero_dead_columns);
         if (s.ok()) s = decode_steps();
         if (s.ok()) s = sweep_all();
         if (s.ok()) s = pack();
         return s;
+    }
+
+    /// W in original order, W H, and the sum of their products.
+    status energy(float const* h) {
+        status s = ensure(ws_.loss, layer_.rows);
+        if (s.ok()) s = gather(nullptr, false);
+        if (!s.ok()) {
+            return s;
+        }
+        float const one = 1.0F;
+        float const zero = 0.0F;
+        auto const n = static_cast<std::int64_t>(layer_.cols);
+        auto const ld = static_cast<std::int64_t>(stride());
+        // Row-major lower is column-major upper, and the product comes transposed as it should.
+        s = from_cublas(cublasSsymm_64(libraries_.blas(), CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_UPPER,
+                                       n, static_cast<std::int64_t>(layer_.rows), &one, h, n,
+                                       ws_.target.data(), ld, &zero, ws_.error.data(), ld),
+                        "launch_gptq_energy: cublasSsymm");
+        if (!s.ok()) {
+            return s;
+        }
+        gptq_dot_kernel<gptq_row_threads><<<rows(), gptq_row_threads, 0, stream_>>>(
+            ws_.target.data(), ws_.error.data(), stride(), ws_.loss.data());
+        s = after_launch("gptq_dot_kernel");
+        return s.ok() ? sum_of(layer_.rows, &sums()->energy) : s;
     }
 
 private:
@@ -91,32 +116,31 @@ private:
         if (s.ok()) s = ensure(ws_.steps, layer_.rows * groups());
         if (s.ok()) s = ensure(ws_.loss, tiles() * (stride() / gptq_block::width));
         if (s.ok()) s = ensure(ws_.sums, sizeof(gptq_sums));
-        // All ones is none_found; the loss is written at the end.
-        return s.ok()
-                   ? from_cuda(cudaMemsetAsync(ws_.sums.data(), 0xFF, sizeof(gptq_sums), stream_),
-                               "launch_gptq: memset")
-                   : s;
+        if (!s.ok()) {
+            return s;
+        }
+        gptq_begin_kernel<1><<<1, 1, 0, stream_>>>(sums());
+        return after_launch("gptq_begin_kernel");
     }
 
     template <class T>
-    status gather_from() {
+    status gather_from(std::uint32_t const* order, bool zero_dead) {
         gptq_gather_kernel<T><<<rows(), gptq_row_threads, 0, stream_>>>(
-            static_cast<T const*>(layer_.w), layer_.w_stride, layer_.cols, f_.order.data(),
-            f_.diagonal.data(), layer_.zero_dead_columns, ws_.target.data(), ws_.error.data(),
-            stride(), sums());
+            static_cast<T const*>(layer_.w), layer_.w_stride, layer_.cols, order,
+            f_.diagonal.data(), zero_dead, ws_.target.data(), ws_.error.data(), stride(), sums());
         return after_launch("gptq_gather_kernel");
     }
 
-    status gather() {
+    status gather(std::uint32_t const* order, bool zero_dead) {
         switch (layer_.type) {
             case float_type::bf16:
-                return gather_from<bf16>();
+                return gather_from<bf16>(order, zero_dead);
             case float_type::fp16:
-                return gather_from<fp16>();
+                return gather_from<fp16>(order, zero_dead);
             case float_type::fp32:
                 break;
         }
-        return gather_from<float>();
+        return gather_from<float>(order, zero_dead);
     }
 
     status decode_steps() {
@@ -200,10 +224,13 @@ private:
         if (status s = after_launch("gptq_pack_kernel"); !s.ok()) {
             return s;
         }
-        std::size_t const count = tiles() * (stride() / gptq_block::width);
-        gptq_loss_kernel<gptq_row_threads>
-            <<<1, gptq_row_threads, 0, stream_>>>(ws_.loss.data(), count, sums());
-        return after_launch("gptq_loss_kernel");
+        return sum_of(tiles() * (stride() / gptq_block::width), &sums()->loss);
+    }
+
+    status sum_of(std::size_t count, double* out) {
+        gptq_sum_kernel<gptq_row_threads>
+            <<<1, gptq_row_threads, 0, stream_>>>(ws_.loss.data(), count, out);
+        return after_launch("gptq_sum_kernel");
     }
 
     linear_algebra& libraries_;
@@ -229,9 +256,26 @@ status launch_gptq(linear_algebra& libraries, cudaStream_t stream, gptq_factor c
     return detail::gptq_run(libraries, stream, factor, layer, workspace).run();
 }
 
+status launch_gptq_energy(linear_algebra& libraries, cudaStream_t stream, float const* h,
+                          gptq_layer const& layer, gptq_workspace& workspace) {
+    if (layer.rows == 0) {
+        return {};
+    }
+    std::size_t const values = layer.rows * detail::gptq_stride(layer.cols);
+    if (h == nullptr || workspace.target.size() < values || workspace.sums.size() == 0) {
+        return refuse("launch_gptq_energy: workspace", "that of a launch_gptq with the same layer",
+                      h == nullptr ? "no Hessian" : "another one");
+    }
+    if (status s = libraries.use(stream); !s.ok()) {
+        return s;
+    }
+    gptq_factor const none;
+    return detail::gptq_run(libraries, stream, none, layer, workspace).energy(h);
+}
+
 status read_gptq_report(cudaStream_t stream, gptq_layer const& layer,
-                        gptq_workspace const& workspace, double& loss) {
-    loss = 0;
+                        gptq_workspace const& workspace, gptq_report& report) {
+    report = {};
     if (layer.rows == 0) {
         return {};
     }
@@ -246,9 +290,9 @@ status read_gptq_report(cudaStream_t stream, gptq_layer const& layer,
         char what[80];
         std::snprintf(what, sizeof what, "launch_gptq: w[%llu, %llu]", sums.not_finite / layer.cols,
                       sums.not_finite % layer.cols);
-        return refuse(what, "a finite number", "NaN or infinity");
+        return refuse_numbers(what, "a finite number", "NaN or infinity");
     }
-    loss = sums.loss;
+    report = {sums.loss, sums.energy};
     return s;
 }
 

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fpq/cuda/gptq_block_sum.cuh"
 #include "fpq/cuda/gptq_codec.hpp"
 #include "fpq/cuda/gptq_lanes.hpp"
 
@@ -57,22 +58,6 @@ __device__ inline void load_feedback(gptq_sweep_args const& a, float* feed) {
     }
 }
 
-/// A sum over the thread block in a fixed order; thread 0 has it.
-__device__ inline double block_sum(double value, double* scratch) {
-    for (int distance = 16; distance > 0; distance /= 2) {
-        value += __shfl_down_sync(0xFFFFFFFFu, value, distance);
-    }
-    if (threadIdx.x % 32 == 0) {
-        scratch[threadIdx.x / 32] = value;
-    }
-    __syncthreads();
-    double sum = 0;
-    for (int w = 0; w < gptq_threads / 32; ++w) {
-        sum += scratch[w];
-    }
-    return sum;
-}
-
 }  // namespace detail
 
 /// Grid: ceil(rows / 32) blocks of 128 threads. Deterministic: no atomics.
@@ -83,7 +68,6 @@ __global__ void __launch_bounds__(gptq_threads)
     __shared__ __align__(16) float feed[block::feed_size];
     __shared__ column_cost cost[block::width];
     __shared__ std::uint32_t group_of[block::width];
-    __shared__ double scratch[gptq_threads / 32];
     {
         std::uint32_t const column = a.first + threadIdx.x;
         bool const inside = column < a.cols;
@@ -158,7 +142,7 @@ __global__ void __launch_bounds__(gptq_threads)
     load();
     sweep();
     store();
-    double const loss = detail::block_sum(active ? static_cast<double>(state.loss) : 0.0, scratch);
+    double const loss = block_sum<gptq_threads>(active ? static_cast<double>(state.loss) : 0.0);
     if (threadIdx.x == 0) {
         a.loss[blockIdx.x] = loss;
     }

@@ -8,6 +8,7 @@
 
 #include "fpq/core/bits.hpp"
 #include "fpq/core/half.hpp"
+#include "fpq/cuda/gptq_block_sum.cuh"
 #include "fpq/cuda/gptq_pack.hpp"
 #include "fpq/format/packed.hpp"
 
@@ -19,15 +20,22 @@ inline constexpr int gptq_row_threads = 256;
 struct gptq_sums {
     static constexpr unsigned long long none_found = ~0ull;
     double loss;                    // tr(dW H dW^T), H not damped
+    double energy;                  // tr(W H W^T)
     unsigned long long not_finite;  // row-major index of the first such weight, or none_found
 };
+
+/// Nothing found and nothing summed yet. One thread.
+template <int Threads>
+__global__ void __launch_bounds__(Threads) gptq_begin_kernel(gptq_sums* sums) {
+    *sums = {0.0, 0.0, gptq_sums::none_found};
+}
 
 FPQ_HD inline float widen(float x) noexcept { return x; }
 FPQ_HD inline float widen(bf16 x) noexcept { return to_float(x); }
 FPQ_HD inline float widen(fp16 x) noexcept { return to_float(x); }
 
 /// target = error = w in processing order, columns from cols to `stride` zero; dead columns zero
-/// when zero_dead. Grid: one block a row.
+/// when zero_dead. Without an order, columns stay where they are. Grid: one block a row.
 template <class T>
 __global__ void __launch_bounds__(gptq_row_threads)
     gptq_gather_kernel(T const* w, std::size_t w_stride, std::size_t cols,
@@ -37,7 +45,7 @@ __global__ void __launch_bounds__(gptq_row_threads)
     for (std::size_t k = threadIdx.x; k < stride; k += gptq_row_threads) {
         float value = 0;
         if (k < cols) {
-            std::size_t const column = order[k];
+            std::size_t const column = order == nullptr ? k : order[k];
             value = widen(w[row * w_stride + column]);
             if (!is_finite(value)) {
                 atomicMin(&sums->not_finite, static_cast<unsigned long long>(row * cols + column));
@@ -74,25 +82,32 @@ __global__ void __launch_bounds__(Threads)
     }
 }
 
-/// sums->loss = the sum of `count` values in a fixed order. Grid: one block.
+/// out[row] = the sum of a * b over a row, (rows, stride) each. Grid: one block a row.
 template <int Threads>
 __global__ void __launch_bounds__(Threads)
-    gptq_loss_kernel(double const* loss, std::size_t count, gptq_sums* sums) {
-    __shared__ double part[Threads];
+    gptq_dot_kernel(float const* a, float const* b, std::size_t stride, double* out) {
+    std::size_t const row = static_cast<std::size_t>(blockIdx.x) * stride;
+    double sum = 0;
+    for (std::size_t k = threadIdx.x; k < stride; k += Threads) {
+        sum += static_cast<double>(a[row + k]) * static_cast<double>(b[row + k]);
+    }
+    sum = block_sum<Threads>(sum);
+    if (threadIdx.x == 0) {
+        out[blockIdx.x] = sum;
+    }
+}
+
+/// *out = the sum of `count` values, 0 if that is negative. Grid: one block.
+template <int Threads>
+__global__ void __launch_bounds__(Threads)
+    gptq_sum_kernel(double const* values, std::size_t count, double* out) {
     double sum = 0;
     for (std::size_t i = threadIdx.x; i < count; i += Threads) {
-        sum += loss[i];
+        sum += values[i];
     }
-    part[threadIdx.x] = sum;
-    __syncthreads();
-    for (unsigned int half = Threads / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) {
-            part[threadIdx.x] += part[threadIdx.x + half];
-        }
-        __syncthreads();
-    }
+    sum = block_sum<Threads>(sum);
     if (threadIdx.x == 0) {
-        sums->loss = part[0] > 0 ? part[0] : 0.0;
+        *out = sum > 0 ? sum : 0.0;
     }
 }
 

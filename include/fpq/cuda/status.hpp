@@ -10,8 +10,8 @@
 namespace fpq::cuda {
 
 /// ok; an argument that the launcher refuses; a request that this build or device cannot serve;
-/// an error of the CUDA runtime or of one of its libraries.
-enum class status_code { ok, invalid_argument, unsupported, device };
+/// an error of the CUDA runtime or of one of its libraries; numbers that cannot be used.
+enum class status_code { ok, invalid_argument, unsupported, device, numeric };
 
 /// The result of a launcher. `text` is empty when ok, else one line: "what: expected E, found F".
 struct [[nodiscard]] status {
@@ -39,6 +39,13 @@ inline status refuse(char const* what, char const* expected, char const* found) 
 inline status unsupported(char const* what, char const* expected, char const* found) noexcept {
     status s = refuse(what, expected, found);
     s.code = status_code::unsupported;
+    return s;
+}
+
+/// Numbers that cannot be used.
+inline status refuse_numbers(char const* what, char const* expected, char const* found) noexcept {
+    status s = refuse(what, expected, found);
+    s.code = status_code::numeric;
     return s;
 }
 
