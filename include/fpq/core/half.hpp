@@ -41,6 +41,9 @@ FPQ_HD constexpr float to_float(fp16 x) noexcept {
     return bits_of<float>(sign | bits_of<std::uint32_t>(subnormal));
 }
 
+/// Itself: for code that takes any of the three.
+FPQ_HD constexpr float to_float(float x) noexcept { return x; }
+
 /// Round to nearest even; overflow gives infinity; NaN stays NaN and becomes quiet.
 FPQ_HD constexpr bf16 to_bf16(float x) noexcept {
     std::uint32_t const bits = bits_of<std::uint32_t>(x);

@@ -29,10 +29,10 @@ struct packed_matrix {
     }
 };
 
-/// Zeroed storage of the right size for a (rows, cols) matrix in `format`.
-inline packed_matrix make_packed(quant_format const& format, std::size_t rows, std::size_t cols,
-                                 float global_scale) {
-    packed_matrix q;
+/// Storage of the right size for a (rows, cols) matrix in `format`: what q had room for stays as it
+/// is, what is added is zero.
+inline void resize_packed(packed_matrix& q, quant_format const& format, std::size_t rows,
+                          std::size_t cols, float global_scale) {
     q.format = format;
     q.rows = rows;
     q.cols = cols;
@@ -41,6 +41,13 @@ inline packed_matrix make_packed(quant_format const& format, std::size_t rows, s
     std::size_t const scales = format.scale_count(rows, cols);
     q.scales.resize(scales * format.scale_bytes_each());
     q.zeros.resize(format.symmetric ? 0 : scales);
+}
+
+/// Zeroed storage of the right size for a (rows, cols) matrix in `format`.
+inline packed_matrix make_packed(quant_format const& format, std::size_t rows, std::size_t cols,
+                                 float global_scale) {
+    packed_matrix q;
+    resize_packed(q, format, rows, cols, global_scale);
     return q;
 }
 

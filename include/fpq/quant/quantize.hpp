@@ -7,12 +7,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "fpq/core/view.hpp"
 #include "fpq/format/pack.hpp"
 #include "fpq/format/packed.hpp"
 #include "fpq/quant/fake_quantize.hpp"
+#include "fpq/quant/kernels/quantize_rows.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/quant/packed_matrix.hpp"
 #include "fpq/quant/parallel.hpp"
@@ -60,12 +62,60 @@ inline packed_matrix encode_with(matrix_view<float const> w, quant_format const&
     return q;
 }
 
-/// find_scales, then encode_with. w (rows, cols), any width; weights are expected to be finite.
-/// Example: packed_matrix q = quantize(w, nvfp4, {.global_scale = nvfp_global_scale(amax, true)});
+namespace reference {
+
+/// find_scales, then encode_with: the plain loops that every kernel equals bit for bit.
 inline packed_matrix quantize(matrix_view<float const> w, quant_format const& format,
                               observer_options const& options, int threads = 1) {
     scale_grid const grid = find_scales(w, format, options, threads);
     return encode_with(w, format, grid, options.global_scale, threads);
+}
+
+}  // namespace reference
+
+/// Codes and scales of w (rows, cols), any width, float, bf16 or fp16; weights are expected to be
+/// finite. The bytes are those of reference::quantize on the weights as float, at any simd_level.
+/// Example: packed_matrix q = quantize(w, nvfp4, {.global_scale = nvfp_global_scale(amax, true)});
+template <class T>
+void quantize_into(matrix_view<T const> w, quant_format const& format,
+                   observer_options const& options, packed_matrix& q, int threads = 1) {
+    resize_packed(q, format, w.rows, w.cols, options.global_scale);
+    if (w.size() == 0 || kernels::quantize_minmax(w, format, options, threads, q)) {
+        return;
+    }
+    std::vector<float> wide;
+    matrix_view<float const> x{};
+    if constexpr (std::is_same_v<T, float>) {
+        x = w;
+    } else {
+        wide.resize(w.size());
+        for (std::size_t i = 0; i < w.rows; ++i) {
+            std::transform(w.row(i), w.row(i) + w.cols, wide.begin() + i * w.cols,
+                           [](T v) { return to_float(v); });
+        }
+        x = as_view<float const>(wide.data(), w.rows, w.cols);
+    }
+    q = reference::quantize(x, format, options, threads);
+}
+
+/// quantize_into a new matrix.
+inline packed_matrix quantize(matrix_view<float const> w, quant_format const& format,
+                              observer_options const& options, int threads = 1) {
+    packed_matrix q;
+    quantize_into(w, format, options, q, threads);
+    return q;
+}
+inline packed_matrix quantize(matrix_view<bf16 const> w, quant_format const& format,
+                              observer_options const& options, int threads = 1) {
+    packed_matrix q;
+    quantize_into(w, format, options, q, threads);
+    return q;
+}
+inline packed_matrix quantize(matrix_view<fp16 const> w, quant_format const& format,
+                              observer_options const& options, int threads = 1) {
+    packed_matrix q;
+    quantize_into(w, format, options, q, threads);
+    return q;
 }
 
 /// out (rows, cols) = the decoded values: fl(element * fl(scale / global)), or

@@ -30,6 +30,27 @@ inline constexpr int fp16_highest = 42;
 inline constexpr int fp16_refine = 8;
 inline constexpr double fp16_refine_step = 0.0025;
 
+/// A scale before it is rounded to its stored precision.
+struct base_scale {
+    float scale;        // real-valued
+    std::uint8_t zero;  // asymmetric zero point
+};
+
+/// The unrounded minmax scale of a group with values in [least, most], least <= 0 <= most.
+/// Asymmetric: the range always holds 0, so that the zero point is a code:
+/// scale = (most - least) / (2^b - 1), zero = rne(-least / scale).
+inline base_scale minmax_base_of(quant_format const& format, float least, float most) noexcept {
+    float const amax = std::max(-least, most);
+    if (format.symmetric || amax == 0.0F) {
+        return {minmax_scale(format.element, amax), 0};
+    }
+    float const codes = static_cast<float>((1 << element_bits(format.element)) - 1);
+    // Halved: max - min of two huge values would overflow.
+    float const scale = 2.0F * ((0.5F * most - 0.5F * least) / codes);
+    float const zero = std::nearbyint(std::min(-least / scale, codes));
+    return {scale, is_nan(zero) ? std::uint8_t{0} : static_cast<std::uint8_t>(zero)};
+}
+
 /// Finds the scale of one group at a time; one object a thread.
 class scale_search {
 public:
@@ -83,26 +104,12 @@ public:
     }
 
 private:
-    struct base {
-        float scale;        // real-valued
-        std::uint8_t zero;  // asymmetric zero point
-    };
-
-    /// The unrounded minmax scale. Asymmetric: the range always holds 0, so that the zero point
-    /// is a code: scale = (max - min) / (2^b - 1), zero = rne(-min / scale).
-    [[nodiscard]] base minmax_base() const noexcept {
-        if (format_.symmetric || amax_ == 0.0F) {
-            return {minmax_scale(format_.element, amax_), 0};
-        }
-        float const codes = static_cast<float>((1 << element_bits(format_.element)) - 1);
-        // Halved: max - min of two huge values would overflow.
-        float const scale = 2.0F * ((0.5F * most_ - 0.5F * least_) / codes);
-        float const zero = std::nearbyint(std::min(-least_ / scale, codes));
-        return {scale, is_nan(zero) ? std::uint8_t{0} : static_cast<std::uint8_t>(zero)};
+    [[nodiscard]] base_scale minmax_base() const noexcept {
+        return minmax_base_of(format_, least_, most_);
     }
 
     [[nodiscard]] group_scale minmax() const noexcept {
-        base const b = minmax_base();
+        base_scale const b = minmax_base();
         return store_scale(format_, rule_, b.scale, amax_, b.zero, options_);
     }
 
@@ -120,7 +127,7 @@ private:
 
     template <bool Integer>
     [[nodiscard]] group_scale mse() const noexcept {
-        base const b = minmax_base();
+        base_scale const b = minmax_base();
         grid_rule const rule = rule_at(b.zero);
         float best_factor = 1.0F;
         double best = 0.0;
@@ -249,7 +256,7 @@ private:
     /// with the zero point and its two neighbours; minmax itself comes first.
     template <bool Integer, bool Weighted>
     [[nodiscard]] group_scale sweep_asymmetric() const {
-        base const b = minmax_base();
+        base_scale const b = minmax_base();
         int const last = (1 << element_bits(format_.element)) - 1;
         group_scale best = minmax();
         double best_error = error_of<Integer, Weighted>(best);

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every kernel against the plain loops, bit for bit: formats, simd levels, input types, awkward
+// values and widths.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/core/random.hpp"
+#include "fpq/quant/quantize.hpp"
+
+using fpq::bf16;
+using fpq::fp16;
+using fpq::mx_rule;
+using fpq::observer_options;
+using fpq::packed_matrix;
+using fpq::quant_format;
+using fpq::simd_level;
+
+namespace {
+
+/// The levels that this processor has.
+std::vector<simd_level> levels() {
+    std::vector<simd_level> all{simd_level::generic};
+    for (simd_level l : {simd_level::avx2, simd_level::avx512}) {
+        if (l <= fpq::simd_level_of_processor()) {
+            all.push_back(l);
+        }
+    }
+    return all;
+}
+
+struct limited {
+    explicit limited(simd_level level) { fpq::limit_simd_level(level); }
+    ~limited() { fpq::limit_simd_level(simd_level::avx512); }
+    limited(limited const&) = delete;
+    limited& operator=(limited const&) = delete;
+};
+
+struct setting {
+    quant_format format;
+    observer_options options;
+};
+
+std::vector<setting> settings() {
+    std::vector<setting> all;
+    for (float g : {1.0F, 512.0F, 2688.0F / 3.7F, 2688.0F / 0.1F, 0x1p-90F, 0x1p90F, 0x1p126F}) {
+        all.push_back({fpq::nvfp4, {.global_scale = g}});
+    }
+    for (mx_rule rule :
+         {mx_rule::fp_quant, mx_rule::floor, mx_rule::ceil, mx_rule::even, mx_rule::divisor_7_25}) {
+        for (float g : {1.0F, 3.0F, 2.9999F, 0x1p70F}) {
+            all.push_back({fpq::mxfp4, {.mx = rule, .global_scale = g}});
+        }
+    }
+    for (quant_format const& f :
+         {fpq::mxfp6_e2m3, fpq::mxfp6_e3m2, fpq::mxfp8_e4m3, fpq::mxfp8_e5m2}) {
+        all.push_back({f, {.global_scale = 3.0F}});
+        all.push_back({f, {.mx = mx_rule::even}});
+    }
+    for (int bits : {3, 4, 8}) {
+        all.push_back({fpq::int_format(bits, 32), {}});
+        all.push_back({fpq::int_format(bits, 128, false), {}});
+    }
+    all.push_back({fpq::fp4(16), {}});
+    all.push_back({fpq::fp4(24), {}});
+    all.push_back({fpq::fp4(0, fpq::granularity::channel), {}});
+    all.push_back({fpq::fp4(0, fpq::granularity::tensor), {}});
+    return all;
+}
+
+/// Data sets with one trait each, `n` values.
+std::vector<float> data(int kind, std::size_t n) {
+    fpq::philox const source{77, static_cast<std::uint64_t>(kind)};
+    std::vector<float> x(n);
+    float const inf = std::numeric_limits<float>::infinity();
+    for (std::size_t i = 0; i < n; ++i) {
+        float const r = source.normal_at(i);
+        auto const group = static_cast<int>(i / 16);
+        switch (kind) {
+            case 0:
+                x[i] = r;
+                break;
+            case 1:  // groups from the subnormals to the largest floats
+                x[i] = std::ldexp(r, (group * 37) % 290 - 160);
+                break;
+            case 2:  // multiples of 1/8: every group has 6, so that values meet midpoints
+                x[i] = i % 16 == 0 ? 6.0F : std::nearbyint(r * 16.0F) / 8.0F;
+                break;
+            case 3:  // zero groups, negative zeros, lone values
+                x[i] = group % 3 == 0 ? 0.0F : (i % 5 == 0 ? r : -0.0F);
+                break;
+            case 4:  // NaN of both signs and infinities here and there
+                x[i] = i % 97 == 3 ? std::copysign(std::nanf(""), r)
+                                   : (i % 203 == 5 ? std::copysign(inf, r) : r);
+                break;
+            default:  // any bits
+                x[i] = fpq::bits_of<float>(fpq::bits_of<std::uint32_t>(r) * 2654435761u);
+                break;
+        }
+    }
+    return x;
+}
+
+template <class T>
+T narrow(float x) {
+    if constexpr (std::is_same_v<T, bf16>) {
+        return fpq::to_bf16(x);
+    } else if constexpr (std::is_same_v<T, fp16>) {
+        return fpq::to_fp16(x);
+    } else {
+        return x;
+    }
+}
+
+std::string what(setting const& s, simd_level level) {
+    return std::string(fpq::simd_level_name(level)) + ", element " +
+           std::to_string(static_cast<int>(s.format.element)) + ", group " +
+           std::to_string(s.format.group) + ", rule " +
+           std::to_string(static_cast<int>(s.options.mx)) + ", global " +
+           std::to_string(s.options.global_scale);
+}
+
+/// Bytes that differ between kernels and plain loops, over all data sets and levels.
+template <class T>
+void compare(std::size_t rows, std::size_t cols, std::size_t stride, int threads) {
+    for (int kind = 0; kind < 6; ++kind) {
+        std::vector<float> const x = data(kind, rows * stride);
+        std::vector<T> in(x.size());
+        std::transform(x.begin(), x.end(), in.begin(), narrow<T>);
+        std::vector<float> wide(in.size());
+        std::transform(in.begin(), in.end(), wide.begin(), [](T v) { return fpq::to_float(v); });
+        for (setting const& s : settings()) {
+            packed_matrix const expected =
+                fpq::reference::quantize({wide.data(), rows, cols, stride}, s.format, s.options);
+            for (simd_level level : levels()) {
+                limited const only(level);
+                packed_matrix const q =
+                    fpq::quantize(fpq::matrix_view<T const>{in.data(), rows, cols, stride},
+                                  s.format, s.options, threads);
+                INFO(what(s, level) << ", data " << kind << ", " << rows << " x " << cols);
+                REQUIRE(q.scales == expected.scales);
+                REQUIRE(q.zeros == expected.zeros);
+                REQUIRE(q.codes == expected.codes);
+            }
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("quantizing kernels give the bytes of the plain loops", "[quant][kernels]") {
+    for (std::size_t cols : {1024, 512, 40, 7, 300}) {
+        compare<float>(3, cols, cols, 1);
+    }
+    compare<float>(5, 300, 320, 1);
+    compare<float>(300, 512, 512, 2);
+}
+
+TEST_CASE("16-bit inputs are quantized as their float values", "[quant][kernels]") {
+    for (std::size_t cols : {1024, 300}) {
+        compare<bf16>(3, cols, cols, 1);
+        compare<fp16>(3, cols, cols, 1);
+    }
+    compare<bf16>(5, 40, 48, 1);
+    compare<fp16>(5, 40, 48, 1);
+}
+
+TEST_CASE("E2M1 thresholds are the least weights of each code", "[quant][kernels]") {
+    using fpq::bits_of;
+    for (float global : {1.0F, 3.0F, 512.0F, 2688.0F / 3.7F, 0.0123F}) {
+        for (fpq::scale_kind kind : {fpq::scale_kind::e4m3, fpq::scale_kind::e8m0}) {
+            fpq::kernels::e2m1_table const table = fpq::kernels::make_e2m1_table(kind, global);
+            REQUIRE(table.low < table.high);
+            std::size_t wrong = 0;
+            for (int byte = table.low; byte <= table.high; ++byte) {
+                auto const at = static_cast<std::size_t>(byte);
+                std::uint8_t const stored[2] = {static_cast<std::uint8_t>(byte), 0};
+                float const s = fpq::effective_scale(fpq::decode_scale(kind, stored), global);
+                for (std::size_t cell = 0; cell < 16; ++cell) {
+                    std::uint32_t const t = table.rows[at].threshold[cell];
+                    int const code = fpq::kernels::e2m1_cell_code[cell];
+                    wrong += fpq::e2m1::encode(bits_of<float>(t) / s) != code + 1;
+                    wrong += fpq::e2m1::encode(bits_of<float>(t - 1) / s) != code;
+                }
+            }
+            INFO("global " << global);
+            REQUIRE(wrong == 0);
+        }
+    }
+}
+
+TEST_CASE("the limit lowers the level and is lifted again", "[quant][kernels]") {
+    simd_level const best = fpq::simd_level_of_processor();
+    {
+        limited const only(simd_level::generic);
+        REQUIRE(fpq::active_simd_level() == simd_level::generic);
+    }
+    REQUIRE(fpq::active_simd_level() == best);
+}
