@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// The W4A16 paths against sums in double: streaming, dequantize and cuBLASLt, and the reference.
+#include <cublasLt.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/cuda/api_gemm.hpp"
+#include "gemm_fixture.hpp"
+#include "gpu.hpp"
+
+using namespace fpq::cuda;
+using namespace fpq_test;
+
+namespace {
+
+std::uint16_t bits_as(float_type type, float x) {
+    return type == float_type::bf16 ? fpq::to_bf16(x).bits : fpq::to_fp16(x).bits;
+}
+
+float value_of(float_type type, std::uint16_t bits) {
+    return type == float_type::bf16 ? fpq::to_float(fpq::bf16{bits})
+                                    : fpq::to_float(fpq::fp16{bits});
+}
+
+struct blas_handle {
+    cublasLtHandle_t handle = nullptr;
+    blas_handle() { REQUIRE(cublasLtCreate(&handle) == CUBLAS_STATUS_SUCCESS); }
+    blas_handle(blas_handle const&) = delete;
+    blas_handle& operator=(blas_handle const&) = delete;
+    ~blas_handle() { cublasLtDestroy(handle); }
+};
+
+struct weight_case {
+    w4a16_problem problem;
+    packed_matrix w;
+    std::size_t x_stride = 0;
+    std::vector<std::uint16_t> x;
+
+    /// exact: activations are integers -4 .. 4; wide: normal.
+    weight_case(unsigned seed, w4a16_problem const& p, range r, std::size_t extra_stride = 0)
+        : problem(p), x_stride(p.k + extra_stride) {
+        std::mt19937 gen(seed);
+        w = random_packed(gen, p.format, p.n, p.k, r);
+        std::normal_distribution<float> normal;
+        x.resize(p.m * x_stride);
+        for (auto& bits : x) {
+            float const integer = static_cast<float>(static_cast<int>(gen() % 9) - 4);
+            bits = bits_as(p.activations, r == range::exact ? integer : normal(gen));
+        }
+    }
+    std::vector<double> expected() const {
+        std::vector<double> sums(problem.m * problem.n);
+        for (std::size_t j = 0; j < problem.n; ++j) {
+            std::vector<float> const row = w.decoded(j);
+            for (std::size_t i = 0; i < problem.m; ++i) {
+                double sum = 0.0;
+                for (std::size_t k = 0; k < problem.k; ++k) {
+                    sum += static_cast<double>(row[k]) *
+                           static_cast<double>(value_of(problem.activations, x[i * x_stride + k]));
+                }
+                sums[i * problem.n + j] = sum;
+            }
+        }
+        return sums;
+    }
+    /// float32 outputs; codes start `offset` bytes after an aligned address.
+    std::vector<float> run(cublasLtHandle_t blas = nullptr, std::size_t offset = 0,
+                           w4a16_path* path = nullptr) const {
+        std::vector<std::uint8_t> shifted(offset, 0);
+        shifted.insert(shifted.end(), w.codes.begin(), w.codes.end());
+        auto const codes = on_device(shifted);
+        auto const scales =
+            on_device(problem.scales == scale_order::swizzled ? w.swizzled : w.scales);
+        auto const x_there = on_device(x);
+        device_buffer<float> out;
+        must(out.resize(problem.m * problem.n));
+        must(out.fill(0xFF));
+        w4a16_plan plan;
+        must(plan_w4a16(problem, blas != nullptr, offset % 16 == 0, &plan));
+        if (path != nullptr) {
+            *path = plan.path;
+        }
+        device_buffer<std::uint8_t> workspace;
+        must(workspace.resize(plan.workspace_bytes + 256));
+        must(workspace.fill(0));
+        w4a16_operands o;
+        o.x = x_there.data();
+        o.x_stride = x_stride;
+        o.codes = codes.data() + offset;
+        o.scales = scales.data();
+        o.out = out.data();
+        o.workspace = workspace.data();
+        o.workspace_bytes = workspace.size();
+        o.blas = blas;
+        must(launch_w4a16(problem, o, nullptr));
+        return on_host(out);
+    }
+};
+
+w4a16_problem make(block_format format, std::size_t m, std::size_t n, std::size_t k,
+                   float_type activations = float_type::bf16,
+                   scale_order order = scale_order::row_major) {
+    w4a16_problem p;
+    p.format = format;
+    p.scales = order;
+    p.activations = activations;
+    p.out = float_type::fp32;
+    p.m = m;
+    p.n = n;
+    p.k = k;
+    return p;
+}
+
+}  // namespace
+
+TEST_CASE("W4A16 streaming, exact range: no wrong value", "[cuda][w4a16]") {
+    struct shape {
+        std::size_t m, n, k;
+    };
+    std::vector<shape> const shapes = {{1, 512, 4096},  {8, 100, 1024}, {9, 33, 512},
+                                       {16, 257, 4096}, {3, 16, 32},    {17, 40, 160},
+                                       {2, 48, 14336},  {16, 31, 8224}, {40, 64, 2048}};
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (float_type type : {float_type::bf16, float_type::fp16}) {
+            for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
+                for (shape const& s : shapes) {
+                    weight_case const c(11, make(format, s.m, s.n, s.k, type, order), range::exact);
+                    INFO(name_of(format) << ' ' << name_of(type) << ' ' << name_of(order) << " m "
+                                         << s.m << " n " << s.n << " k " << s.k);
+                    w4a16_path path{};
+                    REQUIRE(wrong_values(c.run(nullptr, 0, &path), c.expected()) == 0);
+                    REQUIRE(path == w4a16_path::stream);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("W4A16: rows of x at any stride and address", "[cuda][w4a16]") {
+    for (std::size_t extra : {1, 3, 8}) {
+        weight_case const c(12, make(block_format::nvfp4, 5, 64, 256), range::exact, extra);
+        REQUIRE(wrong_values(c.run(), c.expected()) == 0);
+    }
+}
+
+TEST_CASE("W4A16: shapes that cannot stream take the reference or cuBLASLt", "[cuda][w4a16]") {
+    blas_handle const blas;
+    w4a16_path path{};
+    weight_case const narrow(13, make(block_format::nvfp4, 7, 50, 48), range::exact);
+    REQUIRE(wrong_values(narrow.run(nullptr, 0, &path), narrow.expected()) == 0);
+    REQUIRE(path == w4a16_path::reference);
+    weight_case const shifted(14, make(block_format::mxfp4, 7, 50, 128), range::exact);
+    REQUIRE(wrong_values(shifted.run(nullptr, 8, &path), shifted.expected()) == 0);
+    REQUIRE(path == w4a16_path::reference);
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (float_type type : {float_type::bf16, float_type::fp16}) {
+            weight_case const many(15, make(format, 130, 72, 320, type), range::exact);
+            REQUIRE(wrong_values(many.run(blas.handle, 0, &path), many.expected()) == 0);
+            REQUIRE(path == w4a16_path::dequantize_gemm);
+            weight_case const odd(16, make(format, 65, 33, 64, type, scale_order::swizzled),
+                                  range::exact);
+            REQUIRE(wrong_values(odd.run(blas.handle, 0, &path), odd.expected()) == 0);
+        }
+    }
+}
+
+TEST_CASE("W4A16, wide scales and normal activations: close to double", "[cuda][w4a16]") {
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (float_type type : {float_type::bf16, float_type::fp16}) {
+            // fp16 holds MXFP4 scales from 2^-18 on; the wide range here begins at 2^-20.
+            if (format == block_format::mxfp4 && type == float_type::fp16) {
+                continue;
+            }
+            weight_case const c(17, make(format, 12, 300, 4096, type), range::wide);
+            REQUIRE(relative_error(c.run(), c.expected()) < 1e-5);
+        }
+    }
+}
+
+TEST_CASE("W4A16: every E4M3 scale code is exact", "[cuda][w4a16]") {
+    for (float_type type : {float_type::bf16, float_type::fp16}) {
+        // One group a row, one non-zero activation: the output is the decoded weight itself.
+        weight_case c(18, make(block_format::nvfp4, 1, 127, 32, type), range::exact);
+        for (std::size_t row = 0; row < 127; ++row) {
+            c.w.scales[2 * row] = c.w.scales[2 * row + 1] = static_cast<std::uint8_t>(row);
+        }
+        for (std::size_t at = 0; at < 32; ++at) {
+            for (std::size_t j = 0; j < 32; ++j) {
+                c.x[j] = bits_as(type, j == at ? 1.0F : 0.0F);
+            }
+            REQUIRE(wrong_values(c.run(), c.expected()) == 0);
+        }
+    }
+}
+
+TEST_CASE("W4A16: alpha, bias and 16-bit outputs", "[cuda][w4a16]") {
+    blas_handle const blas;
+    for (std::size_t m : {6, 100}) {
+        weight_case c(19, make(block_format::nvfp4, m, 96, 512), range::exact);
+        std::vector<double> const sums = c.expected();
+        std::vector<float> bias(96);
+        for (std::size_t i = 0; i < bias.size(); ++i) {
+            bias[i] = static_cast<float>(i) - 40.0F;
+        }
+        c.problem.out = float_type::bf16;
+        auto const codes = on_device(c.w.codes);
+        auto const scales = on_device(c.w.scales);
+        auto const x = on_device(c.x);
+        auto const bias_there = on_device(bias);
+        auto const factor = on_device(std::vector<float>{0.25F});
+        w4a16_plan plan;
+        must(plan_w4a16(c.problem, true, true, &plan));
+        device_buffer<std::uint8_t> workspace;
+        must(workspace.resize(plan.workspace_bytes + 256));
+        must(workspace.fill(0));
+        device_buffer<std::uint16_t> out;
+        must(out.resize(m * 96));
+        must(out.fill(0xFF));
+        w4a16_operands o;
+        o.x = x.data();
+        o.x_stride = c.x_stride;
+        o.codes = codes.data();
+        o.scales = scales.data();
+        o.alpha = 2.0F;
+        o.alpha_device = factor.data();
+        o.bias = bias_there.data();
+        o.out = out.data();
+        o.workspace = workspace.data();
+        o.workspace_bytes = workspace.size();
+        o.blas = blas.handle;
+        must(launch_w4a16(c.problem, o, nullptr));
+        std::vector<std::uint16_t> const found = on_host(out);
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            float const value = static_cast<float>(sums[i] * 0.5 + bias[i % 96]);
+            wrong += found[i] != fpq::to_bf16(value).bits ? 1 : 0;
+        }
+        REQUIRE(wrong == 0);
+    }
+}
+
+TEST_CASE("W4A16 streams give the same bits every time, overlapped launches too", "[cuda][w4a16]") {
+    weight_case const c(20, make(block_format::nvfp4, 16, 512, 14336), range::wide);
+    auto const codes = on_device(c.w.codes);
+    auto const scales = on_device(c.w.scales);
+    auto const x = on_device(c.x);
+    w4a16_plan plan;
+    must(plan_w4a16(c.problem, false, true, &plan));
+    REQUIRE(plan.windows > 1);
+    device_buffer<std::uint8_t> workspace;
+    must(workspace.resize(plan.workspace_bytes));
+    must(workspace.fill(0));
+    device_buffer<float> out;
+    must(out.resize(c.problem.m * c.problem.n));
+    w4a16_operands o;
+    o.x = x.data();
+    o.x_stride = c.x_stride;
+    o.codes = codes.data();
+    o.scales = scales.data();
+    o.out = out.data();
+    o.workspace = workspace.data();
+    o.workspace_bytes = workspace.size();
+    must(launch_w4a16(c.problem, o, nullptr));
+    std::vector<float> const first = on_host(out);
+    cudaStream_t stream = nullptr;
+    REQUIRE(cudaStreamCreate(&stream) == cudaSuccess);
+    o.overlap_previous = true;
+    for (int round = 0; round < 4; ++round) {
+        must(out.fill(0xFF));
+        REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
+        for (int i = 0; i < 5; ++i) {
+            must(launch_w4a16(c.problem, o, stream));
+        }
+        REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
+        REQUIRE(on_host(out) == first);
+    }
+    cudaStreamDestroy(stream);
+}
+
+TEST_CASE("launch_w4a16 refuses what it cannot do and says why", "[cuda][w4a16]") {
+    weight_case const c(21, make(block_format::mxfp4, 2, 16, 64), range::exact);
+    auto const codes = on_device(c.w.codes);
+    auto const scales = on_device(c.w.scales);
+    auto const x = on_device(c.x);
+    device_buffer<float> out;
+    must(out.resize(32));
+    w4a16_operands o;
+    o.x = x.data();
+    o.x_stride = 64;
+    o.codes = codes.data();
+    o.scales = scales.data();
+    o.out = out.data();
+    must(launch_w4a16(c.problem, o, nullptr));
+    w4a16_problem p = c.problem;
+    p.k = 48;
+    REQUIRE(std::string(launch_w4a16(p, o, nullptr).text) ==
+            "launch_w4a16: k: expected a positive multiple of 32, found 48");
+    p = c.problem;
+    p.activations = float_type::fp32;
+    REQUIRE_FALSE(launch_w4a16(p, o, nullptr).ok());
+    w4a16_operands bad = o;
+    bad.x_stride = 63;
+    REQUIRE(std::string(launch_w4a16(c.problem, bad, nullptr).text) ==
+            "launch_w4a16: x_stride: expected at least k, found 63");
+    bad = o;
+    bad.out = nullptr;
+    REQUIRE_FALSE(launch_w4a16(c.problem, bad, nullptr).ok());
+    REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
+}
