@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/backend/gptq_cuda.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/cuda/api_gptq.hpp"
@@ -581,4 +582,49 @@ TEST_CASE("launchers refuse what they cannot do, before any work", "[cuda]") {
     args.x_stride = 32;
     args.tokens = 4;
     CHECK_FALSE(cuda::launch_hessian(libraries(), nullptr, args).ok());
+}
+
+TEST_CASE("the edge to the CPU solver: the same arguments, report and errors", "[cuda]") {
+    std::size_t const rows = 70;
+    std::size_t const n = 300;
+    auto const w = gaussian(rows * n, 12, 0.05F);
+    auto x = inputs(700, n, 12);
+    for (std::size_t t = 0; t < 700; ++t) {
+        x[t * n + 17] = 0;
+    }
+    auto const h = cpu_hessian(x, n);
+    fpq::backend::gptq_on_cuda device;
+    for (auto const order : orders) {
+        for (auto const& format : {fpq::nvfp4, fpq::int_format(4, 32, false)}) {
+            auto o = options_for(format, w, order);
+            o.observer.kind = fpq::observer_kind::sweep;
+            for (bool const innovation : {false, true}) {
+                o.weight_by_innovation = innovation;
+                auto const want = fpq::gptq(view_of(w, rows), h, format, o, "layer");
+                auto const f = device.factor(h, o, "layer");
+                auto const found = device.solve(view_of(w, rows), f, format, o, "layer");
+                CHECK(found.weight.zeros == want.weight.zeros);
+                if (!innovation) {  // whose weights are made in double on the CPU alone
+                    CHECK(found.weight.scales == want.weight.scales);
+                }
+                CHECK(found.report.relative_error ==
+                      Approx(want.report.relative_error).epsilon(5e-3));
+                CHECK(found.report.dead_columns == 1);
+                CHECK(found.report.damping == Approx(want.report.damping));
+            }
+        }
+    }
+    auto o = options_for(fpq::nvfp4, w, orders[0]);
+    auto const f = device.factor(h, o, "layer");
+    auto bad = w;
+    bad[n + 2] = std::numeric_limits<float>::quiet_NaN();
+    try {
+        static_cast<void>(device.solve(view_of(bad, rows), f, fpq::nvfp4, o, "layers.0.q"));
+        FAIL("no error");
+    } catch (fpq::error const& e) {
+        CHECK(e.category() == fpq::error_category::input);
+        CHECK(std::string(e.what()).find("layers.0.q[1, 2]") != std::string::npos);
+    }
+    o.polish = 1;
+    CHECK_THROWS_AS(device.solve(view_of(w, rows), f, fpq::nvfp4, o, "q"), fpq::error);
 }
