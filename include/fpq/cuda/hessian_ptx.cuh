@@ -29,12 +29,14 @@ __device__ inline void barrier_expect(std::uint32_t barrier, std::uint32_t bytes
 __device__ inline void barrier_arrive(std::uint32_t barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
-/// One arrival at the same barrier of block `rank` of the cluster.
+/// One arrival at the same barrier of block `rank` of the cluster. It orders nothing between the
+/// blocks (that would cost a fence of the whole device): what they exchange is free space, and the
+/// MMA that read it has been waited for.
 __device__ inline void barrier_arrive_at(std::uint32_t barrier, std::uint32_t rank) {
     asm volatile(
         "{\n.reg .b32 remote;\n"
         "mapa.shared::cluster.u32 remote, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
+        "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
         "r"(rank)
         : "memory");
 }
@@ -43,7 +45,7 @@ __device__ inline void barrier_wait(std::uint32_t barrier, std::uint32_t parity)
     asm volatile(
         "{\n.reg .pred done;\n"
         "again:\n"
-        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
         "@done bra over;\n"
         "bra again;\n"
         "over:\n}" ::"r"(barrier),
@@ -106,8 +108,8 @@ __device__ inline void mma_wait() {
 /// swizzle: `chunk` bytes from 64 columns to the next 64, 1024 bytes from 8 tokens to the next 8.
 __device__ inline std::uint64_t operand(std::uint32_t address, std::uint32_t chunk) {
     std::uint64_t const swizzle_128 = 1;
-    return static_cast<std::uint64_t>((address & 0x3FFFFu) >> 4) |
-           static_cast<std::uint64_t>(chunk >> 4) << 16 |
+    // In a cluster an address of shared memory has the block's rank above its 18 bits.
+    return static_cast<std::uint64_t>((address & 0x3FFFFu) >> 4 | (chunk >> 4) << 16) |
            static_cast<std::uint64_t>(1024u >> 4) << 32 | swizzle_128 << 62;
 }
 

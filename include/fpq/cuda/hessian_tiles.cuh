@@ -123,7 +123,8 @@ __global__ void __launch_bounds__(hessian_stage::threads, 1)
         parity ^= s == 0 ? 1u : 0u;
     };
 
-    std::uint32_t const warpgroup = threadIdx.x / 128;
+    // Through a shuffle, so that the compiler knows it to be the same in all lanes.
+    std::uint32_t const warpgroup = __shfl_sync(0xFFFFFFFFu, threadIdx.x / 128, 0);
     if (warpgroup == 0) {
         ptx::registers_fewer<40>();
         auto const copy_slot = [&](std::uint32_t slot, std::uint32_t tile, std::uint32_t token) {
