@@ -132,6 +132,26 @@ weight random_weight(block_format format, std::size_t n, std::size_t k) {
             random_buffer<std::uint8_t>(scales, 0x0303030303030303u, least)};
 }
 
+/// The same values elsewhere in memory.
+template <class T>
+device_buffer<T> copy_of(device_buffer<T> const& from) {
+    device_buffer<T> buffer;
+    must(buffer.resize(from.size()));
+    must(cudaMemcpy(buffer.data(), from.data(), from.bytes(), cudaMemcpyDeviceToDevice));
+    return buffer;
+}
+
+/// `count` weights in memory of their own.
+std::vector<weight> weights_apart(block_format format, std::size_t n, std::size_t k,
+                                  std::size_t count) {
+    std::vector<weight> w;
+    w.push_back(random_weight(format, n, k));
+    while (w.size() < count) {
+        w.push_back({copy_of(w[0].codes), copy_of(w[0].scales)});
+    }
+    return w;
+}
+
 void time_copy() {
     std::size_t const bytes = std::size_t{512} << 20;
     device_buffer<std::uint8_t> from = random_buffer<std::uint8_t>(bytes, all_bits, 0);
@@ -151,8 +171,9 @@ void time_copy() {
 double time_blas(cublasLtHandle_t handle, std::size_t m, std::size_t n, std::size_t k) {
     std::size_t const copies = std::max<std::size_t>(2, (std::size_t{200} << 20) / (n * k * 2));
     std::vector<device_buffer<std::uint16_t>> w;
-    for (std::size_t i = 0; i < copies; ++i) {
-        w.push_back(random_bf16(n * k));
+    w.push_back(random_bf16(n * k));
+    while (w.size() < copies) {
+        w.push_back(copy_of(w[0]));
     }
     device_buffer<std::uint16_t> const x = random_bf16(m * k);
     device_buffer<std::uint16_t> out;
@@ -208,10 +229,7 @@ void time_w4a16(cublasLtHandle_t handle, block_format format, std::size_t m, std
     std::size_t const weight_bytes = n * k / 2 + n * (k / group_of(format));
     std::size_t const copies =
         std::max<std::size_t>(2, ((std::size_t{250} << 20) + weight_bytes) / weight_bytes);
-    std::vector<weight> w;
-    for (std::size_t i = 0; i < copies; ++i) {
-        w.push_back(random_weight(format, n, k));
-    }
+    std::vector<weight> const w = weights_apart(format, n, k, copies);
     device_buffer<std::uint16_t> const x = random_bf16(m * k);
     device_buffer<std::uint16_t> out;
     must(out.resize(m * n));
@@ -244,10 +262,7 @@ void time_w4a16(cublasLtHandle_t handle, block_format format, std::size_t m, std
 void time_w4a4(block_format format, std::size_t m, std::size_t n, std::size_t k, double blas_us) {
     w4a4_problem const p{format, float_type::bf16, m, n, k};
     weight const a = random_weight(format, m, k);
-    std::vector<weight> b;
-    for (int i = 0; i < 4; ++i) {
-        b.push_back(random_weight(format, n, k));
-    }
+    std::vector<weight> const b = weights_apart(format, n, k, 4);
     device_buffer<std::uint16_t> out;
     must(out.resize(m * n));
     w4a4_plan plan;
