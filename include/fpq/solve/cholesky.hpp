@@ -19,12 +19,63 @@ namespace fpq {
 
 namespace detail {
 
-inline constexpr std::size_t cholesky_block = 128;
-inline constexpr std::size_t cholesky_tile = 256;
+inline constexpr std::size_t cholesky_block = 256;
+inline constexpr std::size_t cholesky_tile = 512;
+inline constexpr std::size_t cholesky_leaf = 16;
 
-/// The diagonal block, plain loops. `before` holds the diagonal of the matrix before any update.
+/// b = u^-T b, u (n, n) upper triangular, n <= cholesky_leaf; eight columns of b at a time in
+/// loops of fixed length, which compilers vectorize.
 template <class Scalar>
-bool cholesky_small(matrix_view<Scalar> a, Scalar const* before) noexcept {
+void solve_transposed_leaf(matrix_view<Scalar const> u, matrix_view<Scalar> b) {
+    constexpr std::size_t lanes = 8;
+    std::size_t const n = u.rows;
+    Scalar x[cholesky_leaf * lanes] = {};
+    for (std::size_t c = 0; c < b.cols; c += lanes) {
+        std::size_t const width = std::min(lanes, b.cols - c);
+        for (std::size_t i = 0; i < n; ++i) {
+            std::copy_n(b.row(i) + c, width, x + i * lanes);
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            Scalar row[lanes];
+            std::copy_n(x + i * lanes, lanes, row);
+            for (std::size_t p = 0; p < i; ++p) {
+                Scalar const factor = u(p, i);
+                for (std::size_t j = 0; j < lanes; ++j) {
+                    row[j] -= factor * x[p * lanes + j];
+                }
+            }
+            Scalar const pivot = u(i, i);
+            for (std::size_t j = 0; j < lanes; ++j) {
+                x[i * lanes + j] = row[j] / pivot;
+            }
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            std::copy_n(x + i * lanes, width, b.row(i) + c);
+        }
+    }
+}
+
+/// b = u^-T b, u (n, n) upper triangular, b (n, cols); by halving, so that most of it is products.
+template <class Scalar>
+void solve_transposed(matrix_view<Scalar const> u, matrix_view<Scalar> b) {
+    std::size_t const n = u.rows;
+    if (n <= cholesky_leaf) {
+        solve_transposed_leaf(u, b);
+        return;
+    }
+    std::size_t const half = n / 2;
+    auto const top = b.rows_at(0, half);
+    auto const bottom = b.rows_at(half, n - half);
+    solve_transposed<Scalar>(u.rows_at(0, half).cols_at(0, half), top);
+    product(product_shape::tn, n - half, b.cols, half, Scalar{-1}, u.data + half, u.stride,
+            static_cast<Scalar const*>(top.data), top.stride, bottom.data, bottom.stride, true);
+    solve_transposed<Scalar>(u.rows_at(half, n - half).cols_at(half, n - half), bottom);
+}
+
+/// A diagonal block of at most cholesky_leaf columns, plain loops. `before` holds the diagonal of
+/// the matrix before any update.
+template <class Scalar>
+bool cholesky_plain(matrix_view<Scalar> a, Scalar const* before) noexcept {
     std::size_t const n = a.rows;
     for (std::size_t j = 0; j < n; ++j) {
         Scalar* const pivot_row = a.row(j);
@@ -51,35 +102,25 @@ bool cholesky_small(matrix_view<Scalar> a, Scalar const* before) noexcept {
     return true;
 }
 
-/// b = u^-T b, u (n, n) upper triangular, b (n, cols); by halving, so that most of it is products.
+/// A diagonal block, by halving: the left half, what it says of the right, the right half.
 template <class Scalar>
-void solve_transposed(matrix_view<Scalar const> u, matrix_view<Scalar> b) {
-    constexpr std::size_t smallest = 16;
-    std::size_t const n = u.rows;
-    if (n <= smallest) {
-        for (std::size_t i = 0; i < n; ++i) {
-            Scalar* const row = b.row(i);
-            for (std::size_t p = 0; p < i; ++p) {
-                Scalar const factor = u(p, i);
-                Scalar const* const other = b.row(p);
-                for (std::size_t c = 0; c < b.cols; ++c) {
-                    row[c] -= factor * other[c];
-                }
-            }
-            Scalar const pivot = u(i, i);
-            for (std::size_t c = 0; c < b.cols; ++c) {
-                row[c] /= pivot;
-            }
-        }
-        return;
+bool cholesky_small(matrix_view<Scalar> a, Scalar const* before) {
+    std::size_t const n = a.rows;
+    if (n <= cholesky_leaf) {
+        return cholesky_plain(a, before);
     }
     std::size_t const half = n / 2;
-    auto const top = b.rows_at(0, half);
-    auto const bottom = b.rows_at(half, n - half);
-    solve_transposed<Scalar>(u.rows_at(0, half).cols_at(0, half), top);
-    product(product_shape::tn, n - half, b.cols, half, Scalar{-1}, u.data + half, u.stride,
-            static_cast<Scalar const*>(top.data), top.stride, bottom.data, bottom.stride, true);
-    solve_transposed<Scalar>(u.rows_at(half, n - half).cols_at(half, n - half), bottom);
+    auto const corner = a.rows_at(0, half).cols_at(0, half);
+    auto const side = a.rows_at(0, half).cols_at(half, n - half);
+    auto const rest = a.rows_at(half, n - half).cols_at(half, n - half);
+    if (!cholesky_small(corner, before)) {
+        return false;
+    }
+    solve_transposed<Scalar>(corner, side);
+    product(product_shape::tn, rest.rows, rest.cols, half, Scalar{-1},
+            static_cast<Scalar const*>(side.data), side.stride,
+            static_cast<Scalar const*>(side.data), side.stride, rest.data, rest.stride, true);
+    return cholesky_small(rest, before + half);
 }
 
 }  // namespace detail
@@ -88,7 +129,7 @@ void solve_transposed(matrix_view<Scalar const> u, matrix_view<Scalar> b) {
 /// leaves u there; what lies below the diagonal is unspecified. Returns false when a pivot is not
 /// finite or not above the rounding error of its diagonal element; a is then partly overwritten.
 /// Sums in Scalar. Cost: n^3 / 3 operations, no allocation beyond n values.
-/// Left-looking by block rows of 128 (Golub and Van Loan, section 4.2).
+/// Left-looking by block rows of 256 (Golub and Van Loan, section 4.2).
 template <class Scalar>
 [[nodiscard]] bool cholesky_upper(matrix_view<Scalar> a, int threads) {
     std::size_t const n = a.rows;

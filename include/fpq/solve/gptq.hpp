@@ -86,16 +86,11 @@ chunk_sums solve_chunk(Codec codec, sweep_input<Scalar> const& in, polish_input 
     std::size_t const n = in.factor->size();
     sweep_state<Scalar> state;
     sweep_chunk(codec, in, row0, count, state);
-    chunk_sums sums{state.loss, 0};
-    for (std::size_t k = 0; k < n; ++k) {
-        double squared = 0;
-        for (std::size_t r = 0; r < count; ++r) {
+    chunk_sums sums{state.loss, state.squared};
+    for (std::size_t k = 0; k < n && in.factor->dead_columns() > 0; ++k) {
+        for (std::size_t r = 0; r < count && in.factor->dead(in.factor->order()[k]); ++r) {
             double const e = static_cast<double>(state.errors[k * sweep_rows + r]);
-            squared += e * e;
-        }
-        sums.squared += squared;
-        if (in.factor->dead(in.factor->order()[k])) {
-            sums.damped -= squared;  // the 1 that a dead column has on its diagonal
+            sums.damped -= e * e;  // the 1 that a dead column has on its diagonal
         }
     }
     if (polish.passes > 0) {
@@ -167,8 +162,7 @@ template <class Scalar>
     result.weight.cols = w.cols;
     result.weight.global_scale = observer.global_scale;
     result.weight.codes.resize(w.rows * format.row_bytes(w.cols));
-    detail::sweep_input<Scalar> const in{live,    format,        &grid,
-                                         &factor, options.block, options.zero_dead_columns};
+    detail::sweep_input<Scalar> const in{live, format, &grid, &factor, options.block};
     detail::polish_input const polish{live,   h.view(), static_cast<float>(factor.damping()),
                                       format, &grid,    options.polish};
     auto const sums = detail::solve_rows(in, polish, options.threads, result.weight);

@@ -24,7 +24,8 @@ struct solve_options {
     observer_options observer{};
     /// Damping added to diag(H), as a fraction of mean(diag(H)).
     double rel_damp = 0.01;
-    /// Columns whose rounding errors are fed forward together. Affects speed and last bits only.
+    /// Columns whose rounding errors are fed forward together: the recursion over columns splits at
+    /// multiples of it. Affects speed and last bits only.
     std::size_t block = 128;
     quant_order order = quant_order::natural;
     int threads = 1;
