@@ -61,10 +61,10 @@ void row(char const* work, std::string const& shape, char const* variant, double
     if (json) {
         std::printf(
             "{\"work\":\"%s\",\"shape\":\"%s\",\"variant\":\"%s\",\"ms\":%.4f,\"tflops\":%.1f,"
-            "\"ratio\":%.3f}\n",
+            "\"ratio\":%.4f}\n",
             work, shape.c_str(), variant, ms, rate, ratio);
     } else {
-        std::printf("%-10s %-18s %-22s %9.3f ms %8.1f TFLOP/s %7.2f\n", work, shape.c_str(),
+        std::printf("%-10s %-18s %-22s %9.3f ms %8.1f TFLOP/s %8.4f\n", work, shape.c_str(),
                     variant, ms, rate, ratio);
     }
     std::fflush(stdout);
@@ -178,15 +178,28 @@ void bench_solve(cuda::linear_algebra& libraries, std::size_t rows, std::size_t 
     layer.scales = scales.data();
     layer.codes = codes.data();
     double const flops = static_cast<double>(rows) * static_cast<double>(cols * cols);
-    for (std::size_t const panel : {128, 256, 512, 1024}) {
-        layer.panel = panel;
+    double first_loss = 0;  // the ratio in a row of these is that of the losses
+    struct plan {
+        char const* name;
+        std::size_t panel;
+        bool tf32;
+    };
+    for (plan const& p : {plan{"panel 128", 128, false}, plan{"panel 256", 256, false},
+                          plan{"panel 512", 512, false}, plan{"panel 1024", 1024, false},
+                          plan{"panel 128, tf32", 128, true}, plan{"panel 256, tf32", 256, true},
+                          plan{"panel 512, tf32", 512, true}}) {
+        layer.panel = p.panel;
+        layer.tf32 = p.tf32;
         double const ms = median_ms(repeats, [&] {
             check(cuda::launch_gptq(libraries, nullptr, factor, layer, workspace));
         });
-        row("solve", shape_of(rows, cols), ("panel " + std::to_string(panel)).c_str(), ms, flops,
-            1.0);
+        cuda::gptq_report report;
+        check(cuda::read_gptq_report(nullptr, layer, workspace, report));
+        first_loss = first_loss > 0 ? first_loss : report.loss;
+        row("solve", shape_of(rows, cols), p.name, ms, flops, report.loss / first_loss);
     }
     layer.panel = 512;
+    layer.tf32 = false;
     cuda::gptq_factor_options options;
     options.order = cuda::gptq_order::activation;
     double const ms = median_ms(repeats, [&] {

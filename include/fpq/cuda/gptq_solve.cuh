@@ -186,12 +186,14 @@ private:
         auto const n = static_cast<std::int64_t>(layer_.cols);
         auto const ld = static_cast<std::int64_t>(stride());
         return from_cublas(
-            cublasSgemm_64(libraries_.blas(), CUBLAS_OP_N, CUBLAS_OP_N,
-                           static_cast<std::int64_t>(end - to),
-                           static_cast<std::int64_t>(layer_.rows), static_cast<std::int64_t>(depth),
-                           &one, f_.feedback.data() + from * layer_.cols + to, n,
-                           ws_.error.data() + from, ld, &one, ws_.target.data() + to, ld),
-            "launch_gptq: cublasSgemm");
+            cublasGemmEx_64(
+                libraries_.blas(), CUBLAS_OP_N, CUBLAS_OP_N, static_cast<std::int64_t>(end - to),
+                static_cast<std::int64_t>(layer_.rows), static_cast<std::int64_t>(depth), &one,
+                f_.feedback.data() + from * layer_.cols + to, CUDA_R_32F, n,
+                ws_.error.data() + from, CUDA_R_32F, ld, &one, ws_.target.data() + to, CUDA_R_32F,
+                ld, layer_.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+                CUBLAS_GEMM_DEFAULT),
+            "launch_gptq: cublasGemmEx");
     }
 
     status sweep_all() {
