@@ -24,7 +24,7 @@ static_assert(bits_of<std::uint32_t>(e2m1_origin) == e2m1_origin_bits);
 
 /// e2m1_origin_bits + code of |x|, for half = x / 2. NaN counts as 0.
 FPQ_HD inline std::uint32_t e2m1_pattern(float half) noexcept {
-    float const size = magnitude(half);
+    float const size = absolute(half);
     float const low = saturate(mul_rn(size, 0.5F));    // min(|x|, 4) / 4
     float const high = saturate(add_rn(size, -2.0F));  // (clamp(|x|, 4, 6) - 4) / 2
     return bits_of<std::uint32_t>(add_rn(fma_rn(low, 4.0F, e2m1_origin), high));

@@ -50,6 +50,14 @@ FPQ_HD inline float sqrt_rn(float a) noexcept {
     return __builtin_sqrtf(a);
 #endif
 }
+/// |x|; on the device a modifier of the instruction after it.
+FPQ_HD inline float absolute(float x) noexcept {
+#if defined(__CUDA_ARCH__)
+    return fabsf(x);
+#else
+    return magnitude(x);
+#endif
+}
 /// x clamped to [0, 1]; NaN gives 0. On the device it is a modifier of the instruction before it.
 FPQ_HD inline float saturate(float x) noexcept {
 #if defined(__CUDA_ARCH__)

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fpq/core/config.hpp"
+
 namespace fpq::cuda {
 
 /// Element type of an activation, weight or output matrix that is not quantized.
@@ -18,15 +20,15 @@ enum class block_format : std::uint8_t { nvfp4, mxfp4, mxfp8 };
 enum class scale_order : std::uint8_t { row_major, swizzled };
 
 /// Bytes of one value.
-constexpr std::size_t float_bytes(float_type type) noexcept {
+FPQ_HD constexpr std::size_t float_bytes(float_type type) noexcept {
     return type == float_type::fp32 ? 4 : 2;
 }
 /// Values that share a scale.
-constexpr std::size_t group_of(block_format format) noexcept {
+FPQ_HD constexpr std::size_t group_of(block_format format) noexcept {
     return format == block_format::nvfp4 ? 16 : 32;
 }
 /// Bits of one code.
-constexpr int code_bits(block_format format) noexcept {
+FPQ_HD constexpr int code_bits(block_format format) noexcept {
     return format == block_format::mxfp8 ? 8 : 4;
 }
 constexpr char const* name_of(float_type type) noexcept {

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wing cuda. The fast quantizer with a fused block Hadamard rotation, for bf16 and fp16 matrices
+// and the rules that need only the group's maximum, or QuTLASS's quest. The rotation leaves each
+// lane with 16 neighbouring values in float32; from there on it is quantize_packed.cuh.
+#pragma once
+
+#include "fpq/cuda/quantize_packed.cuh"
+#include "fpq/cuda/rotate_mma.cuh"
+
+namespace fpq::cuda {
+
+inline constexpr unsigned rotate_threads = 128;
+
+/// fl(1 / sqrt(Size)).
+template <int Size>
+inline constexpr float hadamard_norm = Size == 16   ? 0.25F
+                                       : Size == 32 ? 0.17677669529663687F
+                                       : Size == 64 ? 0.125F
+                                                    : 0.08838834764831845F;
+
+/// 8 codes of FP4 from values times `half`.
+__device__ inline std::uint32_t e2m1_word_of_floats(float const* v, float half) {
+    std::uint32_t pattern[8];
+    FPQ_UNROLL
+    for (int i = 0; i < 8; ++i) {
+        pattern[i] = e2m1_pattern(v[i] * half);
+    }
+    return with_signs_of_floats(pack_e2m1_patterns(pattern), v);
+}
+
+/// Scale byte and codes of 16 rotated values (unnormalised) of one lane; a lane of an MX format
+/// shares its group with its neighbour. All lanes enter.
+template <block_format Format, bool Quest>
+__device__ std::uint32_t quantize_rotated_segment(float const (&v)[16], float norm,
+                                                  plain_byte<Format> const& byte_of,
+                                                  mx_rule_constants const& mx,
+                                                  step_source<Format> const& steps, float global,
+                                                  bool plain_global, scale_method method,
+                                                  std::uint32_t (&out)[4]) {
+    constexpr bool wide = Format != block_format::nvfp4;
+    constexpr unsigned all = 0xFFFFFFFFu;
+    float a = 0.0F;  // the maximum, or quest's scale
+    if constexpr (Quest) {
+        float sum = 0.0F;
+        float squares = 0.0F;
+        FPQ_UNROLL
+        for (int i = 0; i < 16; ++i) {
+            float const x = v[i] * norm;
+            sum += x;
+            squares += x * x;
+        }
+        if constexpr (wide) {
+            sum += __shfl_xor_sync(all, sum, 1);
+            squares += __shfl_xor_sync(all, squares, 1);
+        }
+        constexpr float per = wide ? 1.0F / 32.0F : 1.0F / 16.0F;
+        a = quest_scale(sum * per, squares * per);
+    } else {
+        FPQ_UNROLL
+        for (int i = 0; i < 16; ++i) {
+            a = fmaxf(a, fabsf(v[i]));
+        }
+        if constexpr (wide) {
+            a = fmaxf(a, __shfl_xor_sync(all, a, 1));
+        }
+        a *= norm;
+    }
+    std::uint32_t byte;
+    if (__any_sync(all, !(plain_global && is_plain_maximum(a)))) {
+        // Rare: by division, in a loop over a copy.
+        std::uint8_t const stored = Quest  ? (wide ? mx_byte(mx, a) : nv_byte(a, global))
+                                    : wide ? mx_byte(mx, a)
+                                           : nv_byte_of_maximum(method, a, global);
+        float const s = step_of(Format, stored, global);
+        group_rule const rule{Format, method, global, false, {}};
+        float copy[16];
+        FPQ_UNROLL
+        for (int i = 0; i < 16; ++i) {
+            copy[i] = v[i] * norm;
+        }
+        constexpr int bits = code_bits(Format);
+        std::uint32_t codes[4] = {};
+#pragma unroll 1
+        for (int i = 0; i < 16; ++i) {
+            codes[i * bits / 32] |= std::uint32_t{code_of(rule, copy[i], s, 0)} << (i * bits % 32);
+        }
+        FPQ_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            out[i] = codes[i];
+        }
+        return stored;
+    }
+    if constexpr (Quest && !wide) {
+        byte = max(std::uint32_t{e4m3_byte(a * global)}, 1u);
+    } else {
+        byte = byte_of(a);
+    }
+    float const r = steps(byte).hi * norm;
+    if constexpr (Format == block_format::mxfp8) {
+        FPQ_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            float const whole = 2.0F * r;
+            out[i] = e4m3_pair(v[4 * i] * whole, v[4 * i + 1] * whole) |
+                     (e4m3_pair(v[4 * i + 2] * whole, v[4 * i + 3] * whole) << 16);
+        }
+    } else {
+        out[0] = e2m1_word_of_floats(v, r);
+        out[1] = e2m1_word_of_floats(v + 8, r);
+    }
+    return byte;
+}
+
+/// A warp a turn takes 16 block rows; see the head of the file.
+template <class Half, block_format Format, int Size, bool Quest>
+__global__ void __launch_bounds__(rotate_threads)
+    quantize_rotated(quantize_work const work, rotation_map const map) {
+    constexpr int halves = rotation_halves<Size>;
+    __shared__ half_reciprocal table[Format == block_format::nvfp4 ? 128 : 1];
+    float const global = work.global_scale();
+    step_source<Format> steps{};
+    if constexpr (Format == block_format::nvfp4) {
+        steps.table = table;
+    }
+    steps.prepare(global);
+    if constexpr (Format == block_format::nvfp4) {
+        __syncthreads();
+    }
+    plain_byte<Format> const byte_of(work.method, global);
+    mx_rule_constants const mx = mx_constants(work.method, Format == block_format::mxfp8, global);
+    bool const plain_global = is_plain_global(global);
+    std::uint32_t const lane = threadIdx.x % 32;
+    std::uint32_t const t = lane & 3u;
+    rotation_operand<Half, Size> operand;
+    operand.prepare(lane);
+    std::uint32_t const segs = work.map.segs;
+    std::uint32_t const step = gridDim.x * (rotate_threads / 32);
+    for (std::uint32_t warp = blockIdx.x * (rotate_threads / 32) + threadIdx.x / 32;
+         warp < map.warps; warp += step) {
+        rotated_half rotated[halves];
+        block_place place[2];
+        std::uint32_t x[halves][2][8];
+        FPQ_UNROLL
+        for (std::uint32_t q = 0; q < 2; ++q) {
+            place[q] = map.at(warp, lane / 4 + 8 * q);
+            FPQ_UNROLL
+            for (std::uint32_t h = 0; h < halves; ++h) {
+                std::uint32_t const seg = place[q].block * (4 * halves) + 4 * h + t;
+                half_segment s;
+                s.clear();
+                if (place[q].row < map.rows && seg < segs) {
+                    s.load(static_cast<std::uint16_t const*>(work.x) + place[q].row * work.stride +
+                           seg * segment);
+                }
+                FPQ_UNROLL
+                for (int i = 0; i < 8; ++i) {
+                    x[h][q][i] = s.word[i];
+                }
+            }
+        }
+        FPQ_UNROLL
+        for (int h = 0; h < halves; ++h) {
+            rotate_half<Half, Size>(x[h], operand, rotated[h]);
+        }
+        if constexpr (halves == 2) {
+            join_halves(rotated[0], rotated[1]);
+        }
+        FPQ_UNROLL
+        for (std::uint32_t h = 0; h < halves; ++h) {
+            FPQ_UNROLL
+            for (std::uint32_t q = 0; q < 2; ++q) {
+                std::uint32_t out[4];
+                std::uint32_t const byte = quantize_rotated_segment<Format, Quest>(
+                    rotated[h].value[q], hadamard_norm<Size>, byte_of, mx, steps, global,
+                    plain_global, work.method, out);
+                std::uint32_t const row = place[q].row;
+                std::uint32_t const seg = place[q].block * (4 * halves) + 4 * h + t;
+                if (row >= map.rows || seg >= segs) {
+                    continue;
+                }
+                std::size_t const at = row * static_cast<std::size_t>(segs) + seg;
+                if constexpr (Format == block_format::mxfp8) {
+                    reinterpret_cast<uint4*>(work.codes)[at] = {out[0], out[1], out[2], out[3]};
+                } else {
+                    reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};
+                }
+                constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
+                if ((seg & wide) == 0) {
+                    work.scales[work.scale_index(row, seg >> wide)] =
+                        static_cast<std::uint8_t>(byte);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace fpq::cuda

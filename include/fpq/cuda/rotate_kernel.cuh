@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wing cuda. The block Hadamard rotation alone, bf16, fp16 or fp32 in and out: on tensor cores for
+// aligned 16-bit matrices, by one warp a 128 columns in shared memory for all others.
+#pragma once
+
+#include "fpq/cuda/quantize_general.cuh"
+#include "fpq/cuda/quantize_rotated.cuh"
+
+namespace fpq::cuda {
+
+struct rotate_work {
+    void const* x = nullptr;
+    void* out = nullptr;
+    std::size_t rows = 0;
+    std::size_t cols = 0;
+    std::size_t stride = 0;      // of x, values
+    std::size_t out_stride = 0;  // of out, values
+    float_type type = float_type::bf16;
+    int size = 0;
+};
+
+template <class Half, int Size>
+__global__ void __launch_bounds__(rotate_threads)
+    rotate_blocks(rotate_work const work, rotation_map const map) {
+    constexpr int halves = rotation_halves<Size>;
+    using op = half_words<Half>;
+    std::uint32_t const lane = threadIdx.x % 32;
+    std::uint32_t const t = lane & 3u;
+    rotation_operand<Half, Size> operand;
+    operand.prepare(lane);
+    std::uint32_t const segs = static_cast<std::uint32_t>(work.cols / segment);
+    std::uint32_t const step = gridDim.x * (rotate_threads / 32);
+    for (std::uint32_t warp = blockIdx.x * (rotate_threads / 32) + threadIdx.x / 32;
+         warp < map.warps; warp += step) {
+        rotated_half rotated[halves];
+        block_place place[2];
+        FPQ_UNROLL
+        for (std::uint32_t q = 0; q < 2; ++q) {
+            place[q] = map.at(warp, lane / 4 + 8 * q);
+        }
+        FPQ_UNROLL
+        for (std::uint32_t h = 0; h < halves; ++h) {
+            std::uint32_t x[2][8];
+            FPQ_UNROLL
+            for (std::uint32_t q = 0; q < 2; ++q) {
+                std::uint32_t const seg = place[q].block * (4 * halves) + 4 * h + t;
+                half_segment s;
+                s.clear();
+                if (place[q].row < map.rows && seg < segs) {
+                    s.load(static_cast<std::uint16_t const*>(work.x) + place[q].row * work.stride +
+                           seg * segment);
+                }
+                FPQ_UNROLL
+                for (int i = 0; i < 8; ++i) {
+                    x[q][i] = s.word[i];
+                }
+            }
+            rotate_half<Half, Size>(x, operand, rotated[h]);
+        }
+        if constexpr (halves == 2) {
+            join_halves(rotated[0], rotated[1]);
+        }
+        FPQ_UNROLL
+        for (std::uint32_t h = 0; h < halves; ++h) {
+            FPQ_UNROLL
+            for (std::uint32_t q = 0; q < 2; ++q) {
+                std::uint32_t const seg = place[q].block * (4 * halves) + 4 * h + t;
+                if (place[q].row >= map.rows || seg >= segs) {
+                    continue;
+                }
+                float const* const v = rotated[h].value[q];
+                constexpr float n = hadamard_norm<Size>;
+                auto* const to =
+                    reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(work.out) +
+                                             place[q].row * work.out_stride + seg * segment);
+                FPQ_UNROLL
+                for (int i = 0; i < 2; ++i) {
+                    float const* const w = v + 8 * i;
+                    to[i] = {op::pack(w[0] * n, w[1] * n), op::pack(w[2] * n, w[3] * n),
+                             op::pack(w[4] * n, w[5] * n), op::pack(w[6] * n, w[7] * n)};
+                }
+            }
+        }
+    }
+}
+
+/// The plain version, any type and alignment; in place is fine.
+template <class Unused>
+__global__ void __launch_bounds__(32 * general_warps) rotate_general(rotate_work const work) {
+    __shared__ float values[general_warps][general_span];
+    int const lane = static_cast<int>(threadIdx.x % 32);
+    float* const x = values[threadIdx.x / 32];
+    std::size_t const spans = (work.cols + general_span - 1) / general_span;
+    std::size_t const job = std::size_t{blockIdx.x} * general_warps + threadIdx.x / 32;
+    if (job >= work.rows * spans) {
+        return;
+    }
+    std::size_t const row = job / spans;
+    std::size_t const begin = job % spans * general_span;
+    std::size_t const left = work.cols - begin;
+    int const count = static_cast<int>(left < general_span ? left : std::size_t{general_span});
+    for (int i = lane; i < general_span; i += 32) {
+        x[i] = i < count ? load_float(work.x, work.type, row * work.stride + begin + i) : 0.0F;
+    }
+    rotate_hadamard(x, work.size, lane);
+    for (int i = lane; i < count; i += 32) {
+        std::size_t const at = row * work.out_stride + begin + i;
+        if (work.type == float_type::fp32) {
+            static_cast<float*>(work.out)[at] = x[i];
+        } else {
+            static_cast<std::uint16_t*>(work.out)[at] =
+                work.type == float_type::bf16 ? to_bf16(x[i]).bits : to_fp16(x[i]).bits;
+        }
+    }
+}
+
+}  // namespace fpq::cuda

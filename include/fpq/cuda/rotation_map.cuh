@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wing cuda. The Hadamard rotation on tensor cores: which matrix the mma multiplies by, and which
+// values each lane owns. Host and device; tests walk all lanes.
+//
+// A warp takes 16 blocks of 64 columns (128 for size 128), one block a row of the mma. Of block row
+// q, lane 4 * (q % 8) + t owns columns 16 t .. 16 t + 15: two loads of 8 values, "chunks". Column
+// bits are split so that no shuffle is needed: bits 0-2 (within a chunk) and 4-5 (t) are summed by
+// the mma, bit 3 (the chunk) and, for size 128, bit 6 (the half) by additions in the lane.
+#pragma once
+
+#include <cstdint>
+
+#include "fpq/core/config.hpp"
+#include "fpq/cuda/segment_map.cuh"
+
+namespace fpq::cuda {
+
+/// Columns of a block row.
+FPQ_HD constexpr std::uint32_t rotation_span(int size) noexcept { return size == 128 ? 128 : 64; }
+
+/// Column bits that the mma sums, as a mask over (bits 4-5, bits 0-2).
+FPQ_HD constexpr std::uint32_t mma_bits(int size) noexcept {
+    return size == 16 ? 0x07u : size == 32 ? 0x17u : 0x37u;
+}
+
+/// Column within the block of the mma's k index: step s in {0, 1} of 16, k in [0, 16). A lane's
+/// word 2 s + i of a chunk feeds register pair i; k = 8 i + 2 t + parity.
+FPQ_HD constexpr std::uint32_t column_of_k(std::uint32_t s, std::uint32_t k) noexcept {
+    return 16u * (k % 8 / 2) + 4u * s + 2u * (k / 8) + k % 2;
+}
+
+/// Column within the block of the mma's n index: tile j in [0, 4), n in [0, 8).
+FPQ_HD constexpr std::uint32_t column_of_n(std::uint32_t j, std::uint32_t n) noexcept {
+    return 16u * (n / 2) + 2u * j + n % 2;
+}
+
+/// Entry of the matrix that the mma multiplies by: +1, -1, or 0 between columns that differ in a
+/// bit which the rotation leaves alone.
+FPQ_HD constexpr int mma_sign(int size, std::uint32_t in, std::uint32_t out) noexcept {
+    std::uint32_t const own = mma_bits(size);
+    if (((in ^ out) & ~own) != 0) {
+        return 0;
+    }
+    std::uint32_t odd = 0;
+    for (std::uint32_t common = in & out & own; common != 0; common &= common - 1) {
+        odd ^= 1u;
+    }
+    return odd != 0 ? -1 : 1;
+}
+
+/// Where block row q in [0, 16) of warp `warp` lies.
+struct block_place {
+    std::uint32_t row;
+    std::uint32_t block;
+};
+
+/// The walk of one launch over blocks.
+struct rotation_map {
+    std::uint32_t rows = 0;
+    std::uint32_t blocks = 0;  // of a row
+    std::uint32_t warps = 0;   // that have work
+    fast_divisor by{};         // row-major: blocks; swizzled: pieces of a row, see `bits`
+    bool swizzled = false;
+    std::uint32_t bits = 0;  // swizzled: a warp takes 2^bits neighbouring blocks of a row
+
+    FPQ_HD constexpr block_place at(std::uint32_t warp, std::uint32_t q) const noexcept {
+        if (!swizzled) {
+            std::uint32_t const n = warp * 16 + q;
+            std::uint32_t const row = by.divide(n);
+            return {row, n - row * blocks};
+        }
+        std::uint32_t const rest = by.divide(warp);
+        std::uint32_t const piece = warp - rest * by.divisor;
+        std::uint32_t const block = q & ((1u << bits) - 1u);
+        std::uint32_t const quarter = (q >> bits) & 3u;
+        std::uint32_t const low = q >> (bits + 2);  // of the row within 32
+        std::uint32_t const low_bits = 2u - bits;
+        std::uint32_t const high = rest & ((32u >> low_bits) - 1u);
+        std::uint32_t const tile = rest >> (5u - low_bits);
+        return {tile * 128 + quarter * 32 + (high << low_bits) + low, (piece << bits) + block};
+    }
+};
+
+/// The map of a (rows, cols) matrix for rotation `size`; false when it has 2^31 blocks or more.
+constexpr bool make_rotation_map(std::size_t rows, std::size_t cols, int size, block_format format,
+                                 scale_order order, rotation_map& map) noexcept {
+    std::size_t const span = rotation_span(size);
+    std::size_t const blocks = (cols + span - 1) / span;
+    bool const swizzled = order == scale_order::swizzled;
+    std::uint32_t const bits = format != block_format::nvfp4 && span == 64 ? 1 : 0;
+    std::size_t const pieces = (blocks + (std::size_t{1} << bits) - 1) >> bits;
+    std::size_t const warps =
+        swizzled ? (rows + 127) / 128 * (8u << bits) * pieces : (rows * blocks + 15) / 16;
+    if (warps * 16 >= (std::size_t{1} << 31) || warps == 0) {
+        return false;
+    }
+    map.rows = static_cast<std::uint32_t>(rows);
+    map.blocks = static_cast<std::uint32_t>(blocks);
+    map.warps = static_cast<std::uint32_t>(warps);
+    map.by = make_divisor(static_cast<std::uint32_t>(swizzled ? pieces : blocks));
+    map.swizzled = swizzled;
+    map.bits = bits;
+    return true;
+}
+
+}  // namespace fpq::cuda

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every value has one owner: the walks of the quantize kernels, and the rotation's matrix and
+// lanes, played through on the host.
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/cuda/rotation_map.cuh"
+#include "fpq/format/scale_layout.hpp"
+#include "fpq/transform/hadamard.hpp"
+
+using namespace fpq::cuda;
+
+TEST_CASE("division by multiplication is division", "[cuda]") {
+    for (std::uint32_t d : {1u, 2u, 3u, 7u, 8u, 224u, 896u, 1000u, 65537u, 0x7FFFFFFFu}) {
+        fast_divisor const by = make_divisor(d);
+        for (std::uint32_t n : {0u, 1u, d - 1, d, d + 1, 3 * (d / 4), 12345678u, 0x7FFFFFFFu}) {
+            n &= 0x7FFFFFFFu;
+            REQUIRE(by.divide(n) == n / d);
+        }
+    }
+}
+
+TEST_CASE("each segment of 16 values has one thread, in both scale orders", "[cuda]") {
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
+            for (std::size_t rows : {1, 5, 128, 200}) {
+                for (std::size_t segs : {2, 4, 14, 64}) {
+                    segment_map map;
+                    REQUIRE(make_segment_map(rows, segs * 16, format, order, map));
+                    std::vector<int> owners(rows * segs, 0);
+                    for (std::uint32_t unit = 0; unit < map.units; ++unit) {
+                        auto const [row, seg, scale] = map.at(unit);
+                        std::size_t const each = group_of(format) / 16;
+                        std::size_t const groups = segs / each;
+                        if (row < rows && seg < segs) {
+                            ++owners[row * segs + seg];
+                            REQUIRE(scale == (order == scale_order::swizzled
+                                                  ? fpq::swizzled_scales{groups}(row, seg / each)
+                                                  : row * groups + seg / each));
+                        } else {
+                            REQUIRE(scale == fpq::swizzled_scales{groups}(row, seg / each));
+                        }
+                        // The two halves of a wide group are neighbouring lanes.
+                        if (format != block_format::nvfp4 && unit % 2 == 1) {
+                            auto const before = map.at(unit - 1);
+                            REQUIRE((before.row == row && before.seg + 1 == seg && seg % 2 == 1));
+                        }
+                    }
+                    REQUIRE(owners == std::vector<int>(rows * segs, 1));
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("each block of a rotation has one row of one warp, in both scale orders", "[cuda]") {
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
+            for (int size : {16, 32, 64, 128}) {
+                for (std::size_t rows : {1, 70, 256}) {
+                    std::size_t const cols = 640;
+                    rotation_map map;
+                    REQUIRE(make_rotation_map(rows, cols, size, format, order, map));
+                    std::vector<int> owners(rows * map.blocks, 0);
+                    for (std::uint32_t warp = 0; warp < map.warps; ++warp) {
+                        for (std::uint32_t q = 0; q < 16; ++q) {
+                            auto const [row, block] = map.at(warp, q);
+                            if (row < rows && block < map.blocks) {
+                                ++owners[row * map.blocks + block];
+                            }
+                        }
+                    }
+                    REQUIRE(owners == std::vector<int>(rows * map.blocks, 1));
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("mma columns and additions in the lane make up the Hadamard matrix", "[cuda]") {
+    for (int size : {16, 32, 64, 128}) {
+        std::uint32_t const span = rotation_span(size);
+        std::uint32_t const lane_bits = (size == 128 ? 0x40u : 0u) | 0x08u;
+        for (std::uint32_t in = 0; in < span; ++in) {
+            for (std::uint32_t out = 0; out < span; ++out) {
+                int const by_mma = mma_sign(size, in & ~lane_bits, out & ~lane_bits);
+                int const by_lane = fpq::hadamard_sign(in & lane_bits, out & lane_bits);
+                auto const g = static_cast<std::uint32_t>(size);
+                int const expected = in / g == out / g ? fpq::hadamard_sign(in % g, out % g) : 0;
+                REQUIRE(by_mma * by_lane == expected);
+            }
+        }
+    }
+    // The k and n indices name every column without bit 3 once, and a lane's words are its own.
+    std::vector<int> seen_k(64, 0);
+    std::vector<int> seen_n(64, 0);
+    for (std::uint32_t s = 0; s < 2; ++s) {
+        for (std::uint32_t k = 0; k < 16; ++k) {
+            ++seen_k[column_of_k(s, k)];
+            REQUIRE(column_of_k(s, k) / 16 == k % 8 / 2);
+            REQUIRE(column_of_k(s, k) % 16 == (2 * s + k / 8) * 2 + k % 2);
+        }
+    }
+    for (std::uint32_t j = 0; j < 4; ++j) {
+        for (std::uint32_t n = 0; n < 8; ++n) {
+            ++seen_n[column_of_n(j, n)];
+        }
+    }
+    for (std::uint32_t column = 0; column < 64; ++column) {
+        REQUIRE(seen_k[column] == ((column & 8u) == 0 ? 1 : 0));
+        REQUIRE(seen_n[column] == ((column & 8u) == 0 ? 1 : 0));
+    }
+}
