@@ -34,6 +34,9 @@ TEST_CASE("each segment of 16 values has one thread, in both scale orders", "[cu
                         std::size_t const groups = segs / each;
                         if (row < rows && seg < segs) {
                             ++owners[row * segs + seg];
+                            REQUIRE(
+                                map.swizzled_scale(row, seg / static_cast<std::uint32_t>(each)) ==
+                                fpq::swizzled_scales{groups}(row, seg / each));
                             REQUIRE(scale == (order == scale_order::swizzled
                                                   ? fpq::swizzled_scales{groups}(row, seg / each)
                                                   : row * groups + seg / each));
@@ -80,7 +83,7 @@ TEST_CASE("each block of a rotation has one row of one warp, in both scale order
 TEST_CASE("mma columns and additions in the lane make up the Hadamard matrix", "[cuda]") {
     for (int size : {16, 32, 64, 128}) {
         std::uint32_t const span = rotation_span(size);
-        std::uint32_t const lane_bits = (size == 128 ? 0x40u : 0u) | 0x08u;
+        std::uint32_t const lane_bits = (size == 128 ? 0x40u : 0u) | 0x0Au;
         for (std::uint32_t in = 0; in < span; ++in) {
             for (std::uint32_t out = 0; out < span; ++out) {
                 int const by_mma = mma_sign(size, in & ~lane_bits, out & ~lane_bits);
@@ -91,23 +94,16 @@ TEST_CASE("mma columns and additions in the lane make up the Hadamard matrix", "
             }
         }
     }
-    // The k and n indices name every column without bit 3 once, and a lane's words are its own.
+    // The k and n indices name every column without bits 1 and 3 once, and a lane's are its own.
     std::vector<int> seen_k(64, 0);
     std::vector<int> seen_n(64, 0);
-    for (std::uint32_t s = 0; s < 2; ++s) {
-        for (std::uint32_t k = 0; k < 16; ++k) {
-            ++seen_k[column_of_k(s, k)];
-            REQUIRE(column_of_k(s, k) / 16 == k % 8 / 2);
-            REQUIRE(column_of_k(s, k) % 16 == (2 * s + k / 8) * 2 + k % 2);
-        }
-    }
-    for (std::uint32_t j = 0; j < 4; ++j) {
-        for (std::uint32_t n = 0; n < 8; ++n) {
-            ++seen_n[column_of_n(j, n)];
-        }
+    for (std::uint32_t k = 0; k < 16; ++k) {
+        ++seen_k[column_of_k(k)];
+        REQUIRE(column_of_k(k) / 16 == k % 8 / 2);
+        ++seen_n[column_of_n(k / 8, k % 8)];
     }
     for (std::uint32_t column = 0; column < 64; ++column) {
-        REQUIRE(seen_k[column] == ((column & 8u) == 0 ? 1 : 0));
-        REQUIRE(seen_n[column] == ((column & 8u) == 0 ? 1 : 0));
+        REQUIRE(seen_k[column] == ((column & 0x0Au) == 0 ? 1 : 0));
+        REQUIRE(seen_n[column] == ((column & 0x0Au) == 0 ? 1 : 0));
     }
 }

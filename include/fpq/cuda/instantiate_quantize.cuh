@@ -58,7 +58,7 @@ status quantize(float_matrix const& x, quantized_matrix const& q, quantize_optio
     rotation_map map;
     if (kernel == quantize_kernel::rotated &&
         make_rotation_map(x.rows, x.cols, options.hadamard, q.format, q.order, map)) {
-        work.map.segs = static_cast<std::uint32_t>(x.cols / segment);
+        static_cast<void>(make_segment_map(x.rows, x.cols, q.format, q.order, work.map));
         is_bf16 ? launch_rotated_format<bf16>(q.format, options.hadamard, work, map, stream)
                 : launch_rotated_format<fp16>(q.format, options.hadamard, work, map, stream);
         return after_launch("quantize_rotated");

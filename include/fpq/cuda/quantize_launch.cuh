@@ -59,10 +59,10 @@ void launch_packed(block_format format, quantize_work const& work, cudaStream_t 
     }
 }
 
-template <class Half, block_format Format, int Size, bool Quest>
+template <class Half, block_format Format, int Size, bool Swizzled, bool Quest>
 void launch_rotated_method(quantize_work const& work, rotation_map const& map,
                            cudaStream_t stream) {
-    constexpr auto kernel = quantize_rotated<Half, Format, Size, Quest>;
+    constexpr auto kernel = quantize_rotated<Half, Format, Size, Swizzled, Quest>;
     unsigned const wanted = blocks_for(map.warps, rotate_threads / 32);
     kernel<<<resident_blocks(kernel, rotate_threads, wanted), rotate_threads, 0, stream>>>(work,
                                                                                            map);
@@ -70,11 +70,16 @@ void launch_rotated_method(quantize_work const& work, rotation_map const& map,
 
 template <class Half, block_format Format, int Size>
 void launch_rotated_size(quantize_work const& work, rotation_map const& map, cudaStream_t stream) {
-    if (work.method != scale_method::quest) {
-        launch_rotated_method<Half, Format, Size, false>(work, map, stream);
-    } else if constexpr (Format != block_format::mxfp8) {
-        launch_rotated_method<Half, Format, Size, true>(work, map, stream);
+    bool const quest = work.method == scale_method::quest;
+    if constexpr (Format != block_format::mxfp8) {
+        if (quest) {
+            return map.swizzled
+                       ? launch_rotated_method<Half, Format, Size, true, true>(work, map, stream)
+                       : launch_rotated_method<Half, Format, Size, false, true>(work, map, stream);
+        }
     }
+    map.swizzled ? launch_rotated_method<Half, Format, Size, true, false>(work, map, stream)
+                 : launch_rotated_method<Half, Format, Size, false, false>(work, map, stream);
 }
 
 template <class Half, block_format Format>

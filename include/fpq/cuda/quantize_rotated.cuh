@@ -67,22 +67,24 @@ __device__ std::uint32_t quantize_rotated_segment(float const (&v)[16], float no
     }
     std::uint32_t byte;
     if (__any_sync(all, !(plain_global && is_plain_maximum(a)))) {
-        // Rare: by division, in a loop over a copy.
+        // Rare: a loop over a copy, brought towards 1 where the step is tiny.
         std::uint8_t const stored = Quest  ? (wide ? mx_byte(mx, a) : nv_byte(a, global))
                                     : wide ? mx_byte(mx, a)
                                            : nv_byte_of_maximum(method, a, global);
         float const s = step_of(Format, stored, global);
-        group_rule const rule{Format, method, global, false, {}};
+        float const lift = s < 0x1p-60F ? 0x1p64F : 1.0F;
+        float const r = s == 0.0F ? 0.0F : 1.0F / (s * lift);
         float copy[16];
         FPQ_UNROLL
         for (int i = 0; i < 16; ++i) {
-            copy[i] = v[i] * norm;
+            copy[i] = v[i] * norm * lift * r;
         }
         constexpr int bits = code_bits(Format);
         std::uint32_t codes[4] = {};
 #pragma unroll 1
         for (int i = 0; i < 16; ++i) {
-            codes[i * bits / 32] |= std::uint32_t{code_of(rule, copy[i], s, 0)} << (i * bits % 32);
+            std::uint32_t const code = bits == 4 ? e2m1::encode(copy[i]) : e4m3::encode(copy[i]);
+            codes[i * bits / 32] |= code << (i * bits % 32);
         }
         FPQ_UNROLL
         for (int i = 0; i < 4; ++i) {
@@ -110,11 +112,12 @@ __device__ std::uint32_t quantize_rotated_segment(float const (&v)[16], float no
     return byte;
 }
 
-/// A warp a turn takes 16 block rows; see the head of the file.
-template <class Half, block_format Format, int Size, bool Quest>
+/// A warp a turn takes 16 block rows, a lane 16 columns (twice 16 for size 128) of two of them.
+template <class Half, block_format Format, int Size, bool Swizzled, bool Quest>
 __global__ void __launch_bounds__(rotate_threads)
     quantize_rotated(quantize_work const work, rotation_map const map) {
-    constexpr int halves = rotation_halves<Size>;
+    constexpr std::uint32_t halves = rotation_halves<Size>;
+    constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
     __shared__ half_reciprocal table[Format == block_format::nvfp4 ? 128 : 1];
     float const global = work.global_scale();
     step_source<Format> steps{};
@@ -129,64 +132,60 @@ __global__ void __launch_bounds__(rotate_threads)
     mx_rule_constants const mx = mx_constants(work.method, Format == block_format::mxfp8, global);
     bool const plain_global = is_plain_global(global);
     std::uint32_t const lane = threadIdx.x % 32;
-    std::uint32_t const t = lane & 3u;
     rotation_operand<Half, Size> operand;
     operand.prepare(lane);
     std::uint32_t const segs = work.map.segs;
     std::uint32_t const step = gridDim.x * (rotate_threads / 32);
     for (std::uint32_t warp = blockIdx.x * (rotate_threads / 32) + threadIdx.x / 32;
          warp < map.warps; warp += step) {
-        rotated_half rotated[halves];
-        block_place place[2];
-        std::uint32_t x[halves][2][8];
+        std::uint32_t row[2];
+        std::uint32_t seg[2];
+        half_segment x[2][halves];
         FPQ_UNROLL
         for (std::uint32_t q = 0; q < 2; ++q) {
-            place[q] = map.at(warp, lane / 4 + 8 * q);
+            block_place const place = map.template place<Swizzled>(warp, lane / 4 + 8 * q);
+            row[q] = place.row;
+            seg[q] = place.block * (4 * halves) + (lane & 3u);
+            auto const* const from =
+                static_cast<std::uint16_t const*>(work.x) + row[q] * work.stride + seg[q] * segment;
             FPQ_UNROLL
             for (std::uint32_t h = 0; h < halves; ++h) {
-                std::uint32_t const seg = place[q].block * (4 * halves) + 4 * h + t;
-                half_segment s;
-                s.clear();
-                if (place[q].row < map.rows && seg < segs) {
-                    s.load(static_cast<std::uint16_t const*>(work.x) + place[q].row * work.stride +
-                           seg * segment);
-                }
-                FPQ_UNROLL
-                for (int i = 0; i < 8; ++i) {
-                    x[h][q][i] = s.word[i];
+                x[q][h].clear();
+                if (row[q] < map.rows && seg[q] + 4 * h < segs) {
+                    x[q][h].load(from + 64 * h);
                 }
             }
         }
         FPQ_UNROLL
-        for (int h = 0; h < halves; ++h) {
-            rotate_half<Half, Size>(x[h], operand, rotated[h]);
-        }
-        if constexpr (halves == 2) {
-            join_halves(rotated[0], rotated[1]);
-        }
-        FPQ_UNROLL
-        for (std::uint32_t h = 0; h < halves; ++h) {
+        for (std::uint32_t q = 0; q < 2; ++q) {
+            float v[halves][16];
             FPQ_UNROLL
-            for (std::uint32_t q = 0; q < 2; ++q) {
+            for (std::uint32_t h = 0; h < halves; ++h) {
+                rotate_segment<Half, Size>(x[q][h].word, operand, v[h]);
+            }
+            if constexpr (halves == 2) {
+                join_halves(v[0], v[1]);
+            }
+            FPQ_UNROLL
+            for (std::uint32_t h = 0; h < halves; ++h) {
                 std::uint32_t out[4];
                 std::uint32_t const byte = quantize_rotated_segment<Format, Quest>(
-                    rotated[h].value[q], hadamard_norm<Size>, byte_of, mx, steps, global,
-                    plain_global, work.method, out);
-                std::uint32_t const row = place[q].row;
-                std::uint32_t const seg = place[q].block * (4 * halves) + 4 * h + t;
-                if (row >= map.rows || seg >= segs) {
+                    v[h], hadamard_norm<Size>, byte_of, mx, steps, global, plain_global,
+                    work.method, out);
+                std::uint32_t const s = seg[q] + 4 * h;
+                if (row[q] >= map.rows || s >= segs) {
                     continue;
                 }
-                std::size_t const at = row * static_cast<std::size_t>(segs) + seg;
+                std::uint32_t const at = row[q] * segs + s;  // below 2^31: the launcher's limit
                 if constexpr (Format == block_format::mxfp8) {
                     reinterpret_cast<uint4*>(work.codes)[at] = {out[0], out[1], out[2], out[3]};
                 } else {
                     reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};
                 }
-                constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
-                if ((seg & wide) == 0) {
-                    work.scales[work.scale_index(row, seg >> wide)] =
-                        static_cast<std::uint8_t>(byte);
+                if ((s & wide) == 0) {
+                    std::uint32_t const scale =
+                        Swizzled ? work.map.swizzled_scale(row[q], s >> wide) : at >> wide;
+                    work.scales[scale] = static_cast<std::uint8_t>(byte);
                 }
             }
         }

@@ -22,60 +22,55 @@ struct rotate_work {
 template <class Half, int Size>
 __global__ void __launch_bounds__(rotate_threads)
     rotate_blocks(rotate_work const work, rotation_map const map) {
-    constexpr int halves = rotation_halves<Size>;
+    constexpr std::uint32_t halves = rotation_halves<Size>;
+    constexpr float n = hadamard_norm<Size>;
     using op = half_words<Half>;
     std::uint32_t const lane = threadIdx.x % 32;
-    std::uint32_t const t = lane & 3u;
     rotation_operand<Half, Size> operand;
     operand.prepare(lane);
     std::uint32_t const segs = static_cast<std::uint32_t>(work.cols / segment);
     std::uint32_t const step = gridDim.x * (rotate_threads / 32);
     for (std::uint32_t warp = blockIdx.x * (rotate_threads / 32) + threadIdx.x / 32;
          warp < map.warps; warp += step) {
-        rotated_half rotated[halves];
-        block_place place[2];
+        std::uint32_t row[2];
+        std::uint32_t seg[2];
+        half_segment x[2][halves];
         FPQ_UNROLL
         for (std::uint32_t q = 0; q < 2; ++q) {
-            place[q] = map.at(warp, lane / 4 + 8 * q);
-        }
-        FPQ_UNROLL
-        for (std::uint32_t h = 0; h < halves; ++h) {
-            std::uint32_t x[2][8];
+            block_place const place = map.template place<false>(warp, lane / 4 + 8 * q);
+            row[q] = place.row;
+            seg[q] = place.block * (4 * halves) + (lane & 3u);
+            auto const* const from =
+                static_cast<std::uint16_t const*>(work.x) + row[q] * work.stride + seg[q] * segment;
             FPQ_UNROLL
-            for (std::uint32_t q = 0; q < 2; ++q) {
-                std::uint32_t const seg = place[q].block * (4 * halves) + 4 * h + t;
-                half_segment s;
-                s.clear();
-                if (place[q].row < map.rows && seg < segs) {
-                    s.load(static_cast<std::uint16_t const*>(work.x) + place[q].row * work.stride +
-                           seg * segment);
-                }
-                FPQ_UNROLL
-                for (int i = 0; i < 8; ++i) {
-                    x[q][i] = s.word[i];
+            for (std::uint32_t h = 0; h < halves; ++h) {
+                x[q][h].clear();
+                if (row[q] < map.rows && seg[q] + 4 * h < segs) {
+                    x[q][h].load(from + 64 * h);
                 }
             }
-            rotate_half<Half, Size>(x, operand, rotated[h]);
-        }
-        if constexpr (halves == 2) {
-            join_halves(rotated[0], rotated[1]);
         }
         FPQ_UNROLL
-        for (std::uint32_t h = 0; h < halves; ++h) {
+        for (std::uint32_t q = 0; q < 2; ++q) {
+            float v[halves][16];
             FPQ_UNROLL
-            for (std::uint32_t q = 0; q < 2; ++q) {
-                std::uint32_t const seg = place[q].block * (4 * halves) + 4 * h + t;
-                if (place[q].row >= map.rows || seg >= segs) {
+            for (std::uint32_t h = 0; h < halves; ++h) {
+                rotate_segment<Half, Size>(x[q][h].word, operand, v[h]);
+            }
+            if constexpr (halves == 2) {
+                join_halves(v[0], v[1]);
+            }
+            FPQ_UNROLL
+            for (std::uint32_t h = 0; h < halves; ++h) {
+                if (row[q] >= map.rows || seg[q] + 4 * h >= segs) {
                     continue;
                 }
-                float const* const v = rotated[h].value[q];
-                constexpr float n = hadamard_norm<Size>;
                 auto* const to =
                     reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(work.out) +
-                                             place[q].row * work.out_stride + seg * segment);
+                                             row[q] * work.out_stride + (seg[q] + 4 * h) * segment);
                 FPQ_UNROLL
                 for (int i = 0; i < 2; ++i) {
-                    float const* const w = v + 8 * i;
+                    float const* const w = v[h] + 8 * i;
                     to[i] = {op::pack(w[0] * n, w[1] * n), op::pack(w[2] * n, w[3] * n),
                              op::pack(w[4] * n, w[5] * n), op::pack(w[6] * n, w[7] * n)};
                 }

@@ -2,10 +2,12 @@
 // Wing cuda. The Hadamard rotation on tensor cores: which matrix the mma multiplies by, and which
 // values each lane owns. Host and device; tests walk all lanes.
 //
-// A warp takes 16 blocks of 64 columns (128 for size 128), one block a row of the mma. Of block row
-// q, lane 4 * (q % 8) + t owns columns 16 t .. 16 t + 15: two loads of 8 values, "chunks". Column
-// bits are split so that no shuffle is needed: bits 0-2 (within a chunk) and 4-5 (t) are summed by
-// the mma, bit 3 (the chunk) and, for size 128, bit 6 (the half) by additions in the lane.
+// A warp takes 16 blocks of 64 columns (128 for size 128). Of a block, lane 4 * q + t of a quad row
+// q owns columns 16 t .. 16 t + 15: two loads of 8 values, "chunks", each of which is one A operand
+// as it comes from memory. Column bits are split so that neither a shuffle nor a move is needed:
+// bits 0, 2, 4 and 5 are summed by the mma; bit 3, the chunk, by accumulating with a negated
+// matrix; bit 1 lies in the rows of the operand and is one addition in the lane, as is bit 6 for
+// size 128.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +20,19 @@ namespace fpq::cuda {
 /// Columns of a block row.
 FPQ_HD constexpr std::uint32_t rotation_span(int size) noexcept { return size == 128 ? 128 : 64; }
 
-/// Column bits that the mma sums, as a mask over (bits 4-5, bits 0-2).
+/// Column bits that the mma sums.
 FPQ_HD constexpr std::uint32_t mma_bits(int size) noexcept {
-    return size == 16 ? 0x07u : size == 32 ? 0x17u : 0x37u;
+    return size == 16 ? 0x05u : size == 32 ? 0x15u : 0x35u;
 }
 
-/// Column within the block of the mma's k index: step s in {0, 1} of 16, k in [0, 16). A lane's
-/// word 2 s + i of a chunk feeds register pair i; k = 8 i + 2 t + parity.
-FPQ_HD constexpr std::uint32_t column_of_k(std::uint32_t s, std::uint32_t k) noexcept {
-    return 16u * (k % 8 / 2) + 4u * s + 2u * (k / 8) + k % 2;
+/// Column within the block of the mma's k index in [0, 16).
+FPQ_HD constexpr std::uint32_t column_of_k(std::uint32_t k) noexcept {
+    return 16u * (k % 8 / 2) + 4u * (k / 8) + k % 2;
 }
 
-/// Column within the block of the mma's n index: tile j in [0, 4), n in [0, 8).
+/// Column within the block of the mma's n index: tile j in {0, 1}, n in [0, 8).
 FPQ_HD constexpr std::uint32_t column_of_n(std::uint32_t j, std::uint32_t n) noexcept {
-    return 16u * (n / 2) + 2u * j + n % 2;
+    return 16u * (n / 2) + 4u * j + n % 2;
 }
 
 /// Entry of the matrix that the mma multiplies by: +1, -1, or 0 between columns that differ in a
@@ -63,8 +64,9 @@ struct rotation_map {
     bool swizzled = false;
     std::uint32_t bits = 0;  // swizzled: a warp takes 2^bits neighbouring blocks of a row
 
-    FPQ_HD constexpr block_place at(std::uint32_t warp, std::uint32_t q) const noexcept {
-        if (!swizzled) {
+    template <bool Swizzled>
+    FPQ_HD constexpr block_place place(std::uint32_t warp, std::uint32_t q) const noexcept {
+        if constexpr (!Swizzled) {
             std::uint32_t const n = warp * 16 + q;
             std::uint32_t const row = by.divide(n);
             return {row, n - row * blocks};
@@ -78,6 +80,10 @@ struct rotation_map {
         std::uint32_t const high = rest & ((32u >> low_bits) - 1u);
         std::uint32_t const tile = rest >> (5u - low_bits);
         return {tile * 128 + quarter * 32 + (high << low_bits) + low, (piece << bits) + block};
+    }
+    /// The same, the order chosen at run time.
+    FPQ_HD constexpr block_place at(std::uint32_t warp, std::uint32_t q) const noexcept {
+        return swizzled ? place<true>(warp, q) : place<false>(warp, q);
     }
 };
 

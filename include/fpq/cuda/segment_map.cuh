@@ -75,7 +75,13 @@ struct segment_map {
         return {(rest >> 4) * 128 + ((lane >> 2) & 3u) * 32 + (rest & 15u) * 2 + (lane >> 4),
                 column * 4 + (lane & 3u), tile * 512 + (rest & 15u) * 32 + lane};
     }
-    /// The same, the order chosen at run time.
+    /// Index of a scale byte in the swizzle, as fpq::swizzled_scales, in 32 bits.
+    FPQ_HD constexpr std::uint32_t swizzled_scale(std::uint32_t row,
+                                                  std::uint32_t group) const noexcept {
+        return ((row >> 7) * tiles + (group >> 2)) * 512 + (row & 31u) * 16 +
+               ((row >> 5) & 3u) * 4 + (group & 3u);
+    }
+    /// place, the order chosen at run time.
     FPQ_HD constexpr segment_place at(std::uint32_t unit) const noexcept {
         return swizzled ? place<true>(unit) : place<false>(unit);
     }
