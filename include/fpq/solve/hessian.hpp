@@ -17,10 +17,11 @@ namespace fpq {
 
 /// H (n, n), symmetric, summed over any number of calls.
 ///
-/// Accumulation: blocks of 512 tokens are multiplied in float32, and each block's result is added
+/// Accumulation: blocks of 2048 tokens are multiplied in float32, and each block's result is added
 /// to a float-float total (TwoSum: high part and the rounding errors, about 48 bits), so the error
 /// does not grow with the number of tokens. The low parts live in the half that symmetry leaves
-/// free: memory is n^2 floats (n = 14336: 822 MB) plus one tile a thread.
+/// free, row i of them at the end of row n - 1 - i, which has just that room and lets both be
+/// walked along rows: memory is n^2 floats (n = 14336: 822 MB) plus one tile a thread.
 /// The result does not depend on the thread count; it does depend, in the last bits, on how the
 /// tokens are split over calls. Copyable and movable. Not safe for writing from two threads.
 class hessian {
@@ -58,12 +59,16 @@ public:
                               std::to_string(other.n_));
         open();
         for (std::size_t i = 0; i < n_; ++i) {
-            for (std::size_t j = 0; j < i; ++j) {
-                add(sum_[i * n_ + j], sum_[j * n_ + i], other.sum_[i * n_ + j]);
-                sum_[j * n_ + i] += other.mirrored_ ? 0.0F : other.sum_[j * n_ + i];
-            }
+            add_run(i, 0, i, other.sum_.data() + i * n_);
             add(sum_[i * n_ + i], diagonal_low_[i], other.sum_[i * n_ + i]);
-            diagonal_low_[i] += other.mirrored_ ? 0.0F : other.diagonal_low_[i];
+            if (!other.mirrored_) {
+                float* const low = low_row(i);
+                float const* const more = other.low_row(i);
+                for (std::size_t j = 0; j < i; ++j) {
+                    low[j] += more[j];
+                }
+                diagonal_low_[i] += other.diagonal_low_[i];
+            }
         }
         samples_ += other.samples_;
     }
@@ -86,7 +91,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t token_block = 512;
+    static constexpr std::size_t token_block = 2048;
     static constexpr std::size_t patch = 32;  // side of the squares walked in transposed order
 
     /// high + low += x without error in the sum of high and x (Knuth's TwoSum).
@@ -97,25 +102,45 @@ private:
         high = sum;
     }
 
-    void add_tile(float const* tile, std::size_t i0, std::size_t rows, std::size_t j0,
-                  std::size_t cols) noexcept {
-        for (std::size_t pi = 0; pi < rows; pi += patch) {
-            for (std::size_t pj = 0; pj < cols; pj += patch) {
-                add_patch(tile, i0, j0, cols, pi, std::min(pi + patch, rows), pj,
-                          std::min(pj + patch, cols));
+    /// The low parts of row i: i values.
+    [[nodiscard]] float* low_row(std::size_t i) const noexcept {
+        return sum_.data() + (n_ - 1 - i) * n_ + (n_ - i);
+    }
+
+    /// Adds x (count) to elements [j0, j0 + count) of row i, all below the diagonal; in runs of
+    /// fixed length, which compilers vectorize.
+    void add_run(std::size_t i, std::size_t j0, std::size_t count, float const* x) noexcept {
+        constexpr std::size_t lanes = 8;
+        float* const high = sum_.data() + i * n_ + j0;
+        float* const low = low_row(i) + j0;
+        std::size_t j = 0;
+        for (; j + lanes <= count; j += lanes) {
+            float h[lanes];
+            float l[lanes];
+            std::copy_n(high + j, lanes, h);
+            std::copy_n(low + j, lanes, l);
+            for (std::size_t k = 0; k < lanes; ++k) {
+                float const value = x[j + k];
+                float const sum = h[k] + value;
+                float const part = sum - h[k];
+                l[k] += (h[k] - (sum - part)) + (value - part);
+                h[k] = sum;
             }
+            std::copy_n(h, lanes, high + j);
+            std::copy_n(l, lanes, low + j);
+        }
+        for (; j < count; ++j) {
+            add(high[j], low[j], x[j]);
         }
     }
 
-    void add_patch(float const* tile, std::size_t i0, std::size_t j0, std::size_t stride,
-                   std::size_t pi, std::size_t pi_end, std::size_t pj,
-                   std::size_t pj_end) noexcept {
-        for (std::size_t r = pi; r < pi_end; ++r) {
-            std::size_t const i = i0 + r;
-            for (std::size_t c = pj; c < pj_end && j0 + c <= i; ++c) {
-                std::size_t const j = j0 + c;
-                float& low = i == j ? diagonal_low_[i] : sum_[j * n_ + i];
-                add(sum_[i * n_ + j], low, tile[r * stride + c]);
+    void add_tile(float const* tile, std::size_t i0, std::size_t rows, std::size_t j0,
+                  std::size_t cols) noexcept {
+        for (std::size_t i = i0; i < i0 + rows; ++i) {
+            float const* const x = tile + (i - i0) * cols;
+            add_run(i, j0, std::min(cols, i - j0), x);
+            if (i < j0 + cols) {
+                add(sum_[i * n_ + i], diagonal_low_[i], x[i - j0]);
             }
         }
     }
@@ -138,6 +163,10 @@ private:
             return;
         }
         for (std::size_t i = 0; i < n_; ++i) {
+            float const* const low = low_row(i);
+            for (std::size_t j = 0; j < i; ++j) {
+                sum_[i * n_ + j] += low[j];
+            }
             sum_[i * n_ + i] += std::exchange(diagonal_low_[i], 0.0F);
         }
         for (std::size_t pi = 0; pi < n_; pi += patch) {
@@ -151,16 +180,14 @@ private:
     void close_patch(std::size_t pi, std::size_t pj) const noexcept {
         for (std::size_t i = pi; i < std::min(pi + patch, n_); ++i) {
             for (std::size_t j = pj; j < std::min(pj + patch, i); ++j) {
-                float const value = sum_[i * n_ + j] + sum_[j * n_ + i];
-                sum_[i * n_ + j] = value;
-                sum_[j * n_ + i] = value;
+                sum_[j * n_ + i] = sum_[i * n_ + j];
             }
         }
     }
 
     std::size_t n_;
     std::size_t samples_ = 0;
-    mutable std::vector<float> sum_;           // below: high parts; above: low parts or the mirror
+    mutable std::vector<float> sum_;  // below: high parts; above: low parts (low_row) or the mirror
     mutable std::vector<float> diagonal_low_;  // low parts of the diagonal
     mutable bool mirrored_ = false;
 };

@@ -22,10 +22,15 @@
 extern "C" {
 enum CBLAS_ORDER { CblasRowMajor = 101, CblasColMajor = 102 };
 enum CBLAS_TRANSPOSE { CblasNoTrans = 111, CblasTrans = 112 };
+enum CBLAS_UPLO { CblasUpper = 121, CblasLower = 122 };
 void cblas_sgemm(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, int, int, int, float, float const*,
                  int, float const*, int, float, float*, int);
 void cblas_dgemm(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, int, int, int, double,
                  double const*, int, double const*, int, double, double*, int);
+void cblas_ssyrk(CBLAS_ORDER, CBLAS_UPLO, CBLAS_TRANSPOSE, int, int, float, float const*, int,
+                 float, float*, int);
+void cblas_dsyrk(CBLAS_ORDER, CBLAS_UPLO, CBLAS_TRANSPOSE, int, int, double, double const*, int,
+                 double, double*, int);
 }
 #endif
 #if defined(__GNUC__)
@@ -82,6 +87,23 @@ void product(product_shape shape, std::size_t m, std::size_t n, std::size_t k, S
     }
 }
 
+/// c (n, n) = x^T x on and below the diagonal, added to c when `add`; x (k, n). Otherwise as
+/// product.
+template <class Scalar>
+void lower_gram(std::size_t n, std::size_t k, Scalar const* x, std::size_t ldx, Scalar* c,
+                std::size_t ldc, bool add) {
+    quiet_blas();
+    auto const narrow = [](std::size_t v) { return static_cast<int>(v); };
+    Scalar const beta = add ? Scalar{1} : Scalar{0};
+    if constexpr (std::is_same_v<Scalar, float>) {
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, narrow(n), narrow(k), Scalar{1}, x,
+                    narrow(ldx), beta, c, narrow(ldc));
+    } else {
+        cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, narrow(n), narrow(k), Scalar{1}, x,
+                    narrow(ldx), beta, c, narrow(ldc));
+    }
+}
+
 #else
 
 template <class Scalar>
@@ -113,6 +135,22 @@ void product(product_shape shape, std::size_t m, std::size_t n, std::size_t k, S
     } else {
         out.noalias() += alpha * eigen_map(a, k, m, lda).transpose() * eigen_map(b, k, n, ldb);
     }
+}
+
+/// c (n, n) = x^T x on and below the diagonal, added to c when `add`; x (k, n). By halving down to
+/// 128 columns, where the upper half is made too. Otherwise as product.
+template <class Scalar>
+void lower_gram(std::size_t n, std::size_t k, Scalar const* x, std::size_t ldx, Scalar* c,
+                std::size_t ldc, bool add) {
+    if (n <= 128) {
+        product(product_shape::tn, n, n, k, Scalar{1}, x, ldx, x, ldx, c, ldc, add);
+        return;
+    }
+    std::size_t const half = n / 2;
+    lower_gram(half, k, x, ldx, c, ldc, add);
+    product(product_shape::tn, n - half, half, k, Scalar{1}, x + half, ldx, x, ldx, c + half * ldc,
+            ldc, add);
+    lower_gram(n - half, k, x + half, ldx, c + half * ldc + half, ldc, add);
 }
 
 #endif
@@ -147,7 +185,9 @@ void for_each_tile(std::size_t m, std::size_t n, int threads, F const& f) {
 }
 
 /// Side of the square tiles of a Gram matrix of n columns: small ones too shall feed two threads.
-constexpr std::size_t gram_tile_side(std::size_t n) noexcept { return n <= 1024 ? 128 : 512; }
+constexpr std::size_t gram_tile_side(std::size_t n) noexcept {
+    return n <= 1024 ? 128 : n <= 2048 ? 512 : 1024;
+}
 
 /// f(first row, rows, first column, columns) for every square tile that touches the lower half.
 template <class F>
@@ -169,17 +209,13 @@ void for_each_lower_tile(std::size_t n, int threads, F const& f) {
 }
 
 /// c (rows, cols) = (or +=) columns [i, i + rows) of x against columns [j, j + cols) of x, that is
-/// one tile of x^T x; on the diagonal (i == j) only what the lower half needs, by halving.
+/// one tile of x^T x; on the diagonal (i == j) what the lower half needs: above it within 128
+/// columns c is unspecified, further away untouched.
 template <class Scalar>
 void gram_tile(matrix_view<Scalar const> x, std::size_t i, std::size_t rows, std::size_t j,
                std::size_t cols, Scalar* c, std::size_t ldc, bool add) {
-    constexpr std::size_t smallest = 128;
-    if (i == j && rows > smallest) {
-        std::size_t const half = rows / 2;
-        std::size_t const rest = rows - half;
-        gram_tile(x, i, half, j, half, c, ldc, add);
-        gram_tile(x, i + half, rest, j, half, c + half * ldc, ldc, add);
-        gram_tile(x, i + half, rest, j + half, rest, c + half * ldc + half, ldc, add);
+    if (i == j) {
+        lower_gram(rows, x.rows, x.data + i, x.stride, c, ldc, add);
         return;
     }
     product(product_shape::tn, rows, cols, x.rows, Scalar{1}, x.data + i, x.stride, x.data + j,
