@@ -27,30 +27,30 @@ inline constexpr std::size_t cholesky_leaf = 16;
 /// loops of fixed length, which compilers vectorize.
 template <class Scalar>
 void solve_transposed_leaf(matrix_view<Scalar const> u, matrix_view<Scalar> b) {
-    constexpr std::size_t lanes = 8;
+    constexpr std::size_t columns_at_once = 8;
     std::size_t const n = u.rows;
-    Scalar x[cholesky_leaf * lanes] = {};
-    for (std::size_t c = 0; c < b.cols; c += lanes) {
-        std::size_t const width = std::min(lanes, b.cols - c);
+    Scalar x[cholesky_leaf * columns_at_once] = {};
+    for (std::size_t c = 0; c < b.cols; c += columns_at_once) {
+        std::size_t const width = std::min(columns_at_once, b.cols - c);
         for (std::size_t i = 0; i < n; ++i) {
-            std::copy_n(b.row(i) + c, width, x + i * lanes);
+            std::copy_n(b.row(i) + c, width, x + i * columns_at_once);
         }
         for (std::size_t i = 0; i < n; ++i) {
-            Scalar row[lanes];
-            std::copy_n(x + i * lanes, lanes, row);
+            Scalar row[columns_at_once];
+            std::copy_n(x + i * columns_at_once, columns_at_once, row);
             for (std::size_t p = 0; p < i; ++p) {
                 Scalar const factor = u(p, i);
-                for (std::size_t j = 0; j < lanes; ++j) {
-                    row[j] -= factor * x[p * lanes + j];
+                for (std::size_t j = 0; j < columns_at_once; ++j) {
+                    row[j] -= factor * x[p * columns_at_once + j];
                 }
             }
             Scalar const pivot = u(i, i);
-            for (std::size_t j = 0; j < lanes; ++j) {
-                x[i * lanes + j] = row[j] / pivot;
+            for (std::size_t j = 0; j < columns_at_once; ++j) {
+                x[i * columns_at_once + j] = row[j] / pivot;
             }
         }
         for (std::size_t i = 0; i < n; ++i) {
-            std::copy_n(x + i * lanes, width, b.row(i) + c);
+            std::copy_n(x + i * columns_at_once, width, b.row(i) + c);
         }
     }
 }

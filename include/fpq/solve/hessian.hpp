@@ -110,24 +110,24 @@ private:
     /// Adds x (count) to elements [j0, j0 + count) of row i, all below the diagonal; in runs of
     /// fixed length, which compilers vectorize.
     void add_run(std::size_t i, std::size_t j0, std::size_t count, float const* x) noexcept {
-        constexpr std::size_t lanes = 8;
+        constexpr std::size_t length = 8;
         float* const high = sum_.data() + i * n_ + j0;
         float* const low = low_row(i) + j0;
         std::size_t j = 0;
-        for (; j + lanes <= count; j += lanes) {
-            float h[lanes];
-            float l[lanes];
-            std::copy_n(high + j, lanes, h);
-            std::copy_n(low + j, lanes, l);
-            for (std::size_t k = 0; k < lanes; ++k) {
+        for (; j + length <= count; j += length) {
+            float h[length];
+            float l[length];
+            std::copy_n(high + j, length, h);
+            std::copy_n(low + j, length, l);
+            for (std::size_t k = 0; k < length; ++k) {
                 float const value = x[j + k];
                 float const sum = h[k] + value;
                 float const part = sum - h[k];
                 l[k] += (h[k] - (sum - part)) + (value - part);
                 h[k] = sum;
             }
-            std::copy_n(h, lanes, high + j);
-            std::copy_n(l, lanes, low + j);
+            std::copy_n(h, length, high + j);
+            std::copy_n(l, length, low + j);
         }
         for (; j < count; ++j) {
             add(high[j], low[j], x[j]);

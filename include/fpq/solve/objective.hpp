@@ -17,11 +17,11 @@ namespace detail {
 
 /// sum of a[i] * b[i] in double, in eight interleaved sums.
 inline double dot_in_double(float const* a, float const* b, std::size_t n) noexcept {
-    constexpr std::size_t lanes = 8;
-    double sums[lanes] = {};
+    constexpr std::size_t sums_at_once = 8;
+    double sums[sums_at_once] = {};
     std::size_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-        for (std::size_t j = 0; j < lanes; ++j) {
+    for (; i + sums_at_once <= n; i += sums_at_once) {
+        for (std::size_t j = 0; j < sums_at_once; ++j) {
             sums[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
         }
     }
