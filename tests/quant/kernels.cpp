@@ -202,3 +202,42 @@ TEST_CASE("the limit lowers the level and is lifted again", "[quant][kernels]") 
     }
     REQUIRE(fpq::active_simd_level() == best);
 }
+
+TEST_CASE("dequantizing kernels give the bits of the plain loop", "[quant][kernels]") {
+    for (std::size_t cols : {1024, 512, 40, 7, 300}) {
+        for (int kind = 0; kind < 4; ++kind) {
+            std::vector<float> const x = data(kind, 5 * cols);
+            for (setting const& s : settings()) {
+                packed_matrix q =
+                    fpq::reference::quantize(fpq::as_view(x.data(), 5, cols), s.format, s.options);
+                if (kind == 3) {  // any bytes, scales of NaN and infinity too
+                    for (std::size_t i = 0; i < q.codes.size(); ++i) {
+                        q.codes[i] = static_cast<std::uint8_t>(i * 167 + i / 256);
+                    }
+                    for (std::size_t i = 0; i < q.scales.size(); ++i) {
+                        q.scales[i] = static_cast<std::uint8_t>(i * 167 + 13);
+                    }
+                }
+                std::vector<float> expected(5 * cols);
+                fpq::reference::dequantize_into(q.view(), fpq::as_view(expected.data(), 5, cols));
+                std::vector<float> out(5 * (cols + 3));
+                std::vector<bf16> narrow(5 * (cols + 3));
+                for (simd_level level : levels()) {
+                    limited const only(level);
+                    fpq::dequantize_into(q.view(), {out.data(), 5, cols, cols + 3});
+                    fpq::dequantize_into(
+                        q.view(), fpq::matrix_view<bf16>{narrow.data(), 5, cols, cols + 3}, 2);
+                    std::size_t wrong = 0;
+                    for (std::size_t i = 0; i < 5 * cols; ++i) {
+                        std::size_t const at = i / cols * (cols + 3) + i % cols;
+                        wrong += fpq::bits_of<std::uint32_t>(out[at]) !=
+                                 fpq::bits_of<std::uint32_t>(expected[i]);
+                        wrong += narrow[at].bits != fpq::to_bf16(expected[i]).bits;
+                    }
+                    INFO(what(s, level) << ", data " << kind << ", " << cols << " columns");
+                    REQUIRE(wrong == 0);
+                }
+            }
+        }
+    }
+}

@@ -14,6 +14,7 @@
 #include "fpq/format/pack.hpp"
 #include "fpq/format/packed.hpp"
 #include "fpq/quant/fake_quantize.hpp"
+#include "fpq/quant/kernels/dequantize_rows.hpp"
 #include "fpq/quant/kernels/quantize_rows.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/quant/packed_matrix.hpp"
@@ -34,9 +35,9 @@ inline constexpr std::size_t rows_a_chunk = 8;
 
 }  // namespace detail
 
-/// Codes of w (rows, cols) under given scales: encode_element(fl(w / s)), s = grid.value;
-/// asymmetric INT: clamp(rne(fl(w / s)) + zero). Negative zeros keep their sign.
-/// `grid` was found for the same format, shape and global scale.
+namespace reference {
+
+/// The plain loop of fpq::encode_with.
 inline packed_matrix encode_with(matrix_view<float const> w, quant_format const& format,
                                  scale_grid const& grid, float global_scale, int threads = 1) {
     packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
@@ -62,13 +63,54 @@ inline packed_matrix encode_with(matrix_view<float const> w, quant_format const&
     return q;
 }
 
+}  // namespace reference
+
+/// Codes of w (rows, cols) under given scales: encode_element(fl(w / s)), s = grid.value;
+/// asymmetric INT: clamp(rne(fl(w / s)) + zero). Negative zeros keep their sign.
+/// `grid` was found for the same format, shape and global scale.
+inline packed_matrix encode_with(matrix_view<float const> w, quant_format const& format,
+                                 scale_grid const& grid, float global_scale, int threads = 1) {
+    packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
+    std::copy(grid.bytes.begin(), grid.bytes.end(), q.scales.begin());
+    std::copy(grid.zeros.begin(), grid.zeros.end(), q.zeros.begin());
+    std::size_t const group = format.group_of(w.cols);
+    int const bits = element_bits(format.element);
+    auto const encode = kernels::encode_lanes_at(active_simd_level());
+    kernels::encode_rule const rule = kernels::encode_rule_of(format.element);
+    parallel_for(w.rows, detail::rows_a_chunk, threads, [&](std::size_t begin, std::size_t end) {
+        std::vector<std::uint8_t> codes(w.cols);
+        for (std::size_t i = begin; i < end; ++i) {
+            for (std::size_t g = 0; g < grid.groups; ++g) {
+                std::size_t const first = g * group;
+                std::size_t const count = std::min(group, w.cols - first);
+                int const zero = format.symmetric
+                                     ? 0
+                                     : grid.zeros[detail::scale_index(format, grid.groups, i, g)];
+float const s = grid.value[i * grid.groups + g];
+                std::size_t const whole = count / 16 * 16;
+                if (format.symmetric) {
+                    encode(w.row(i) + first, whole, s, rule, codes.data() + first);
+                } else {
+                    encode(w.row(i) + first, whole, s,
+                           kernels::encode_rule_of_asymmetric(format.element, zero),
+                           codes.data() + first);
+                }
+                encode_group(format.element, format.symmetric, w.row(i) + first + whole,
+                             count - whole, s, zero, codes.data() + first + whole);
+            }
+            kernels::pack_codes(bits, codes.data(), w.cols, q.codes.data() + i * format.row_bytes(w.cols));
+        }
+    });
+    return q;
+}
+
 namespace reference {
 
 /// find_scales, then encode_with: the plain loops that every kernel equals bit for bit.
 inline packed_matrix quantize(matrix_view<float const> w, quant_format const& format,
                               observer_options const& options, int threads = 1) {
-    scale_grid const grid = find_scales(w, format, options, threads);
-    return encode_with(w, format, grid, options.global_scale, threads);
+    scale_grid const grid = reference::find_scales(w, format, options, threads);
+    return reference::encode_with(w, format, grid, options.global_scale, threads);
 }
 
 }  // namespace reference
@@ -118,8 +160,9 @@ inline packed_matrix quantize(matrix_view<fp16 const> w, quant_format const& for
     return q;
 }
 
-/// out (rows, cols) = the decoded values: fl(element * fl(scale / global)), or
-/// fl((code - zero) * s). Allocates one row of codes a thread.
+namespace reference {
+
+/// The plain loop: one table, one product a value.
 inline void dequantize_into(packed_view const& q, matrix_view<float> out, int threads = 1) {
     int const bits = element_bits(q.format.element);
     std::array<float, 256> table{};
@@ -145,6 +188,18 @@ inline void dequantize_into(packed_view const& q, matrix_view<float> out, int th
             }
         }
     });
+}
+
+}  // namespace reference
+
+/// out (rows, cols) = the decoded values: fl(element * fl(scale / global)), or
+/// fl((code - zero) * s), the same bits at any simd_level. Allocates one row of codes a thread.
+inline void dequantize_into(packed_view const& q, matrix_view<float> out, int threads = 1) {
+    kernels::dequantize_rows(q, out, threads);
+}
+/// The same, each value then rounded to bf16 (nearest, ties to even).
+inline void dequantize_into(packed_view const& q, matrix_view<bf16> out, int threads = 1) {
+    kernels::dequantize_rows(q, out, threads);
 }
 
 /// The decoded values, (rows, cols) row-major.

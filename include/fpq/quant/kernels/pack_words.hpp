@@ -28,12 +28,13 @@ inline void pack_codes(int bits, std::uint8_t const* codes, std::size_t n,
                 w = (w | (w >> 4)) & 0x00FF00FF00FF00FFu;
                 w = (w | (w >> 8)) & 0x0000FFFF0000FFFFu;
                 w = w | (w >> 16);
+                std::memcpy(out + i / 2, &w, 4);
             } else {
                 w = (w & 0x003F003F003F003Fu) | ((w & 0x3F003F003F003F00u) >> 2);
                 w = (w & 0x00000FFF00000FFFu) | ((w & 0x0FFF00000FFF0000u) >> 4);
                 w = (w & 0x0000000000FFFFFFu) | ((w & 0x00FFFFFF00000000u) >> 8);
+                std::memcpy(out + i / 8 * 6, &w, 6);
             }
-            std::memcpy(out + i / 8 * step, &w, step);
         }
     }
     if (whole < n) {
@@ -52,12 +53,19 @@ inline void unpack_codes(int bits, std::uint8_t const* packed, std::size_t n,
     } else {
         for (std::size_t i = 0; i < whole; i += 8) {
             std::uint64_t w = 0;
-            std::memcpy(&w, packed + i / 8 * step, step);
             if (bits == 4) {
+                std::uint32_t low = 0;
+                std::memcpy(&low, packed + i / 2, 4);
+                w = low;
                 w = (w | (w << 16)) & 0x0000FFFF0000FFFFu;
                 w = (w | (w << 8)) & 0x00FF00FF00FF00FFu;
                 w = (w | (w << 4)) & 0x0F0F0F0F0F0F0F0Fu;
             } else {
+                std::uint32_t low = 0;  // two loads: one of six bytes would go through memory
+                std::uint16_t high = 0;
+                std::memcpy(&low, packed + i / 8 * 6, 4);
+                std::memcpy(&high, packed + i / 8 * 6 + 4, 2);
+                w = low | (std::uint64_t{high} << 32);
                 w = (w & 0x0000000000FFFFFFu) | ((w << 8) & 0x00FFFFFF00000000u);
                 w = (w & 0x00000FFF00000FFFu) | ((w << 4) & 0x0FFF00000FFF0000u);
                 w = (w & 0x003F003F003F003Fu) | ((w << 2) & 0x3F003F003F003F00u);

@@ -12,6 +12,7 @@
 #include "fpq/core/view.hpp"
 #include "fpq/quant/kernels/avx512_quantize.hpp"
 #include "fpq/quant/kernels/encode_lanes.hpp"
+#include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/kernels/pack_words.hpp"
 #include "fpq/quant/kernels/plain_groups.hpp"
 #include "fpq/quant/kernels/simd_level.hpp"
@@ -30,7 +31,8 @@ public:
           options_(options),
           grid_(rule_of(format.element)),
           rule_(encode_rule_of(format.element)),
-          encode_(encode_lanes_at(active_simd_level())),
+          level_(active_simd_level()),
+          encode_(encode_lanes_at(level_)),
           group_(format.group_of(cols)),
           bits_(element_bits(format.element)),
           values_((cols + group_ + 15) / 16 * 16),
@@ -40,9 +42,7 @@ public:
     void row(T const* x, std::size_t cols, std::uint8_t* codes, std::uint8_t* scales,
              std::uint8_t* zeros) {
         std::size_t const each = format_.scale_bytes_each();
-        for (std::size_t i = 0; i < cols; ++i) {
-            values_[i] = to_float(x[i]);
-        }
+        widen_at(level_, x, cols, values_.data());
         std::size_t at = 0;
         for (std::size_t first = 0; first < cols; first += group_, ++at) {
             std::size_t const count = std::min(group_, cols - first);
@@ -51,17 +51,7 @@ public:
             if (padded != count) {  // the last group of the row
                 std::fill(w + count, w + padded, 0.0F);
             }
-            float lane_least[16] = {};
-            float lane_most[16] = {};
-            for (std::size_t i = 0; i < padded; i += 16) {
-                for (std::size_t l = 0; l < 16; ++l) {  // comparisons that NaN never wins
-                    float const v = w[i + l];
-                    lane_least[l] = v < lane_least[l] ? v : lane_least[l];
-                    lane_most[l] = v > lane_most[l] ? v : lane_most[l];
-                }
-            }
-            float const least = *std::min_element(lane_least, lane_least + 16);
-            float const most = *std::max_element(lane_most, lane_most + 16);
+            auto const [least, most] = extremes_at(level_, w, padded);
             base_scale const base = minmax_base_of(format_, least, most);
             group_scale const s = store_scale(format_, grid_, base.scale, std::max(-least, most),
                                               base.zero, options_);
@@ -79,6 +69,7 @@ private:
     observer_options options_;
     grid_rule grid_;
     encode_rule rule_;
+    simd_level level_;
     decltype(encode_lanes_at(simd_level::generic)) encode_;
     std::size_t group_;
     int bits_;
