@@ -241,3 +241,39 @@ TEST_CASE("dequantizing kernels give the bits of the plain loop", "[quant][kerne
         }
     }
 }
+
+TEST_CASE("searching kernels find the scales of the plain walk", "[quant][kernels]") {
+    for (std::size_t cols : {1024, 300}) {
+        for (int kind = 0; kind < 6; ++kind) {
+            std::vector<float> const x = data(kind, 16 * cols);
+            auto const w = fpq::as_view(x.data(), 16, cols);
+            std::vector<float> weight(cols);
+            for (std::size_t i = 0; i < cols; ++i) {
+                weight[i] = i % 11 == 0 ? 0.0F : 0.1F + static_cast<float>(i % 7);
+            }
+            for (setting s : settings()) {
+                for (int observer = 0; observer < 3; ++observer) {
+                    s.options.kind =
+                        observer == 0 ? fpq::observer_kind::mse : fpq::observer_kind::sweep;
+                    if (observer == 2) {
+                        s.options.column_weight = weight;
+                    }
+                    bool const own_kernel = s.format == fpq::nvfp4 || s.format == fpq::mxfp4;
+                    if ((!own_kernel || observer == 0) && (kind != 4 || cols > 300)) {
+                        continue;  // slow, and the same code for all data
+                    }
+                    fpq::scale_grid const expected =
+                        fpq::reference::find_scales(w, s.format, s.options);
+                    for (simd_level level : levels()) {
+                        limited const only(level);
+                        fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options, 2);
+                        INFO(what(s, level) << ", data " << kind << ", observer " << observer);
+                        REQUIRE(grid.bytes == expected.bytes);
+                        REQUIRE(grid.zeros == expected.zeros);
+                        REQUIRE(grid.value == expected.value);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -86,7 +86,7 @@ inline packed_matrix encode_with(matrix_view<float const> w, quant_format const&
                 int const zero = format.symmetric
                                      ? 0
                                      : grid.zeros[detail::scale_index(format, grid.groups, i, g)];
-float const s = grid.value[i * grid.groups + g];
+                float const s = grid.value[i * grid.groups + g];
                 std::size_t const whole = count / 16 * 16;
                 if (format.symmetric) {
                     encode(w.row(i) + first, whole, s, rule, codes.data() + first);
@@ -98,7 +98,8 @@ float const s = grid.value[i * grid.groups + g];
                 encode_group(format.element, format.symmetric, w.row(i) + first + whole,
                              count - whole, s, zero, codes.data() + first + whole);
             }
-            kernels::pack_codes(bits, codes.data(), w.cols, q.codes.data() + i * format.row_bytes(w.cols));
+            kernels::pack_codes(bits, codes.data(), w.cols,
+                                q.codes.data() + i * format.row_bytes(w.cols));
         }
     });
     return q;

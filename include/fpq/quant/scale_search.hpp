@@ -9,11 +9,14 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
 #include "fpq/quant/group_error.hpp"
+#include "fpq/quant/kernels/avx512_sweep.hpp"
+#include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/observer_options.hpp"
 #include "fpq/quant/scale_rule.hpp"
 
@@ -54,8 +57,18 @@ inline base_scale minmax_base_of(quant_format const& format, float least, float 
 /// Finds the scale of one group at a time; one object a thread.
 class scale_search {
 public:
-    scale_search(quant_format const& format, observer_options const& options)
+    /// plain: never through a kernel; what the kernels are compared with.
+    scale_search(quant_format const& format, observer_options const& options, bool plain = false)
         : format_(format), options_(options), rule_(rule_of(format.element)) {
+#if FPQ_X86_KERNELS
+        bool const fast = options.kind == observer_kind::sweep &&
+                          active_simd_level() == simd_level::avx512 && format == mxfp4;
+        if (fast && !plain) {
+            table_ = std::make_shared<kernels::sweep_table const>(
+                kernels::make_sweep_table(format.scale, options.global_scale));
+        }
+#endif
+        level_ = plain ? simd_level::generic : active_simd_level();
         bounds_ = rule_;
         if (!format.symmetric) {
             bounds_.high = static_cast<float>((1 << element_bits(format.element)) - 1);
@@ -66,16 +79,15 @@ public:
     void load(matrix_view<float const> w, std::size_t first, std::size_t count) {
         std::size_t const n = w.rows * count;
         padded_ = (n + error_lanes - 1) / error_lanes * error_lanes;
-        values_.assign(padded_, 0.0F);
-        least_ = most_ = 0.0F;
+        values_.resize(padded_);
         for (std::size_t i = 0; i < w.rows; ++i) {
             float const* from = w.row(i) + first;
             std::copy(from, from + count, values_.data() + i * count);
         }
-        for (std::size_t i = 0; i < padded_; ++i) {  // comparisons that NaN never wins
-            least_ = values_[i] < least_ ? values_[i] : least_;
-            most_ = values_[i] > most_ ? values_[i] : most_;
-        }
+        std::fill(values_.begin() + static_cast<std::ptrdiff_t>(n), values_.end(), 0.0F);
+        kernels::extremes const ends = kernels::extremes_at(level_, values_.data(), padded_);
+        least_ = ends.least;
+        most_ = ends.most;
         amax_ = std::max(-least_, most_);
         if (!options_.column_weight.empty() && options_.kind == observer_kind::sweep) {
             weights_.assign(padded_, 0.0F);
@@ -97,6 +109,12 @@ public:
             return rule_.integer ? mse<true>() : mse<false>();
         }
         bool const weighted = !weights_.empty();
+#if FPQ_X86_KERNELS
+        group_scale fast{};
+        if (table_ != nullptr && sweep_by_kernel(weighted, fast)) {
+            return fast;
+        }
+#endif
         if (rule_.integer) {
             return weighted ? sweep<true, true>() : sweep<true, false>();
         }
@@ -197,6 +215,29 @@ private:
         return best;
     }
 
+#if FPQ_X86_KERNELS
+    /// The sweep of an MXFP4 group through a kernel; false: it cannot, or cannot be sure.
+    [[nodiscard]] bool sweep_by_kernel(bool weighted, group_scale& out) const noexcept {
+        if (!table_->usable || padded_ != 32 || format_ != mxfp4) {
+            return false;
+        }
+        kernels::sweep_group const g{table_.get(), values_.data(), weights_.data()};
+        int const e = floor_log2(amax_);
+        if (e < -126 || e > 126) {
+            return false;
+        }
+        int const start = mx_scale_byte(mx_rule::floor, rule_, amax_, options_.global_scale);
+        int const byte = weighted ? kernels::sweep_e8m0_avx512<true>(g, start, e)
+                                  : kernels::sweep_e8m0_avx512<false>(g, start, e);
+        if (byte < 0) {
+            return false;
+        }
+        out = decode_group_scale(format_.scale, static_cast<std::uint16_t>(byte), 0,
+                                 options_.global_scale);
+        return true;
+    }
+#endif
+
     template <bool Integer, bool Weighted>
     [[nodiscard]] group_scale sweep() const {
         float const g = options_.global_scale;
@@ -289,6 +330,10 @@ private:
     quant_format format_;
     observer_options options_;
     grid_rule rule_;
+#if FPQ_X86_KERNELS
+    std::shared_ptr<kernels::sweep_table const> table_;  // null: the plain walk
+#endif
+    simd_level level_ = simd_level::generic;
     grid_rule bounds_;            // the widest grid that any zero point gives
     std::vector<float> values_;   // one group, zero-padded, times unit_ once normalised
     std::vector<float> weights_;  // empty: unweighted

@@ -9,6 +9,8 @@
 #include <numeric>
 #include <vector>
 
+#include "fpq/quant/kernels/hadamard_rows.hpp"
+
 namespace fpq {
 
 constexpr bool is_power_of_two(std::size_t n) noexcept { return n != 0 && (n & (n - 1)) == 0; }
@@ -23,25 +25,23 @@ constexpr int hadamard_sign(std::size_t i, std::size_t j) noexcept {
     return sign;
 }
 
-/// x (g) = x H, in place, g a power of two. log2(g) butterfly stages in float32, then one product
-/// with fl(1 / sqrt(g)). Cost: g log2(g) additions.
+namespace reference {
+
+/// The plain loops of fpq::hadamard_in_place.
 inline void hadamard_in_place(float* x, std::size_t g) noexcept {
-    for (std::size_t half = 1; half < g; half *= 2) {
-        for (std::size_t base = 0; base < g; base += 2 * half) {
-            float* const low = x + base;
-            float* const high = low + half;
-            for (std::size_t i = 0; i < half; ++i) {
-                float const a = low[i];
-                float const b = high[i];
-                low[i] = a + b;
-                high[i] = a - b;
-            }
-        }
-    }
+    kernels::hadamard_stages(x, g);
     auto const scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(g)));
     for (std::size_t i = 0; i < g; ++i) {
         x[i] *= scale;
     }
+}
+
+}  // namespace reference
+
+/// x (g) = x H, in place, g a power of two. log2(g) butterfly stages in float32, then one product
+/// with fl(1 / sqrt(g)); the same bits at any simd_level. Cost: g log2(g) additions.
+inline void hadamard_in_place(float* x, std::size_t g) noexcept {
+    kernels::hadamard_blocks(active_simd_level(), x, x, g, g);
 }
 
 /// The columns of H by number of sign changes (sequency): column k of the reordered matrix is

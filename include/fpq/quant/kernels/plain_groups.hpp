@@ -39,7 +39,7 @@ void plain_groups(T const* x, std::size_t n, quant_format const& format,
     std::vector<float> w(n);
     std::transform(x, x + n, w.begin(), [](T v) { return to_float(v); });
     std::vector<std::uint8_t> unpacked(n);
-    scale_search search(format, options);
+    scale_search search(format, options, true);
     std::size_t const each = format.scale_bytes_each();
     for (std::size_t g = 0, first = 0; first < n; ++g, first += format.group) {
         std::size_t const count = std::min(format.group, n - first);

@@ -94,50 +94,69 @@ void quantize_by_lanes(matrix_view<T const> w, quant_format const& format,
 }
 
 #if FPQ_X86_KERNELS
-/// NVFP4 or MXFP4 through the batches of avx512_quantize.hpp. False: not with these options.
-template <std::size_t Group, class T>
-bool quantize_by_batches(matrix_view<T const> w, quant_format const& format,
-                         observer_options const& options, int threads, packed_matrix& q) {
-    e2m1_table const table = make_e2m1_table(format.scale, options.global_scale);
-    scale_lanes rule;
-    if constexpr (Group == 16) {
-        rule = e4m3_scale_lanes(options.global_scale, table.low, table.high);
-    } else {
-        rule = e8m0_scale_lanes(options.mx, rule_of(format.element), options.global_scale,
-                                table.low, table.high);
-    }
-    if (!rule.usable) {
-        return false;
-    }
-    constexpr std::size_t values = 16 * Group;
-    // A dense matrix of whole groups is one long row.
-    bool const dense = w.stride == w.cols && w.cols % Group == 0;
-    std::size_t const rows = dense ? 1 : w.rows;
-    std::size_t const cols = dense ? w.rows * w.cols : w.cols;
-    std::size_t const batches = (cols + values - 1) / values;
-    constexpr std::size_t chunk = 65536 / values;  // of batches: a unit of work for one thread
-    std::size_t const chunks = (batches + chunk - 1) / chunk;
-    parallel_for(rows * chunks, 1, threads, [&](std::size_t begin, std::size_t) {
-        std::size_t const i = begin / chunks;
-        std::size_t const first = begin % chunks * chunk * values;
-        std::size_t const count = std::min(cols - first, chunk * values);
-        std::size_t const whole = count / values;
-        T const* const x = w.row(i) + first;
-        std::uint8_t* const codes = q.codes.data() + i * format.row_bytes(cols) + first / 2;
-        std::uint8_t* const scales = q.scales.data() + i * format.groups(cols) + first / Group;
-        e2m1_minmax_avx512<Group>(x, whole, table, rule, format, options, codes, scales);
-        std::size_t const done = whole * values;
-        std::size_t const rest = count - done;
+/// NVFP4 (Group 16) or MXFP4 (32) through the batches of avx512_quantize.hpp; shared by threads.
+template <std::size_t Group>
+class e2m1_strips {
+public:
+    static constexpr std::size_t batch = 16 * Group;
+
+    e2m1_strips(quant_format const& format, observer_options const& options)
+        : format_(format),
+          options_(options),
+          table_(make_e2m1_table(format.scale, options.global_scale)),
+          rule_(Group == 16 ? e4m3_scale_lanes(options.global_scale, table_.low, table_.high)
+                            : e8m0_scale_lanes(options.mx, rule_of(format.element),
+                                               options.global_scale, table_.low, table_.high)) {}
+
+    /// False: not with these options.
+    [[nodiscard]] bool usable() const noexcept { return rule_.usable; }
+
+    /// x (n) to codes and scales; only the last group may be short.
+    template <class T>
+    void run(T const* x, std::size_t n, std::uint8_t* codes, std::uint8_t* scales) const {
+        std::size_t const whole = n / batch;
+        e2m1_minmax_avx512<Group>(x, whole, table_, rule_, format_, options_, codes, scales);
+        std::size_t const done = whole * batch;
+        std::size_t const rest = n - done;
         if (rest != 0) {
-            T padded[values] = {};
-            std::copy(x + done, x + count, padded);
-            std::uint8_t tail_codes[values / 2];
+            T padded[batch] = {};
+            std::copy(x + done, x + n, padded);
+            std::uint8_t tail_codes[batch / 2];
             std::uint8_t tail_scales[16];
-            e2m1_minmax_avx512<Group>(padded, 1, table, rule, format, options, tail_codes,
+            e2m1_minmax_avx512<Group>(padded, 1, table_, rule_, format_, options_, tail_codes,
                                       tail_scales);
             std::memcpy(codes + done / 2, tail_codes, (rest + 1) / 2);
             std::memcpy(scales + done / Group, tail_scales, (rest + Group - 1) / Group);
         }
+    }
+
+private:
+    quant_format format_;
+    observer_options options_;
+    e2m1_table table_;
+    scale_lanes rule_;
+};
+
+/// False: not with these options.
+template <std::size_t Group, class T>
+bool quantize_by_strips(matrix_view<T const> w, quant_format const& format,
+                        observer_options const& options, int threads, packed_matrix& q) {
+    e2m1_strips<Group> const strips(format, options);
+    if (!strips.usable()) {
+        return false;
+    }
+    // A dense matrix of whole groups is one long row.
+    bool const dense = w.stride == w.cols && w.cols % Group == 0;
+    std::size_t const rows = dense ? 1 : w.rows;
+    std::size_t const cols = dense ? w.rows * w.cols : w.cols;
+    constexpr std::size_t chunk = 65536;  // values: a unit of work for one thread
+    std::size_t const chunks = (cols + chunk - 1) / chunk;
+    parallel_for(rows * chunks, 1, threads, [&](std::size_t begin, std::size_t) {
+        std::size_t const i = begin / chunks;
+        std::size_t const first = begin % chunks * chunk;
+        strips.run(w.row(i) + first, std::min(cols - first, chunk),
+                   q.codes.data() + i * format.row_bytes(cols) + first / 2,
+                   q.scales.data() + i * format.groups(cols) + first / Group);
     });
     return true;
 }
@@ -153,10 +172,10 @@ bool quantize_minmax(matrix_view<T const> w, quant_format const& format,
     }
 #if FPQ_X86_KERNELS
     if (active_simd_level() == simd_level::avx512) {
-        if (format == nvfp4 && quantize_by_batches<16>(w, format, options, threads, q)) {
+        if (format == nvfp4 && quantize_by_strips<16>(w, format, options, threads, q)) {
             return true;
         }
-        if (format == mxfp4 && quantize_by_batches<32>(w, format, options, threads, q)) {
+        if (format == mxfp4 && quantize_by_strips<32>(w, format, options, threads, q)) {
             return true;
         }
     }
