@@ -73,6 +73,7 @@
 #include "fpq/quant/kernels/dequantize_rows.hpp"
 #include "fpq/quant/kernels/e2m1_table.hpp"
 #include "fpq/quant/kernels/encode_lanes.hpp"
+#include "fpq/quant/kernels/error_lanes.hpp"
 #include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/kernels/hadamard_rows.hpp"
 #include "fpq/quant/kernels/pack_words.hpp"

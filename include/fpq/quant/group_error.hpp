@@ -10,6 +10,8 @@
 #include <cstdint>
 
 #include "fpq/core/bits.hpp"
+#include "fpq/quant/kernels/error_lanes.hpp"
+#include "fpq/quant/kernels/simd_level.hpp"
 #include "fpq/quant/rounding.hpp"
 
 namespace fpq {
@@ -67,9 +69,17 @@ double sum_lanes(std::size_t n, F f) noexcept {
 
 /// Sum over the group of weight * |w - fl(q * s)|^power, q the nearest grid value of fl(w / s).
 /// w, weight (n), padded; weight is read only if Weighted. s may be negative.
+/// The same bits at any level.
 template <bool Integer, bool Weighted, error_power Power>
 double group_error(float const* w, float const* weight, std::size_t n, float s,
-                   grid_rule const& rule) noexcept {
+                   grid_rule const& rule,
+                   [[maybe_unused]] simd_level level = simd_level::generic) noexcept {
+#if FPQ_X86_KERNELS
+    if (level != simd_level::generic) {
+        return kernels::group_error_avx2<Integer, Weighted, Power == error_power::square>(
+            w, weight, n, s, rule, error_chunk);
+    }
+#endif
     return detail::sum_lanes(n, [=](std::size_t i) {
         float const value = snap<Integer>(w[i] / s, rule) * s;
         float const d = w[i] - value;

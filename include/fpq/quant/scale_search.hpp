@@ -158,7 +158,7 @@ private:
                 break;
             }
             double const e = group_error<Integer, false, error_power::power_2_4>(
-                values_.data(), nullptr, padded_, b.scale * factor * unit_, rule);
+                values_.data(), nullptr, padded_, b.scale * factor * unit_, rule, level_);
             if (i == 0 || e < best) {
                 best = e;
                 best_factor = factor;
@@ -173,7 +173,7 @@ private:
     template <bool Integer, bool Weighted>
     [[nodiscard]] double error_of(group_scale const& s) const noexcept {
         return group_error<Integer, Weighted, error_power::square>(
-            values_.data(), weights_.data(), padded_, s.value * unit_, rule_at(s.zero));
+            values_.data(), weights_.data(), padded_, s.value * unit_, rule_at(s.zero), level_);
     }
 
     struct found {

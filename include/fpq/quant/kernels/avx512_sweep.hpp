@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 2. The sweep of one NVFP4 or MXFP4 group, AVX-512: the squared errors of many candidates,
+// Floor 2. The sweep of NVFP4 and MXFP4 groups, AVX-512: the squared errors of many candidates,
 // each a vector, are summed by one tree in the order of sum_lanes, so that lane k is candidate k.
 #pragma once
 
@@ -289,6 +289,41 @@ FPQ_AVX512 inline int sweep_e8m0_avx512(sweep_group const& g, int start, int e) 
     take(2, start + 2);
     take(10, start + 3);
     return best;
+}
+
+/// sweep_16_groups for MXFP4: x (512). `rule` has the constants of mx_rule::floor.
+template <bool Weighted>
+FPQ_AVX512 inline unsigned sweep_16_wide_groups(sweep_table const& table, scale_lanes const& rule,
+                                                float const* x, float const* weights,
+                                                std::uint8_t* bytes) noexcept {
+    __m512i const amax = largest_of_16<32>(x);
+    scale_lanes_512 const found = e8m0_lanes(amax, rule);
+    __m512i const exponent = _mm512_srli_epi32(amax, 23);
+    __mmask16 const odd = _mm512_cmpge_epu32_mask(_mm512_sub_epi32(exponent, _mm512_set1_epi32(2)),
+                                                  _mm512_set1_epi32(250));
+    alignas(64) std::int32_t start[16];
+    alignas(64) std::int32_t biased[16];
+    alignas(64) float unit[16];
+    alignas(64) float scaled[32];
+    _mm512_store_si512(start, found.bytes);
+    _mm512_store_si512(biased, exponent);
+    _mm512_store_si512(unit,
+                       _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(254), exponent), 23));
+    unsigned walk = static_cast<unsigned>(found.strange | odd);
+    for (unsigned k = 0; k < 16; ++k) {
+        if ((walk >> k & 1u) != 0) {
+            continue;
+        }
+        float const* const from = x + std::size_t{32} * k;
+        __m512 const by = _mm512_set1_ps(unit[k]);
+        _mm512_store_ps(scaled, _mm512_mul_ps(_mm512_loadu_ps(from), by));
+        _mm512_store_ps(scaled + 16, _mm512_mul_ps(_mm512_loadu_ps(from + 16), by));
+        sweep_group const g{&table, scaled, Weighted ? weights + std::size_t{32} * k : nullptr};
+        int const best = sweep_e8m0_avx512<Weighted>(g, start[k], biased[k] - 127);
+        walk |= (best < 0 ? 1u : 0u) << k;
+        bytes[k] = static_cast<std::uint8_t>(best);
+    }
+    return walk;
 }
 
 }  // namespace fpq::kernels

@@ -62,11 +62,10 @@ template <int Lanes>
 template <int Lanes>
 [[gnu::always_inline]] inline void widen_body(bf16 const* x, std::size_t n, float* w) noexcept {
     using u16x8 = std::uint16_t __attribute__((vector_size(16)));
-    using u32x8 = std::uint32_t __attribute__((vector_size(32)));
     for (std::size_t i = 0; i < n; i += 8) {
         u16x8 half;
         std::memcpy(&half, x + i, sizeof half);
-        u32x8 const wide = __builtin_convertvector(half, u32x8) << 16;
+        lanes_of<8>::u32 const wide = __builtin_convertvector(half, lanes_of<8>::u32) << 16;
         std::memcpy(w + i, &wide, sizeof wide);
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 2. Where find_scales meets the sweep of 16 NVFP4 groups at once: which groups of a row it
+// Floor 2. Where find_scales meets the sweep of 16 groups at once: which groups of a row it
 // can take, and their bytes and steps.
 #pragma once
 
@@ -25,21 +25,25 @@ public:
     /// plain: takes nothing.
     sweep_batches(quant_format const& format, observer_options const& options, bool plain)
         : weights_(options.column_weight.empty() ? nullptr : options.column_weight.data()) {
-        if (plain || active_simd_level() != simd_level::avx512 || !(format == nvfp4) ||
+        wide_ = format == mxfp4;
+        if (plain || active_simd_level() != simd_level::avx512 || !(format == nvfp4 || wide_) ||
             options.kind != observer_kind::sweep) {
             return;
         }
         table_ = make_sweep_table(format.scale, options.global_scale);
-        rule_ = e4m3_scale_lanes(options.global_scale, 1, e4m3::max_code);
+        rule_ = wide_ ? e8m0_scale_lanes(mx_rule::floor, rule_of(format.element),
+                                         options.global_scale, 2, e8m0::max_code - 3)
+                      : e4m3_scale_lanes(options.global_scale, 1, e4m3::max_code);
         for (std::size_t byte = 0; byte < value_.size(); ++byte) {
-            value_[byte] = effective_scale(e4m3::decode(static_cast<std::uint8_t>(byte)),
+            auto const stored = static_cast<std::uint8_t>(byte);
+            value_[byte] = effective_scale(wide_ ? e8m0::decode(stored) : e4m3::decode(stored),
                                            options.global_scale);
         }
     }
 
     /// True if the 16 groups from g on are whole and for the kernel.
     [[nodiscard]] bool take(std::size_t cols, std::size_t g) const noexcept {
-        return table_.usable && (g + groups) * nvfp4.group <= cols;
+        return table_.usable && rule_.usable && (g + groups) * group() <= cols;
     }
 
     /// Bytes and steps of the groups g .. g + 15 of a row; the bits returned are left to the walk.
@@ -48,10 +52,15 @@ public:
                  [[maybe_unused]] float* values) const noexcept {
         unsigned left = 0xFFFF;
 #if FPQ_X86_KERNELS
-        std::size_t const first = g * nvfp4.group;
-        left = weights_ == nullptr
-                   ? sweep_16_groups<false>(table_, rule_, row + first, nullptr, bytes)
-                   : sweep_16_groups<true>(table_, rule_, row + first, weights_ + first, bytes);
+        float const* const x = row + g * group();
+        if (weights_ == nullptr) {
+            left = wide_ ? sweep_16_wide_groups<false>(table_, rule_, x, nullptr, bytes)
+                         : sweep_16_groups<false>(table_, rule_, x, nullptr, bytes);
+        } else {
+            float const* const u = weights_ + g * group();
+            left = wide_ ? sweep_16_wide_groups<true>(table_, rule_, x, u, bytes)
+                         : sweep_16_groups<true>(table_, rule_, x, u, bytes);
+        }
         for (std::size_t k = 0; k < groups; ++k) {
             values[k] = value_[bytes[k]];
         }
@@ -60,6 +69,9 @@ public:
     }
 
 private:
+    [[nodiscard]] std::size_t group() const noexcept { return wide_ ? 32 : 16; }
+
+    bool wide_ = false;  // MXFP4
     sweep_table table_;
     scale_lanes rule_;
     std::array<float, 256> value_{};
