@@ -77,6 +77,7 @@ public:
                               staging_.path() / shards_[at.shard].file);
             done(piece);
         });
+        detail::start_flush(files_[at.shard].get(), at.offset, bytes.size());
         --unfinished_;
     }
     /// The same; type and shape must be those of the plan.

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -89,11 +90,11 @@ inline std::vector<tensor_data> compressed_tensors_tensors(linear_record const& 
     out.push_back({r.module + ".weight_packed",
                    dtype::u8,
                    {w.rows, w.cols / 2},
-                   detail::to_bytes(detail::code_bytes(w))});
+                   std::as_bytes(detail::code_bytes(w))});
     out.push_back({r.module + ".weight_scale",
                    nv ? dtype::f8_e4m3 : dtype::u8,
                    {w.rows, w.cols / w.format.group},
-                   detail::to_bytes(detail::scale_bytes_of(w))});
+                   std::as_bytes(detail::scale_bytes_of(w))});
     if (nv) {
         out.push_back(
             detail::scalar_tensor(r.module + ".weight_global_scale", w.global_scale, {1}));

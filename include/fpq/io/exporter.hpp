@@ -47,7 +47,7 @@ inline std::vector<tensor_plan> plan_linear(dialect d, std::string const& module
     return fp_quant_plan(module, out, in, facts, group);
 }
 
-/// The same tensors, filled.
+/// The same tensors, filled. Codes and scales are borrowed from the record.
 inline std::vector<tensor_data> linear_tensors(dialect d, linear_record const& record,
                                                export_facts const& facts) {
     switch (d) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -152,11 +153,11 @@ inline std::vector<tensor_data> fp_quant_tensors(linear_record const& r,
         out.push_back({r.module + ".qweight",
                        dtype::u8,
                        {w.rows, w.cols / 2},
-                       detail::to_bytes(detail::code_bytes(w))});
+                       std::as_bytes(detail::code_bytes(w))});
         out.push_back({r.module + ".scales",
                        dtype::u8,
                        {w.rows, w.cols / w.format.group},
-                       detail::to_bytes(detail::scale_bytes_of(w))});
+                       std::as_bytes(detail::scale_bytes_of(w))});
     }
     float const* const backward =
         r.backward_matrix != nullptr ? r.backward_matrix : r.forward_matrix;

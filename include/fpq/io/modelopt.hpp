@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,11 +69,11 @@ inline std::vector<tensor_data> modelopt_tensors(linear_record const& r,
     out.push_back({r.module + ".weight",
                    dtype::u8,
                    {w.rows, w.cols / 2},
-                   detail::to_bytes(detail::code_bytes(w))});
+                   std::as_bytes(detail::code_bytes(w))});
     out.push_back({r.module + ".weight_scale",
                    dtype::f8_e4m3,
                    {w.rows, w.cols / w.format.group},
-                   detail::to_bytes(detail::scale_bytes_of(w))});
+                   std::as_bytes(detail::scale_bytes_of(w))});
     out.push_back(detail::scalar_tensor(r.module + ".weight_scale_2", 1.0F / w.global_scale, {}));
     if (act) {
         out.push_back(

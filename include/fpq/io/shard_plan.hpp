@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -43,12 +45,30 @@ struct tensor_plan {
     }
 };
 
+/// Bytes that are shared with their owner or borrowed from somebody who outlives them.
+class tensor_bytes {
+public:
+    tensor_bytes() = default;
+    tensor_bytes(std::vector<std::byte> owned)
+        : owner_(std::make_shared<std::vector<std::byte> const>(std::move(owned))),
+          view_(*owner_) {}
+    tensor_bytes(std::span<std::byte const> borrowed) noexcept : view_(borrowed) {}
+
+    [[nodiscard]] std::byte const* data() const noexcept { return view_.data(); }
+    [[nodiscard]] std::size_t size() const noexcept { return view_.size(); }
+    operator std::span<std::byte const>() const noexcept { return view_; }
+
+private:
+    std::shared_ptr<std::vector<std::byte> const> owner_;
+    std::span<std::byte const> view_;
+};
+
 /// A tensor with its bytes, row-major little-endian.
 struct tensor_data {
     std::string name;
     dtype type = dtype::bf16;
     std::vector<std::uint64_t> shape;
-    std::vector<std::byte> bytes;
+    tensor_bytes bytes;
 };
 
 /// One file to come.

@@ -82,6 +82,16 @@ inline void reserve_file(int fd, std::uint64_t size, std::filesystem::path const
     }
 }
 
+/// Asks the kernel to begin writing a range to disk now, so that the flush at the end is short.
+inline void start_flush(int fd, std::uint64_t offset, std::size_t size) noexcept {
+#if defined(SYNC_FILE_RANGE_WRITE)
+    ::sync_file_range(fd, static_cast<::off_t>(offset), static_cast<::off_t>(size),
+                      SYNC_FILE_RANGE_WRITE);
+#else
+    static_cast<void>(fd), static_cast<void>(offset), static_cast<void>(size);
+#endif
+}
+
 inline void sync_path(std::filesystem::path const& path, int flags) {
     unique_fd const fd(::open(path.c_str(), flags | O_CLOEXEC));
     if (!fd || (::fsync(fd.get()) != 0 && errno != EINVAL && errno != EROFS)) {

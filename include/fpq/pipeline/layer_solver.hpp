@@ -38,6 +38,12 @@ struct quantized_linear {
     float input_global_scale = 1.0F;  // divisor style; read only when inputs are quantized
 };
 
+/// Bytes of a linear's codes, scales, zero points and global scale.
+inline std::uint64_t packed_size(packed_matrix const& w) {
+    return w.codes.size() + w.scales.size() + w.zeros.size() +
+           (w.format.family == format_family::nvfp ? 4 : 0);
+}
+
 /// What the calibration saw of one shared input (q/k/v, o, gate/up, down).
 struct input_statistics {
     std::unique_ptr<hessian> second_moment;  // null when no solver needs it
@@ -174,6 +180,11 @@ public:
             }
             out.push_back({name, role, std::move(result.weight), scales[role_index(role)]});
         }
+    }
+
+    /// How the scales of weights with maximum `amax` are found when no inputs were seen.
+    [[nodiscard]] observer_options weight_observer(float amax) const {
+        return solver_options(amax).observer;
     }
 
     /// Forgets what was seen of a layer.

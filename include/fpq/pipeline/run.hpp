@@ -20,6 +20,7 @@
 #include "fpq/model/decoder.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/pipeline/calibration.hpp"
+#include "fpq/pipeline/direct_rtn.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/layer_solver.hpp"
 #include "fpq/pipeline/opened_model.hpp"
@@ -77,9 +78,15 @@ public:
 
     void run(run_report& report) {
         std::size_t const layers = model_.config().layers;
+        if (!hidden_ && !evaluation_ && direct_rtn::applies(recipe_, solver_)) {
+            direct_.emplace(recipe_, model_.source(), model_.config(), solver_, sink_);
+        }
         for (std::size_t layer = 0; layer < layers; ++layer) {
             one_layer(layer, report);
             progress_({"quantize", layer + 1, layers, last_detail(report)});
+        }
+        if (direct_) {
+            direct_->finish();
         }
         sink_.finish(report);
         if (evaluation_) {
@@ -89,6 +96,10 @@ public:
 
 private:
     void one_layer(std::size_t index, run_report& report) {
+        if (direct_) {
+            direct_->one_layer(index, report);
+            return;
+        }
         decoder_layer layer = load_layer(model_.source(), model_.config(), index);
         if (evaluation_) {
             evaluation_->advance_reference(layer);
@@ -126,11 +137,6 @@ private:
         }
     }
 
-    static std::uint64_t packed_size(packed_matrix const& w) {
-        return w.codes.size() + w.scales.size() + w.zeros.size() +
-               (w.format.family == format_family::nvfp ? 4 : 0);
-    }
-
     static std::string last_detail(run_report const& report) {
         if (report.linears.empty()) {
             return {};
@@ -150,6 +156,7 @@ private:
     quantized_sink sink_;
     std::optional<hidden_states> hidden_;
     std::optional<evaluation> evaluation_;
+    std::optional<direct_rtn> direct_;
 };
 
 }  // namespace detail
