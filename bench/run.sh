@@ -34,6 +34,7 @@ failed=0
 for source in "$here"/bench/*.cpp; do
     name=$(basename "$source" .cpp)
     case "$name" in *"$only"*) ;; *) continue ;; esac
+    grep -q '^#include "common.hpp"' "$source" || continue # a program of another kind
     if ! cmake --build "$build" --target "fpq_bench_$name" -j "$(nproc)" > "$lines" 2>&1; then
         cat "$lines" >&2
         echo "$name: not built" >&2
