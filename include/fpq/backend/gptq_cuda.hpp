@@ -81,8 +81,8 @@ public:
         detail::require_finite_weight(w, name);
         std::vector<float> storage;
         auto const live = without_dead(w, f, options.zero_dead_columns, storage);
-        observer_options const observer =
-            detail::weighted_observer(options, column_weights(f, options));
+        auto const weight = column_weights(f, options);  // the observer borrows it
+        observer_options const observer = detail::weighted_observer(options, weight);
         scale_grid grid = find_scales(live, format, observer, options.threads);
 
         solve_result result;

@@ -18,9 +18,13 @@ namespace fpq::cuda {
 
 class linear_algebra;  // fpq/cuda/linear_algebra.hpp
 
-/// Which kernel makes X^T X: cuBLAS by halves, our tiles, our tiles in clusters of two blocks.
-/// automatic: clusters where they can run, else cuBLAS.
-enum class hessian_path : std::uint8_t { automatic, blas, tiles, clusters };
+/// Which kernel makes X^T X: cuBLAS by halves, or our tiles. automatic: our tiles where they can
+/// run.
+enum class hessian_path : std::uint8_t { automatic, blas, tiles };
+
+/// Tokens that are summed on the tensor cores before they are added to H. The tensor cores cut sums
+/// towards zero, so the error would grow with the tokens.
+inline constexpr std::size_t hessian_tokens = 16384;
 
 /// A layer's inputs and the Hessian that they go into.
 struct hessian_args {

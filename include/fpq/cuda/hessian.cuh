@@ -12,6 +12,25 @@
 
 namespace fpq::cuda {
 
+namespace detail {
+
+/// One call's worth of tokens by the path asked for.
+inline status launch_hessian_part(linear_algebra& libraries, cudaStream_t stream,
+                                  hessian_args const& args) {
+    char const* const why = tiles_refuse(args);
+    bool const tiles = why == nullptr && args.path != hessian_path::blas && tiles_can_run();
+    if (tiles) {
+        return launch_tiles(stream, args);
+    }
+    if (args.path == hessian_path::tiles) {
+        return unsupported("launch_hessian: path", "inputs and a device for our tiles",
+                           why != nullptr ? why : "no kernels for sm_90a, or no such device");
+    }
+    return hessian_by_blas(libraries, args);
+}
+
+}  // namespace detail
+
 status launch_hessian(linear_algebra& libraries, cudaStream_t stream, hessian_args const& args) {
     auto const number = [](std::size_t x) { return static_cast<long long>(x); };
     if (args.cols == 0 || args.cols > 0x7FFFFFFFu || args.tokens > 0x7FFFFFFFu) {
@@ -34,27 +53,17 @@ status launch_hessian(linear_algebra& libraries, cudaStream_t stream, hessian_ar
                          cudaMemsetAsync(args.h, 0, args.cols * args.cols * sizeof(float), stream),
                          "launch_hessian: memset");
     }
-    char const* const why = detail::tiles_refuse(args);
-    bool const tiles = why == nullptr && detail::tiles_can_run();
-    switch (args.path) {
-        case hessian_path::blas:
-            break;
-        case hessian_path::automatic:
-            if (tiles) {
-                return detail::launch_tiles<2>(stream, args);
-            }
-            break;
-        case hessian_path::tiles:
-        case hessian_path::clusters:
-            if (!tiles) {
-                return unsupported("launch_hessian: path",
-                                   "one that these inputs and this device have",
-                                   why != nullptr ? why : "tiles without sm_90a");
-            }
-            return args.path == hessian_path::tiles ? detail::launch_tiles<1>(stream, args)
-                                                    : detail::launch_tiles<2>(stream, args);
+    hessian_args part = args;
+    for (std::size_t done = 0; done < args.tokens; done += part.tokens) {
+        part.x = static_cast<unsigned char const*>(args.x) +
+                 done * args.x_stride * float_bytes(args.type);
+        part.tokens = std::min(hessian_tokens, args.tokens - done);
+        part.accumulate = args.accumulate || done != 0;
+        if (status s = detail::launch_hessian_part(libraries, stream, part); !s.ok()) {
+            return s;
+        }
     }
-    return hessian_by_blas(libraries, args);
+    return {};
 }
 
 }  // namespace fpq::cuda

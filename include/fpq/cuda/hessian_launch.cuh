@@ -38,7 +38,8 @@ inline bool tiles_can_run() {
         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
         major == 9 && minor == 0 &&
-        cudaFuncGetAttributes(&attributes, hessian_tiles_kernel<1>) == cudaSuccess;
+        cudaFuncGetAttributes(&attributes, hessian_tiles_kernel<hessian_stage>) ==
+            cudaSuccess;
     static_cast<void>(cudaGetLastError());
     return asked && attributes.binaryVersion == 90 && attributes.numRegs > 100;
 }
@@ -73,12 +74,12 @@ inline status describe_inputs(hessian_args const& a, CUtensorMap& map) {
     return {};
 }
 
-template <int Ranks>
-status launch_tiles(cudaStream_t stream, hessian_args const& a) {
+inline status launch_tiles(cudaStream_t stream, hessian_args const& a) {
     CUtensorMap map{};
     if (status s = describe_inputs(a, map); !s.ok()) {
         return s;
     }
+    auto const kernel = hessian_tiles_kernel<hessian_stage>;
     int device = 0;
     int processors = 0;
     status s = from_cuda(cudaGetDevice(&device), "launch_hessian: device");
@@ -87,8 +88,7 @@ status launch_tiles(cudaStream_t stream, hessian_args const& a) {
                       "launch_hessian: device");
     }
     if (s.ok()) {
-        s = from_cuda(cudaFuncSetAttribute(hessian_tiles_kernel<Ranks>,
-                                           cudaFuncAttributeMaxDynamicSharedMemorySize,
+        s = from_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                            static_cast<int>(hessian_stage::shared)),
                       "launch_hessian: shared memory");
     }
@@ -97,25 +97,12 @@ status launch_tiles(cudaStream_t stream, hessian_args const& a) {
     }
     auto const n = static_cast<std::uint32_t>(a.cols);
     hessian_units const units{(n + hessian_tile - 1) / hessian_tile};
-    std::uint32_t const blocks =
-        std::min(static_cast<std::uint32_t>(processors), units.count() + Ranks - 1);
-    cudaLaunchConfig_t config{};
-    config.gridDim = blocks / Ranks * Ranks;
-    config.blockDim = hessian_stage::threads;
-    config.dynamicSmemBytes = hessian_stage::shared;
-    config.stream = stream;
-    cudaLaunchAttribute attribute{};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = Ranks;
-    attribute.val.clusterDim.y = 1;
-    attribute.val.clusterDim.z = 1;
-    config.attrs = &attribute;
-    config.numAttrs = 1;
+    auto const blocks = std::min(static_cast<std::uint32_t>(processors), units.count());
     auto const steps =
         static_cast<std::uint32_t>((a.tokens + hessian_stage::tokens - 1) / hessian_stage::tokens);
-    return from_cuda(
-        cudaLaunchKernelEx(&config, hessian_tiles_kernel<Ranks>, map, a.h, n, steps, a.accumulate),
-        "hessian_tiles_kernel");
+    kernel<<<blocks, hessian_stage::threads, hessian_stage::shared, stream>>>(map, a.h, n, steps,
+                                                                              a.accumulate);
+    return after_launch("hessian_tiles_kernel");
 }
 
 }  // namespace fpq::cuda::detail

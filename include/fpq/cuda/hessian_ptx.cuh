@@ -17,7 +17,7 @@ __device__ inline std::uint32_t shared_address(void const* p) {
 __device__ inline void barrier_init(std::uint32_t barrier, std::uint32_t arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
 }
-/// Makes the initialisations visible to the copy engine and to the cluster.
+/// Makes the initialisations visible to the copy engine.
 __device__ inline void barrier_init_fence() {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
@@ -28,17 +28,6 @@ __device__ inline void barrier_expect(std::uint32_t barrier, std::uint32_t bytes
 }
 __device__ inline void barrier_arrive(std::uint32_t barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-/// One arrival at the same barrier of block `rank` of the cluster. It orders nothing between the
-/// blocks (that would cost a fence of the whole device): what they exchange is free space, and the
-/// MMA that read it has been waited for.
-__device__ inline void barrier_arrive_at(std::uint32_t barrier, std::uint32_t rank) {
-    asm volatile(
-        "{\n.reg .b32 remote;\n"
-        "mapa.shared::cluster.u32 remote, %0, %1;\n"
-        "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
-        "r"(rank)
-        : "memory");
 }
 /// Waits until the phase of the given parity is over.
 __device__ inline void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
@@ -53,19 +42,6 @@ __device__ inline void barrier_wait(std::uint32_t barrier, std::uint32_t parity)
         : "memory");
 }
 
-/// All threads of the cluster meet.
-__device__ inline void cluster_sync() {
-    asm volatile(
-        "barrier.cluster.arrive.release.aligned;\n"
-        "barrier.cluster.wait.acquire.aligned;" ::
-            : "memory");
-}
-__device__ inline std::uint32_t cluster_rank() {
-    std::uint32_t rank = 0;
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return rank;
-}
-
 /// The box of a two-dimensional tensor at (x, y) to shared memory of this block.
 __device__ inline void copy_box(std::uint32_t to, CUtensorMap const* map, std::uint32_t x,
                                 std::uint32_t y, std::uint32_t barrier) {
@@ -75,14 +51,9 @@ __device__ inline void copy_box(std::uint32_t to, CUtensorMap const* map, std::u
         "l"(map), "r"(x), "r"(y), "r"(barrier)
         : "memory");
 }
-/// The same to the same address of every block of the cluster in `mask`, each with its barrier.
-__device__ inline void copy_box_to_all(std::uint32_t to, CUtensorMap const* map, std::uint32_t x,
-                                       std::uint32_t y, std::uint32_t barrier, std::uint16_t mask) {
-    asm volatile(
-        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
-        ".multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
-        "l"(map), "r"(x), "r"(y), "r"(barrier), "h"(mask)
-        : "memory");
+/// Asks for the line of a global address to be in the L2 cache soon.
+__device__ inline void prefetch(void const* p) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 }
 
 template <int Count>
@@ -108,7 +79,7 @@ __device__ inline void mma_wait() {
 /// swizzle: `chunk` bytes from 64 columns to the next 64, 1024 bytes from 8 tokens to the next 8.
 __device__ inline std::uint64_t operand(std::uint32_t address, std::uint32_t chunk) {
     std::uint64_t const swizzle_128 = 1;
-    // In a cluster an address of shared memory has the block's rank above its 18 bits.
+    // Only 18 bits of an address are within the block.
     return static_cast<std::uint64_t>((address & 0x3FFFFu) >> 4 | (chunk >> 4) << 16) |
            static_cast<std::uint64_t>(1024u >> 4) << 32 | swizzle_128 << 62;
 }

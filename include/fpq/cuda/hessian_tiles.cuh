@@ -2,15 +2,14 @@
 // Wing cuda. The lower half of X^T X on sm_90a: warpgroup MMA fed by the bulk tensor copy. X lies
 // token by token, so both operands have their columns contiguous; the MMA transposes as it reads.
 //
-// Grid: one block of 384 threads a multiprocessor, in clusters of `Ranks`. Warpgroup 0 copies;
+// Grid: one block of 384 threads a multiprocessor. Warpgroup 0 copies;
 // warpgroups 1 and 2 each own one tile of 128 x 128 in registers (2 x 64 x 128 floats).
 // Shared memory: 4 stages of 64 tokens x three slots of 128 columns.
 //
 //   stage:  slot 0: rows' block 0 | slot 1: rows' block 1 | slot 2: columns' block (below only)
 //
-// Clusters of two make the two units of a super tile, which share their rows: each block copies
-// one of the two and sends it to both. Limit: the tensor cores; one 256 x 128 unit needs 48 KB a
-// stage from the L2 cache, 32 KB with the exchange.
+// Limit: the tensor cores and their power. A unit of 256 x 128 needs 48 KB a stage from the L2
+// cache; clusters of two blocks that send each other their rows need 32 KB, and were no faster.
 #pragma once
 
 #include <cuda.h>
@@ -37,6 +36,18 @@ struct hessian_stage {
 static_assert(hessian_stage::shared <= 227 * 1024);
 
 namespace detail {
+
+/// Asks for a warpgroup's tile of h at (row0, col0): 128 rows of 512 bytes, a row a thread.
+__device__ inline void prefetch_hessian(float const* h, std::uint32_t n, std::uint32_t row0,
+                                        std::uint32_t col0) {
+    std::uint32_t const row = row0 + threadIdx.x % 128;
+    float const* const line = h + static_cast<std::size_t>(row) * n;
+    for (std::uint32_t c = col0; c < col0 + 128; c += 32) {
+        if (row < n && c < n) {
+            hessian_ptx::prefetch(line + c);
+        }
+    }
+}
 
 /// Adds a warpgroup's 64 x 128 fragments to h at (row0, col0), lower half only.
 __device__ inline void store_hessian(float const (&d)[64], float* h, std::uint32_t n,
@@ -81,43 +92,31 @@ __device__ inline void store_hessian(float const (&d)[64], float* h, std::uint32
 
 /// h's lower half (n, n) += X^T X, or = when not `accumulate`. `map`: X as (tokens, n) bf16 in
 /// boxes of 64 x 64, swizzled by 128 bytes, zero outside. `steps`: ceil(tokens / 64).
-template <int Ranks>
-__global__ void __launch_bounds__(hessian_stage::threads, 1)
+template <class Stage>
+__global__ void __launch_bounds__(Stage::threads, 1)
     hessian_tiles_kernel(__grid_constant__ CUtensorMap const map, float* h, std::uint32_t n,
                          std::uint32_t steps, bool accumulate) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    using stage = hessian_stage;
+    using stage = Stage;
     namespace ptx = hessian_ptx;
     extern __shared__ unsigned char raw[];
     std::uint32_t const base = (ptx::shared_address(raw) + 1023u) & ~1023u;
     std::uint32_t const full = base + stage::count * stage::bytes;
     std::uint32_t const empty = full + 8 * stage::count;
-    std::uint32_t const rank = Ranks > 1 ? ptx::cluster_rank() : 0;
     hessian_units const units{(n + hessian_tile - 1) / hessian_tile};
     std::uint32_t const count = units.count();
-    // Every block takes as many turns as the others, since the blocks of a cluster exchange
-    // arrivals: a turn without a unit repeats the last one and stores nothing.
-    std::uint32_t const turns = (count + gridDim.x - 1) / gridDim.x;
-    auto const unit_of = [&](std::uint32_t turn) {
-        std::uint32_t const u = turn * gridDim.x + blockIdx.x;
-        return units.at(u < count ? u : count - 1);
-    };
-
     if (threadIdx.x == 0) {
         for (std::uint32_t s = 0; s < stage::count; ++s) {
             ptx::barrier_init(full + 8 * s, 1);
-            ptx::barrier_init(empty + 8 * s, 8 * Ranks);  // one arrival a consumer warp
+            ptx::barrier_init(empty + 8 * s, 8);  // one arrival a consumer warp
         }
         ptx::barrier_init_fence();
     }
-    if constexpr (Ranks > 1) {
-        ptx::cluster_sync();
-    } else {
-        __syncthreads();
-    }
+    __syncthreads();
 
-    std::uint32_t s = 0;       // the stage in hand
-    std::uint32_t parity = 0;  // of its phase
+    constexpr std::uint32_t prefetch_ahead = 12;  // stages, about 6 us
+    std::uint32_t s = 0;                          // the stage in hand
+    std::uint32_t parity = 0;                     // of its phase
     auto const next_stage = [&] {
         s = s + 1 == stage::count ? 0 : s + 1;
         parity ^= s == 0 ? 1u : 0u;
@@ -132,27 +131,16 @@ __global__ void __launch_bounds__(hessian_stage::threads, 1)
             ptx::copy_box(to, &map, tile * hessian_tile, token, full + 8 * s);
             ptx::copy_box(to + stage::box, &map, tile * hessian_tile + 64, token, full + 8 * s);
         };
-        auto const send_slot = [&](std::uint32_t slot, std::uint32_t tile, std::uint32_t token) {
-            std::uint32_t const to = base + s * stage::bytes + slot * stage::slot;
-            auto const all = static_cast<std::uint16_t>((1u << Ranks) - 1u);
-            ptx::copy_box_to_all(to, &map, tile * hessian_tile, token, full + 8 * s, all);
-            ptx::copy_box_to_all(to + stage::box, &map, tile * hessian_tile + 64, token,
-                                 full + 8 * s, all);
-        };
         if (threadIdx.x == 0) {
-            for (std::uint32_t turn = 0; turn < turns; ++turn) {
-                hessian_unit const unit = unit_of(turn);
+            for (std::uint32_t u = blockIdx.x; u < count; u += gridDim.x) {
+                hessian_unit const unit = units.at(u);
                 bool const below = unit.kind == hessian_unit_kind::below;
                 for (std::uint32_t step = 0; step < steps; ++step) {
                     std::uint32_t const token = step * stage::tokens;
                     ptx::barrier_wait(empty + 8 * s, parity ^ 1u);
                     ptx::barrier_expect(full + 8 * s, (below ? 3 : 2) * stage::slot);
-                    if (Ranks > 1 && below) {
-                        send_slot(rank, rank == 0 ? unit.row[0] : unit.row[1], token);
-                    } else {
-                        copy_slot(0, unit.row[0], token);
-                        copy_slot(1, unit.row[1], token);
-                    }
+                    copy_slot(0, unit.row[0], token);
+                    copy_slot(1, unit.row[1], token);
                     if (below) {
                         copy_slot(2, unit.col[0], token);
                     }
@@ -167,13 +155,12 @@ __global__ void __launch_bounds__(hessian_stage::threads, 1)
         auto const release = [&](std::uint32_t which) {
             if (signals) {
                 ptx::barrier_arrive(empty + 8 * which);
-                if (Ranks > 1) {
-                    ptx::barrier_arrive_at(empty + 8 * which, rank ^ 1u);
-                }
             }
         };
-        for (std::uint32_t turn = 0; turn < turns; ++turn) {
-            hessian_unit const unit = unit_of(turn);
+        for (std::uint32_t u = blockIdx.x; u < count; u += gridDim.x) {
+            hessian_unit const unit = units.at(u);
+            std::uint32_t const row = w == 0 ? unit.row[0] : unit.row[1];
+            std::uint32_t const col = w == 0 ? unit.col[0] : unit.col[1];
             std::uint32_t const col_slot = unit.kind == hessian_unit_kind::below    ? 2
                                            : unit.kind == hessian_unit_kind::corner ? 0
                                                                                     : w;
@@ -195,6 +182,9 @@ __global__ void __launch_bounds__(hessian_stage::threads, 1)
                     }
                 }
                 ptx::mma_commit();
+                if (accumulate && step + prefetch_ahead == steps) {
+                    detail::prefetch_hessian(h, n, row * hessian_tile, col * hessian_tile);
+                }
                 if (step != 0) {
                     ptx::mma_wait<1>();
                     release(s == 0 ? stage::count - 1 : s - 1);
@@ -203,10 +193,7 @@ __global__ void __launch_bounds__(hessian_stage::threads, 1)
             }
             ptx::mma_wait<0>();
             release(s == 0 ? stage::count - 1 : s - 1);
-            bool const mine = turn * gridDim.x + blockIdx.x < count;
-            std::uint32_t const row = w == 0 ? unit.row[0] : unit.row[1];
-            std::uint32_t const col = w == 0 ? unit.col[0] : unit.col[1];
-            if (mine && row < units.tiles) {
+            if (row < units.tiles) {
                 FPQ_UNROLL
                 for (std::uint32_t m = 0; m < 2; ++m) {
                     detail::store_hessian(d[m], h, n, row * hessian_tile + 64 * m,
@@ -214,11 +201,6 @@ __global__ void __launch_bounds__(hessian_stage::threads, 1)
                 }
             }
         }
-    }
-    if constexpr (Ranks > 1) {
-        // Nobody leaves while the other may still send to its shared memory.
-        __syncwarp();
-        ptx::cluster_sync();
     }
 #else
     static_cast<void>(map);
