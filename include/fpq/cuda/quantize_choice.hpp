@@ -9,7 +9,7 @@
 
 namespace fpq::cuda {
 
-/// packed: 16-bit values, no rotation, a rule of the maximum. rotated: the same after Hadamard, or
+/// packed: 16-bit values, no rotation, a rule of the maximum. rotated: FP4 after Hadamard, or
 /// quest. search: sweep and four_over_six of 16-bit values. general: everything.
 enum class quantize_kernel : std::uint8_t { packed, rotated, search, general };
 
@@ -80,9 +80,8 @@ inline quantize_kernel choose_quantize(float_matrix const& x, quantized_matrix c
                : quest  ? quantize_kernel::general
                         : quantize_kernel::packed;
     }
-    // A rotation of 16 and a group of 32 mix two blocks in one group: the rotated kernel can do
-    // that.
-    return searches ? quantize_kernel::general : quantize_kernel::rotated;
+    return searches || q.format == block_format::mxfp8 ? quantize_kernel::general
+                                                       : quantize_kernel::rotated;
 }
 
 }  // namespace fpq::cuda

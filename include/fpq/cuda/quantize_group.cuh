@@ -53,7 +53,7 @@ FPQ_HD inline std::uint8_t code_of(group_rule const& rule, float w, float s,
     if (s == 0.0F) {  // abs_max alone stores a zero scale
         return (bits_of<std::uint32_t>(w) >> 31) != 0 ? std::uint8_t{8} : std::uint8_t{0};
     }
-    float const q = div_rn(w, s);
+    float const q = is_nan(w) ? w : div_rn(w, s);  // a NaN keeps its sign
     if (rule.format == block_format::mxfp8) {
         return e4m3::encode(q);
     }

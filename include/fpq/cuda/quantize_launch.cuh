@@ -6,6 +6,7 @@
 #include "fpq/cuda/quantize_general.cuh"
 #include "fpq/cuda/quantize_packed.cuh"
 #include "fpq/cuda/quantize_rotated.cuh"
+#include "fpq/cuda/quantize_search.cuh"
 
 namespace fpq::cuda {
 
@@ -13,10 +14,15 @@ inline unsigned blocks_for(std::size_t units, std::size_t each) noexcept {
     return static_cast<unsigned>((units + each - 1) / each);
 }
 
-/// Blocks of a kernel that walks its work: as many as the device holds at once, or as there is
-/// work.
+/// How many times over a kernel that walks its work fills the device: more than once, so that
+/// blocks which end early are replaced.
+inline constexpr unsigned packed_waves = 8;
+inline constexpr unsigned rotated_waves = 3;
+
+/// Blocks of such a kernel, at most `wanted`.
 template <class Kernel>
-unsigned resident_blocks(Kernel kernel, unsigned threads, unsigned wanted) noexcept {
+unsigned resident_blocks(Kernel kernel, unsigned threads, unsigned waves,
+                         unsigned wanted) noexcept {
     int device = 0;
     int processors = 1;
     int each = 1;
@@ -27,7 +33,7 @@ unsigned resident_blocks(Kernel kernel, unsigned threads, unsigned wanted) noexc
                                                       0) != cudaSuccess) {
         return wanted;
     }
-    auto const resident = static_cast<unsigned>(processors * (each > 0 ? each : 1));
+    auto const resident = static_cast<unsigned>(processors * (each > 0 ? each : 1)) * waves;
     return wanted < resident ? wanted : resident;
 }
 
@@ -38,8 +44,8 @@ template <class Half, block_format Format, bool Swizzled>
 void launch_packed_order(quantize_work const& work, cudaStream_t stream) {
     constexpr auto kernel = quantize_packed<Half, Format, Swizzled, packed_turns>;
     unsigned const wanted = blocks_for(work.map.units, quantize_threads * packed_turns);
-    kernel<<<resident_blocks(kernel, quantize_threads, wanted), quantize_threads, 0, stream>>>(
-        work);
+    kernel<<<resident_blocks(kernel, quantize_threads, packed_waves, wanted), quantize_threads, 0,
+             stream>>>(work);
 }
 
 template <class Half, block_format Format>
@@ -64,19 +70,17 @@ void launch_rotated_method(quantize_work const& work, rotation_map const& map,
                            cudaStream_t stream) {
     constexpr auto kernel = quantize_rotated<Half, Format, Size, Swizzled, Quest>;
     unsigned const wanted = blocks_for(map.warps, rotate_threads / 32);
-    kernel<<<resident_blocks(kernel, rotate_threads, wanted), rotate_threads, 0, stream>>>(work,
-                                                                                           map);
+    kernel<<<resident_blocks(kernel, rotate_threads, rotated_waves, wanted), rotate_threads, 0,
+             stream>>>(work, map);
 }
 
 template <class Half, block_format Format, int Size>
 void launch_rotated_size(quantize_work const& work, rotation_map const& map, cudaStream_t stream) {
     bool const quest = work.method == scale_method::quest;
-    if constexpr (Format != block_format::mxfp8) {
-        if (quest) {
-            return map.swizzled
-                       ? launch_rotated_method<Half, Format, Size, true, true>(work, map, stream)
-                       : launch_rotated_method<Half, Format, Size, false, true>(work, map, stream);
-        }
+    if (quest) {
+        return map.swizzled
+                   ? launch_rotated_method<Half, Format, Size, true, true>(work, map, stream)
+                   : launch_rotated_method<Half, Format, Size, false, true>(work, map, stream);
     }
     map.swizzled ? launch_rotated_method<Half, Format, Size, true, false>(work, map, stream)
                  : launch_rotated_method<Half, Format, Size, false, false>(work, map, stream);
@@ -102,10 +106,27 @@ void launch_rotated_format(block_format format, int size, quantize_work const& w
                            rotation_map const& map, cudaStream_t stream) {
     if (format == block_format::nvfp4) {
         launch_rotated<Half, block_format::nvfp4>(size, work, map, stream);
-    } else if (format == block_format::mxfp4) {
-        launch_rotated<Half, block_format::mxfp4>(size, work, map, stream);
     } else {
-        launch_rotated<Half, block_format::mxfp8>(size, work, map, stream);
+        launch_rotated<Half, block_format::mxfp4>(size, work, map, stream);
+    }
+}
+
+template <class Half, block_format Format, scale_method Method>
+void launch_search_method(quantize_work const& work, cudaStream_t stream) {
+    constexpr auto kernel = quantize_search<Half, Format, Method>;
+    unsigned const wanted = blocks_for(work.map.units, quantize_threads);
+    kernel<<<resident_blocks(kernel, quantize_threads, packed_waves, wanted), quantize_threads, 0,
+             stream>>>(work);
+}
+
+template <class Half>
+void launch_search(block_format format, quantize_work const& work, cudaStream_t stream) {
+    if (work.method == scale_method::four_over_six) {
+        launch_search_method<Half, block_format::nvfp4, scale_method::four_over_six>(work, stream);
+    } else if (format == block_format::nvfp4) {
+        launch_search_method<Half, block_format::nvfp4, scale_method::sweep>(work, stream);
+    } else {
+        launch_search_method<Half, block_format::mxfp4, scale_method::sweep>(work, stream);
     }
 }
 

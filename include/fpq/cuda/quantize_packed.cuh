@@ -62,14 +62,17 @@ __device__ std::uint32_t e2m1_word(std::uint32_t const (&pair)[4], half_reciproc
     return with_signs_of_pairs(pack_e2m1_patterns(pattern), pair);
 }
 
-/// Four E4M3 codes of two words.
+/// Four E4M3 codes of two words. Signs come from the words: a sum of two products of -0 may be +0.
 template <class Half>
 __device__ std::uint32_t e4m3_word(std::uint32_t first, std::uint32_t second, half_reciprocal r) {
     using op = half_words<Half>;
     half_reciprocal const whole{2.0F * r.hi, 2.0F * r.lo};
-    return e4m3_pair(half_quotient(op::low(first), whole), half_quotient(op::high(first), whole)) |
-           (e4m3_pair(half_quotient(op::low(second), whole), half_quotient(op::high(second), whole))
-            << 16);
+    std::uint32_t const codes =
+        e4m3_pair(half_quotient(op::low(first), whole), half_quotient(op::high(first), whole)) |
+        (e4m3_pair(half_quotient(op::low(second), whole), half_quotient(op::high(second), whole))
+         << 16);
+    std::uint32_t const signs = permute_bytes(first, second, 0x7531u);
+    return (codes & 0x7F7F7F7Fu) | (signs & 0x80808080u);
 }
 
 /// The codes of a segment.
@@ -91,14 +94,13 @@ __device__ void encode_segment(half_segment const& x, half_reciprocal r, std::ui
 template <class Half, block_format Format>
 __device__ std::uint32_t quantize_carefully(half_segment const& x, quantize_work const& work,
                                             float global, std::uint32_t (&out)[4]) {
-    using op = half_words<Half>;
     group_rule const rule{Format, work.method, global, false, {}};
     float v[16];
     float a = 0.0F;
     FPQ_UNROLL
     for (int i = 0; i < 8; ++i) {
-        v[2 * i] = op::low(x.word[i]);
-        v[2 * i + 1] = op::high(x.word[i]);
+        v[2 * i] = to_float(Half{static_cast<std::uint16_t>(x.word[i])});
+        v[2 * i + 1] = to_float(Half{static_cast<std::uint16_t>(x.word[i] >> 16)});
         a = fmaxf(a, fmaxf(fabsf(v[2 * i]), fabsf(v[2 * i + 1])));
     }
     if constexpr (Format != block_format::nvfp4) {
