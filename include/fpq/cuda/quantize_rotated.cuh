@@ -118,6 +118,8 @@ __global__ void __launch_bounds__(rotate_threads)
     quantize_rotated(quantize_work const work, rotation_map const map) {
     constexpr std::uint32_t halves = rotation_halves<Size>;
     constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
+    // Between the scale bytes of the two halves of size 128: the next scale tile, or two groups on.
+    constexpr std::uint32_t half_scales = wide == 0 ? 512 : 2;
     __shared__ half_reciprocal table[Format == block_format::nvfp4 ? 128 : 1];
     float const global = work.global_scale();
     step_source<Format> steps{};
@@ -140,12 +142,23 @@ __global__ void __launch_bounds__(rotate_threads)
          warp < map.warps; warp += step) {
         std::uint32_t row[2];
         std::uint32_t seg[2];
+        swizzled_lane lanes{};
+        if constexpr (Swizzled) {
+            lanes = place_lane<wide != 0, Size>(map, work.map.tiles, warp, lane);
+            row[0] = lanes.row;
+            row[1] = lanes.row + lanes.below;
+            seg[0] = seg[1] = lanes.block * (4 * halves) + (lane & 3u);
+        } else {
+            FPQ_UNROLL
+            for (std::uint32_t q = 0; q < 2; ++q) {
+                block_place const place = map.template place<false>(warp, lane / 4 + 8 * q);
+                row[q] = place.row;
+                seg[q] = place.block * (4 * halves) + (lane & 3u);
+            }
+        }
         half_segment x[2][halves];
         FPQ_UNROLL
         for (std::uint32_t q = 0; q < 2; ++q) {
-            block_place const place = map.template place<Swizzled>(warp, lane / 4 + 8 * q);
-            row[q] = place.row;
-            seg[q] = place.block * (4 * halves) + (lane & 3u);
             auto const* const from =
                 static_cast<std::uint16_t const*>(work.x) + row[q] * work.stride + seg[q] * segment;
             FPQ_UNROLL
@@ -179,7 +192,8 @@ __global__ void __launch_bounds__(rotate_threads)
                 reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};
                 if ((s & wide) == 0) {
                     std::uint32_t const scale =
-                        Swizzled ? work.map.swizzled_scale(row[q], s >> wide) : at >> wide;
+                        Swizzled ? lanes.scale + q * lanes.scale_below + h * half_scales
+                                 : at >> wide;
                     work.scales[scale] = static_cast<std::uint8_t>(byte);
                 }
             }

@@ -221,7 +221,7 @@ __device__ std::uint32_t search_carefully(half_segment const& x, quantize_work c
 
 /// One segment a thread at a time, the grid walking the matrix; see the head of the file.
 template <class Half, block_format Format, scale_method Method>
-__global__ void __launch_bounds__(quantize_threads, 4) quantize_search(quantize_work const work) {
+__global__ void __launch_bounds__(quantize_threads, 3) quantize_search(quantize_work const work) {
     constexpr bool wide = Format != block_format::nvfp4;
     using op = half_words<Half>;
     __shared__ half_reciprocal halves[wide ? 1 : 128];
