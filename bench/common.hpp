@@ -107,9 +107,9 @@ public:
             std::printf(
                 "{\"work\": \"%s\", \"size\": \"%s\", \"threads\": %d, \"bytes\": %.0f, "
                 "\"seconds\": %.9g, \"gb_per_s\": %.5g, \"percent_of_memcpy\": %.4g, "
-                "\"values_per_s\": %.6g, \"spread\": %.3g}\n",
+                "\"values_per_s\": %.6g, \"best_seconds\": %.9g, \"spread\": %.3g}\n",
                 c.work.c_str(), c.size.c_str(), c.threads, c.bytes, s, rate,
-                copy > 0 ? 100.0 * rate / copy : 0.0, c.values / s,
+                copy > 0 ? 100.0 * rate / copy : 0.0, c.values / s, times.front(),
                 (times.back() - times.front()) / s);
         }
         return !failed_;

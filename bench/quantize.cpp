@@ -147,12 +147,27 @@ void add_dequantize(named_format const& f, char const* type, std::size_t count, 
     fpq::bench::add(c);
 }
 
+/// What reading alone costs: the largest and least value.
+void add_read(std::size_t count) {
+    auto const found = std::make_shared<float>();
+    fpq::bench::add({"read", fpq::bench::size_name(count * 4), 4.0 * static_cast<double>(count),
+                     static_cast<double>(count), 1,
+                     [=] {
+                         *found = fpq::kernels::extremes_at(fpq::active_simd_level(),
+                                                            weights<float>(count)->data(), count)
+                                      .most;
+                         benchmark::DoNotOptimize(*found);
+                     },
+                     [=] { return *found > 0.0F; }});
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     for (std::size_t kib : {64, 256, 1024, 4096, 16384, 65536}) {
         std::size_t const bytes = kib << 10;
         fpq::bench::add_memcpy(bytes);
+        add_read(bytes / 4);
         for (std::size_t k = 0; k < 2; ++k) {
             add_quantize<float>(formats[k], "fp32", bytes / 4, 1);
             add_dequantize<float>(formats[k], "fp32", bytes / 4, 1);

@@ -277,3 +277,29 @@ TEST_CASE("searching kernels find the scales of the plain walk", "[quant][kernel
         }
     }
 }
+
+TEST_CASE("large outputs are written past the caches with the same bits", "[quant][kernels]") {
+    std::size_t const rows = 2200;
+    std::size_t const cols = 4096;  // 34 MiB of float
+    std::vector<float> const x = data(0, cols * 4);
+    packed_matrix q = fpq::reference::quantize(fpq::as_view(x.data(), 4, cols), fpq::nvfp4,
+                                               {.global_scale = 512});
+    std::vector<float> expected(4 * cols);
+    fpq::reference::dequantize_into(q.view(), fpq::as_view(expected.data(), 4, cols));
+    packed_matrix tall = fpq::make_packed(fpq::nvfp4, rows, cols, 512.0F);
+    for (std::size_t i = 0; i < tall.codes.size(); ++i) {
+        tall.codes[i] = q.codes[i % q.codes.size()];
+    }
+    for (std::size_t i = 0; i < tall.scales.size(); ++i) {
+        tall.scales[i] = q.scales[i % q.scales.size()];
+    }
+    std::vector<float> out(rows * cols + 32);
+    for (std::size_t shift : {0, 1, 4, 12}) {  // of the output, in floats
+        fpq::dequantize_into(tall.view(), fpq::as_view(out.data() + shift, rows, cols), 2);
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < rows * cols; ++i) {
+            wrong += out[shift + i] != expected[i % expected.size()];
+        }
+        REQUIRE(wrong == 0);
+    }
+}

@@ -54,8 +54,25 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512 group_values(decode_row const& r
     return _mm512_mul_ps(from_zero, _mm512_set1_ps(r.step[g]));
 }
 
-/// n values, a multiple of 16. Stream: past the caches; out is aligned to 64 bytes.
-template <bool Stream>
+/// How 16 values are stored. quarters: past the caches in four parts, aligned to 16 bytes only.
+enum class store_kind { plain, lines, quarters };
+
+template <store_kind Kind>
+FPQ_AVX512 [[gnu::always_inline]] inline void store_16(float* out, __m512 v) noexcept {
+    if constexpr (Kind == store_kind::lines) {
+        _mm512_stream_ps(out, v);
+    } else if constexpr (Kind == store_kind::quarters) {
+        _mm_stream_ps(out, _mm512_castps512_ps128(v));
+        _mm_stream_ps(out + 4, _mm512_extractf32x4_ps(v, 1));
+        _mm_stream_ps(out + 8, _mm512_extractf32x4_ps(v, 2));
+        _mm_stream_ps(out + 12, _mm512_extractf32x4_ps(v, 3));
+    } else {
+        _mm512_storeu_ps(out, v);
+    }
+}
+
+/// n values, a multiple of 16.
+template <store_kind Kind>
 FPQ_AVX512 inline void decode_nibbles_avx512(decode_row const& r, std::size_t n, float* out) {
     __m512 const table = _mm512_loadu_ps(r.table);
     __m512i const shifts = _mm512_load_si512(nibble_of_dword.at);
@@ -70,12 +87,11 @@ FPQ_AVX512 inline void decode_nibbles_avx512(decode_row const& r, std::size_t n,
             // The permute reads the low four bits of each dword.
             __m512 const v =
                 _mm512_permutexvar_ps(_mm512_multishift_epi64_epi8(shifts, eight), values);
-            if constexpr (Stream) {
-                _mm512_stream_ps(out + i, v);
-            } else {
-                _mm512_storeu_ps(out + i, v);
-            }
+            store_16<Kind>(out + i, v);
         }
+    }
+    if constexpr (Kind != store_kind::plain) {
+        _mm_sfence();  // other threads see the values once this row is done
     }
 }
 

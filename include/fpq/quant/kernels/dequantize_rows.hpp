@@ -108,10 +108,13 @@ private:
                 return n;
             }
         } else if (bits_ == 4) {
-            if (stream && reinterpret_cast<std::uintptr_t>(out) % 64 == 0) {
-                decode_nibbles_avx512<true>(r, n, out);
+            auto const address = reinterpret_cast<std::uintptr_t>(out);
+            if (stream && address % 64 == 0) {
+                decode_nibbles_avx512<store_kind::lines>(r, n, out);
+            } else if (stream && address % 16 == 0) {
+                decode_nibbles_avx512<store_kind::quarters>(r, n, out);
             } else {
-                decode_nibbles_avx512<false>(r, n, out);
+                decode_nibbles_avx512<store_kind::plain>(r, n, out);
             }
             return n;
         } else {
