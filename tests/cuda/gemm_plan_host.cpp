@@ -29,6 +29,12 @@ TEST_CASE("few tokens stream, many are multiplied after dequantizing", "[cuda][p
     REQUIRE(choose_w4a16(weights(w4a16_stream_tokens + 1, 64, 4096), h200).path ==
             w4a16_path::dequantize_gemm);
     REQUIRE(choose_w4a16(weights(4096, 14336, 4096), h200).path == w4a16_path::dequantize_gemm);
+    // cuBLASLt has no product of one 16-bit type into the other.
+    w4a16_problem mixed = weights(4096, 14336, 4096);
+    mixed.activations = float_type::fp16;
+    REQUIRE(choose_w4a16(mixed, h200).path == w4a16_path::stream);
+    mixed.out = float_type::fp32;
+    REQUIRE(choose_w4a16(mixed, h200).path == w4a16_path::dequantize_gemm);
     // Without cuBLASLt everything streams; what cannot be read 16 bytes at a time does not.
     REQUIRE(choose_w4a16(weights(4096, 64, 4096), {132, true, false}).path == w4a16_path::stream);
     REQUIRE(choose_w4a16(weights(1, 64, 48), {132, true, false}).path == w4a16_path::reference);

@@ -3,6 +3,7 @@
 // hardware's on the sm_120 family. Exact-range cases must agree bit for bit with sums in double.
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <random>
 #include <vector>
 
@@ -90,7 +91,11 @@ std::vector<w4a4_atom> atoms_here() {
     if (major == 12) {
         return {w4a4_atom::hardware, w4a4_atom::emulated};
     }
-    WARN("the hardware atom is not run: no card of the sm_120 family");
+    static bool const said = [] {
+        std::printf("NOT RUN: the hardware atom; no card of the sm_120 family\n");
+        return true;
+    }();
+    static_cast<void>(said);
     return {w4a4_atom::emulated};
 }
 

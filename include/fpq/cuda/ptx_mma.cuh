@@ -122,6 +122,11 @@ __device__ __forceinline__ std::uint32_t mul_fp16x2(std::uint32_t a, std::uint32
     return d;
 }
 
+/// Waits until `threads` threads of the CTA have come to barrier `id` (1..15).
+__device__ __forceinline__ void barrier(int id, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 /// Lets the next kernel of the stream start, where it was launched for that (sm_90 and later).
 __device__ __forceinline__ void allow_next_kernel() {
 #if __CUDA_ARCH__ >= 900

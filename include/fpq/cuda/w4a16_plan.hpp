@@ -61,7 +61,9 @@ inline constexpr std::size_t w4a16_stream_tokens = 48;
 constexpr w4a16_plan choose_w4a16(w4a16_problem const& p, w4a16_means const& with) noexcept {
     w4a16_plan plan;
     bool const can_stream = with.aligned && p.k % 32 == 0;
-    if (with.blas && (p.m > w4a16_stream_tokens || !can_stream)) {
+    // cuBLASLt multiplies one 16-bit type into itself or into fp32.
+    bool const blas = with.blas && (p.out == float_type::fp32 || p.out == p.activations);
+    if (blas && (p.m > w4a16_stream_tokens || !can_stream)) {
         plan.path = w4a16_path::dequantize_gemm;
         plan.head_bytes = 256;
         plan.body_bytes = round_up(p.n * p.k * 2, 256);
