@@ -99,13 +99,30 @@ __device__ __forceinline__ void copy_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
-/// 16 bytes that no one reads again: read-only path, not kept in L1.
-__device__ __forceinline__ uint4 load_stream_16(void const* from) {
-    uint4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                 : "l"(from));
-    return v;
+/// Where `there`: 16 bytes that no one reads again, past L1; else v stays. One predicated
+/// instruction: behind a branch the registers would be copied, and the copy waits for the load.
+__device__ __forceinline__ void load_stream_16(uint4& v, void const* from, bool there) {
+    asm volatile(
+        "{ .reg .pred p; setp.ne.u32 p, %5, 0;\n"
+        "@p ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4]; }"
+        : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
+        : "l"(from), "r"(static_cast<std::uint32_t>(there)));
+}
+
+/// The same for 2 bytes and for 1, zero-extended, kept in L1 for the neighbours.
+__device__ __forceinline__ void load_2(std::uint32_t& v, void const* from, bool there) {
+    asm volatile(
+        "{ .reg .pred p; setp.ne.u32 p, %2, 0;\n"
+        "@p ld.global.nc.u16 %0, [%1]; }"
+        : "+r"(v)
+        : "l"(from), "r"(static_cast<std::uint32_t>(there)));
+}
+__device__ __forceinline__ void load_1(std::uint32_t& v, void const* from, bool there) {
+    asm volatile(
+        "{ .reg .pred p; setp.ne.u32 p, %2, 0;\n"
+        "@p ld.global.nc.u8 %0, [%1]; }"
+        : "+r"(v)
+        : "l"(from), "r"(static_cast<std::uint32_t>(there)));
 }
 
 /// Lane-wise bf16 products, round to nearest even, subnormals kept (a fused add of -0 on sm_80).

@@ -54,7 +54,7 @@ inline constexpr std::size_t w4a16_blas_scratch = std::size_t{32} << 20;
 
 /// Above this many tokens, and with cuBLASLt, dequantizing once is cheaper than streaming the
 /// weights again for each 16 tokens.
-inline constexpr std::size_t w4a16_stream_tokens = 48;
+inline constexpr std::size_t w4a16_stream_tokens = 64;
 
 /// Chooses path and grid. The windows of k are as many as keep every multiprocessor busy, so the
 /// order of additions depends on the shapes and the device, never on timing.

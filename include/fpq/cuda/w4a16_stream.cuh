@@ -35,11 +35,10 @@ struct stream_sums {
     float at[2][w4a16_stream::group_warps][8 * TokenTiles][stride];
 };
 
-/// One lane's weights of two chunks: 32 codes of two rows each, and their scales.
-template <class Weight>
+/// One lane's weights of two chunks: 32 codes of two rows each, and their scale bytes.
 struct stream_fragment {
-    uint4 codes[2][2];  // row, chunk
-    typename Weight::raw_scale scales[2][2];
+    uint4 codes[2][2];  // chunk, row
+    std::uint32_t scales[2][2];
 };
 
 /// Eight activations from k on; rows need not be aligned.
@@ -57,32 +56,35 @@ __device__ __forceinline__ uint4 load_activations(w4a16_args const& p, unsigned 
     return {word[0], word[1], word[2], word[3]};
 }
 
-/// Fills shared memory with the window's activations, zero beyond k and the last token: 16 bytes of
+/// Fills shared memory with the window's activations in steps of eight chunks, zero beyond the
+/// window, k and the last token: 16 bytes of
 /// word q, lane 4 * (token % 8) + t, of a chunk hold the pairs (k, k + 4) of the eight columns
 /// 32 t + 8 q of that chunk.
 template <class Math, int TokenTiles>
 __device__ __forceinline__ void stage_activations(w4a16_args const& p, std::uint8_t* staged,
                                                   unsigned first_token, int tokens,
                                                   unsigned first_chunk) {
-    int const pieces = p.chunks_per_window * 16;  // of eight columns
-#pragma unroll 4
-    for (int i = static_cast<int>(threadIdx.x); i < pieces * 8 * TokenTiles;
-         i += w4a16_stream::threads) {
-        int const token = i / pieces;
-        int const piece = i % pieces;
+    int const pieces = (p.chunks_per_window + 7) / 8 * 8 * 16;  // of eight columns
+    for (int piece = static_cast<int>(threadIdx.x); piece < pieces;
+         piece += w4a16_stream::threads) {
         int const chunk = piece / 16;
         int const t = piece / 4 % 4;
         int const q = piece % 4;
         unsigned const k = (first_chunk + chunk) * 128 + 32 * t + 8 * q;
-        uint4 v = make_uint4(0, 0, 0, 0);
-        if (token < tokens && k < p.k) {
-            v = load_activations<Math>(p, first_token + token, k);
+        bool const there = chunk < p.chunks_per_window && k < p.k;
+        std::uint8_t* const to = staged + chunk * (TokenTiles * w4a16_stream::x_bytes) +
+                                 q * w4a16_stream::word_bytes + t * 16;
+#pragma unroll 4
+        for (int token = 0; token < 8 * TokenTiles; ++token) {
+            uint4 v = make_uint4(0, 0, 0, 0);
+            if (there && token < tokens) {
+                v = load_activations<Math>(p, first_token + token, k);
+            }
+            uint4 const pairs = {__byte_perm(v.x, v.z, 0x5410), __byte_perm(v.x, v.z, 0x7632),
+                                 __byte_perm(v.y, v.w, 0x5410), __byte_perm(v.y, v.w, 0x7632)};
+            *reinterpret_cast<uint4*>(to + token / 8 * w4a16_stream::x_bytes + token % 8 * 64) =
+                pairs;
         }
-        uint4 const pairs = {__byte_perm(v.x, v.z, 0x5410), __byte_perm(v.x, v.z, 0x7632),
-                             __byte_perm(v.y, v.w, 0x5410), __byte_perm(v.y, v.w, 0x7632)};
-        *reinterpret_cast<uint4*>(staged +
-                                  (chunk * TokenTiles + token / 8) * w4a16_stream::x_bytes +
-                                  q * w4a16_stream::word_bytes + (token % 8 * 4 + t) * 16) = pairs;
     }
 }
 
@@ -92,7 +94,7 @@ __device__ __forceinline__ void stage_activations(w4a16_args const& p, std::uint
 template <class Math, class Weight, int TokenTiles, int Ahead>
 __global__ void __launch_bounds__(w4a16_stream::threads, 1)
     w4a16_stream_kernel(w4a16_args const p) {
-    using fragment = detail::stream_fragment<Weight>;
+    using fragment = detail::stream_fragment;
     using sums = detail::stream_sums<TokenTiles>;
     extern __shared__ __align__(128) std::uint8_t w4a16_shared[];
     int const lane = static_cast<int>(threadIdx.x) % 32;
@@ -114,7 +116,15 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
     int const steps = (p.chunks_per_window + 7) / 8;
     unsigned const column = (first_chunk + 2 * warp) * 128 + 32 * t;
     unsigned const scale_chunk = p.scales_at.column(128 / p.group);  // from one chunk to the next
-    bool const ragged = p.k % 128 != 0;
+    // In how many of its steps this lane has weights in each chunk of the pair.
+    int lane_steps[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        int const in_window = (p.chunks_per_window - 2 * warp - i + 7) / 8;
+        int const in_k =
+            column + 128 * i < p.k ? static_cast<int>((p.k - column - 128 * i + 1023) / 1024) : 0;
+        lane_steps[i] = max(min(in_window, in_k), 0);
+    }
 
     // Where the stream of weights is read next.
     int fetch_tile = first_tile;
@@ -129,28 +139,15 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
             scales[r] = p.scales + (p.scales_at.row(row) + p.scales_at.column(column / p.group));
         }
     };
-    auto const fetch = [&](fragment& f) {
-        if (fetch_tile >= tiles) {
-            return;
-        }
+    auto const fetch_chunk = [&](fragment& f, int i) {
+        bool const there = fetch_step < lane_steps[i] && fetch_tile < tiles;
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            // Chunks past the window are not multiplied, lanes past k meet activations of zero.
-            int const local = 8 * fetch_step + 2 * warp + i;
-            bool const there = local < p.chunks_per_window &&
-                               (!ragged || 1024 * fetch_step + column + 128 * i < p.k);
-            if (there) {
-#pragma unroll
-                for (int r = 0; r < 2; ++r) {
-                    f.codes[r][i] = ptx::load_stream_16(codes[r] + 64 * i);
-                    f.scales[r][i] = *reinterpret_cast<typename Weight::raw_scale const*>(
-                        scales[r] + scale_chunk * i);
-                }
-            } else if (ragged) {
-                f.codes[0][i] = f.codes[1][i] = make_uint4(0, 0, 0, 0);
-                f.scales[0][i] = f.scales[1][i] = 0;
-            }
+        for (int r = 0; r < 2; ++r) {
+            ptx::load_stream_16(f.codes[i][r], codes[r] + 64 * i, there);
+            Weight::load(f.scales[i][r], scales[r] + scale_chunk * i, there);
         }
+    };
+    auto const advance = [&] {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             codes[r] += 512;
@@ -166,7 +163,9 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
     fragment held[Ahead] = {};
 #pragma unroll
     for (int s = 0; s < Ahead; ++s) {
-        fetch(held[s]);
+        fetch_chunk(held[s], 0);
+        fetch_chunk(held[s], 1);
+        advance();
     }
 
     ptx::allow_next_kernel();
@@ -175,12 +174,14 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
     __syncthreads();
 
     float acc[TokenTiles][4] = {};
-    auto const multiply_chunk = [&](uint4 const& up, uint4 const& low,
-                                    typename Weight::raw_scale up_scale,
-                                    typename Weight::raw_scale low_scale, std::uint8_t const* x) {
+    // Chunk i of a fragment; codes that are left over from another chunk meet a scale of zero and
+    // activations of zero.
+    auto const multiply_chunk = [&](fragment const& f, int i, bool there, std::uint8_t const* x) {
+        uint4 const& up = f.codes[i][0];
+        uint4 const& low = f.codes[i][1];
         std::uint32_t scale[2][2];
-        Weight::template multipliers<Math>(up_scale, scale[0]);
-        Weight::template multipliers<Math>(low_scale, scale[1]);
+        Weight::template multipliers<Math>(there ? f.scales[i][0] : 0, scale[0]);
+        Weight::template multipliers<Math>(there ? f.scales[i][1] : 0, scale[1]);
         std::uint32_t const word[2][4] = {{up.x, up.y, up.z, up.w}, {low.x, low.y, low.z, low.w}};
 #pragma unroll
         for (int q = 0; q < 4; ++q) {
@@ -246,30 +247,40 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
     };
 
     constexpr int x_chunk = TokenTiles * w4a16_stream::x_bytes;
+    std::uint8_t const* const own_x = staged + 2 * warp * x_chunk + lane * 16;
     int tile = first_tile;
     int at_step = 0;
     int turn = 0;
-    while (tile < tiles) {
+    std::uint8_t const* x = own_x;
+    // One step of the warp; false after its last.
+    auto const one_step = [&](fragment& f) {
 #pragma unroll
-        for (int s = 0; s < Ahead; ++s) {
-            if (tile < tiles) {
-                fragment const now = held[s];
-                fetch(held[s]);
-                int const local = 8 * at_step + 2 * warp;
-                std::uint8_t const* const x = staged + local * x_chunk + lane * 16;
-#pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                    if (local + i < p.chunks_per_window) {
-                        multiply_chunk(now.codes[0][i], now.codes[1][i], now.scales[0][i],
-                                       now.scales[1][i], x + i * x_chunk);
-                    }
-                }
-                if (++at_step == steps) {
-                    add_up(tile, turn);
-                    at_step = 0;
-                    turn ^= 1;
-                    tile += step;
-                }
+        for (int i = 0; i < 2; ++i) {
+            multiply_chunk(f, i, at_step < lane_steps[i], x + i * x_chunk);
+            fetch_chunk(f, i);
+        }
+        advance();
+        x += 8 * x_chunk;
+        if (++at_step == steps) {
+            add_up(tile, turn);
+            at_step = 0;
+            turn ^= 1;
+            x = own_x;
+            tile += step;
+        }
+        return tile < tiles;
+    };
+    // Written out: fragments in a loop would be copied, and a copy waits for the loads.
+    if (tile < tiles) {
+        if constexpr (Ahead == 1) {
+            while (one_step(held[0])) {
+            }
+        } else if constexpr (Ahead == 2) {
+            while (one_step(held[0]) && one_step(held[1])) {
+            }
+        } else {
+            static_assert(Ahead == 3);
+            while (one_step(held[0]) && one_step(held[1]) && one_step(held[2])) {
             }
         }
     }
@@ -311,7 +322,7 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
 template <int TokenTiles>
 constexpr int w4a16_stream_shared(int chunks_per_window) noexcept {
     return w4a16_stream::groups * static_cast<int>(sizeof(detail::stream_sums<TokenTiles>)) +
-           chunks_per_window * TokenTiles * w4a16_stream::x_bytes;
+           (chunks_per_window + 7) / 8 * 8 * TokenTiles * w4a16_stream::x_bytes;
 }
 
 }  // namespace fpq::cuda
