@@ -99,30 +99,13 @@ __device__ __forceinline__ void copy_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
-/// Where `there`: 16 bytes that no one reads again, past L1; else v stays. One predicated
-/// instruction: behind a branch the registers would be copied, and the copy waits for the load.
-__device__ __forceinline__ void load_stream_16(uint4& v, void const* from, bool there) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.u32 p, %5, 0;\n"
-        "@p ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4]; }"
-        : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
-        : "l"(from), "r"(static_cast<std::uint32_t>(there)));
-}
-
-/// The same for 2 bytes and for 1, zero-extended, kept in L1 for the neighbours.
-__device__ __forceinline__ void load_2(std::uint32_t& v, void const* from, bool there) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.u32 p, %2, 0;\n"
-        "@p ld.global.nc.u16 %0, [%1]; }"
-        : "+r"(v)
-        : "l"(from), "r"(static_cast<std::uint32_t>(there)));
-}
-__device__ __forceinline__ void load_1(std::uint32_t& v, void const* from, bool there) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.u32 p, %2, 0;\n"
-        "@p ld.global.nc.u8 %0, [%1]; }"
-        : "+r"(v)
-        : "l"(from), "r"(static_cast<std::uint32_t>(there)));
+/// 16 bytes that no one reads again: read-only path, not kept in L1.
+__device__ __forceinline__ uint4 load_stream_16(void const* from) {
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(from));
+    return v;
 }
 
 /// Lane-wise bf16 products, round to nearest even, subnormals kept (a fused add of -0 on sm_80).
@@ -137,11 +120,6 @@ __device__ __forceinline__ std::uint32_t mul_fp16x2(std::uint32_t a, std::uint32
     std::uint32_t d;
     asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
     return d;
-}
-
-/// Waits until `threads` threads of the CTA have come to barrier `id` (1..15).
-__device__ __forceinline__ void barrier(int id, int threads) {
-    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 /// Lets the next kernel of the stream start, where it was launched for that (sm_90 and later).

@@ -11,16 +11,11 @@
 
 namespace fpq::cuda {
 
-/// Shape of the streaming kernel: groups of four warps, each with a row tile of its own.
+/// Shape of the streaming kernel.
 struct w4a16_stream {
-    static constexpr int group_warps = 4;
-    static constexpr int groups = 4;
-    static constexpr int threads = 32 * group_warps * groups;
-    static constexpr int window_chunks = 32;  // of 128 columns; what shared memory holds of x
-    // Activations of a chunk and 8 tokens: four words' fragments of 32 lanes x 16 bytes, with 32
-    // bytes between them so that filling them meets different banks.
-    static constexpr int word_bytes = 32 * 16 + 32;
-    static constexpr int x_bytes = 4 * word_bytes;
+    static constexpr int warps = 16;
+    static constexpr int threads = 32 * warps;
+    static constexpr int window_chunks = 2 * warps;  // chunks of 128 columns that one CTA holds
 };
 
 /// The offset of a scale as the sum of a part of its row and a part of its group: true of both

@@ -65,13 +65,11 @@ struct fp16_math {
 /// The scales of 32 consecutive weights: two bytes (NVFP4) or one (MXFP4), and their multipliers
 /// for the first and the last 16 of them.
 struct nvfp4_weight {
-    static __device__ __forceinline__ void load(std::uint32_t& raw, void const* from, bool there) {
-        ptx::load_2(raw, from, there);
-    }
+    using raw_scale = std::uint16_t;
     template <class Math>
     static constexpr int shift = Math::nvfp4_range.shift;
     template <class Math>
-    static __device__ __forceinline__ void multipliers(std::uint32_t raw, std::uint32_t (&m)[2]) {
+    static __device__ __forceinline__ void multipliers(raw_scale raw, std::uint32_t (&m)[2]) {
         std::uint32_t const both = Math::from_e4m3(raw);
         m[0] = __byte_perm(both, 0, 0x1010);
         m[1] = __byte_perm(both, 0, 0x3232);
@@ -79,13 +77,11 @@ struct nvfp4_weight {
 };
 
 struct mxfp4_weight {
-    static __device__ __forceinline__ void load(std::uint32_t& raw, void const* from, bool there) {
-        ptx::load_1(raw, from, there);
-    }
+    using raw_scale = std::uint8_t;
     template <class Math>
     static constexpr int shift = Math::mxfp4_range.shift;
     template <class Math>
-    static __device__ __forceinline__ void multipliers(std::uint32_t raw, std::uint32_t (&m)[2]) {
+    static __device__ __forceinline__ void multipliers(raw_scale raw, std::uint32_t (&m)[2]) {
         m[0] = m[1] = Math::from_e8m0(raw);
     }
 };

@@ -65,14 +65,6 @@ status launch_stream(w4a16_args args, w4a16_plan const& plan, bool overlap,
                           static_cast<unsigned>(plan.token_blocks));
     config.blockDim = dim3(w4a16_stream::threads);
     config.stream = stream;
-    config.dynamicSmemBytes = w4a16_stream_shared<TokenTiles>(plan.chunks_per_window);
-    status const s =
-        from_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                       static_cast<int>(config.dynamicSmemBytes)),
-                  "launch_w4a16: shared memory");
-    if (!s.ok()) {
-        return s;
-    }
     config.attrs = &attribute;
     config.numAttrs = overlap && may_overlap(kernel) ? 1 : 0;
     return from_cuda(cudaLaunchKernelEx(&config, kernel, args), "launch_w4a16: stream");
@@ -88,8 +80,8 @@ status launch_w4a16_as(w4a16_args const& args, w4a16_plan const& plan, w4a16_ope
     }
     if (plan.path == w4a16_path::stream) {
         return plan.token_tiles == 1
-                   ? launch_stream<Math, Weight, 1, 2>(args, plan, o.overlap_previous, stream)
-                   : launch_stream<Math, Weight, 2, 2>(args, plan, o.overlap_previous, stream);
+                   ? launch_stream<Math, Weight, 1, 1>(args, plan, o.overlap_previous, stream)
+                   : launch_stream<Math, Weight, 2, 1>(args, plan, o.overlap_previous, stream);
     }
     std::size_t const outputs = std::size_t{args.m} * args.n;
     w4a16_reference_kernel<storage, nv>
