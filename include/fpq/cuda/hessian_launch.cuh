@@ -38,8 +38,7 @@ inline bool tiles_can_run() {
         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
         major == 9 && minor == 0 &&
-        cudaFuncGetAttributes(&attributes, hessian_tiles_kernel<hessian_stage>) ==
-            cudaSuccess;
+        cudaFuncGetAttributes(&attributes, hessian_tiles_kernel<hessian_stage>) == cudaSuccess;
     static_cast<void>(cudaGetLastError());
     return asked && attributes.binaryVersion == 90 && attributes.numRegs > 100;
 }
