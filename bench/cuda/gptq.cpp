@@ -14,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "fpq/core/half.hpp"
 #include "fpq/cuda/api_gptq.hpp"
 #include "fpq/cuda/linear_algebra.hpp"
 
@@ -71,30 +70,20 @@ void row(char const* work, std::string const& shape, char const* variant, double
     std::fflush(stdout);
 }
 
-std::uint32_t random_word(std::uint64_t& state) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return static_cast<std::uint32_t>(state >> 32);
-}
-
-/// (rows, cols) bf16: neighbouring columns correlated by `memory` (0 .. 1), column sizes 1, 2, 4, 8
-/// in no order when `sized`, so that the activation order is not the natural one.
-std::vector<std::uint16_t> random_bf16(std::size_t rows, std::size_t cols, float memory,
-                                       bool sized) {
-    std::vector<float> size(cols, 1.0F);
-    for (std::size_t j = 0; sized && j < cols; ++j) {
-        size[j] = static_cast<float>(1u << (j * 2654435761u % 97u % 4u));
-    }
+/// Random bf16 of magnitudes 2^-3 .. 2, a column's size set by its index so that the activation
+/// order is not the natural one.
+std::vector<std::uint16_t> random_bf16(std::size_t rows, std::size_t cols, int spread) {
     std::vector<std::uint16_t> out(rows * cols);
     std::uint64_t state = 88172645463325252ull;
-    float carried = 0;
-    for (std::size_t i = 0; i < rows; ++i) {
-        for (std::size_t j = 0; j < cols; ++j) {
-            float const fresh = static_cast<float>(random_word(state)) * 0x1p-31F - 1.0F;
-            carried = memory * carried + fresh;
-            out[i * cols + j] = fpq::to_bf16(carried * size[j]).bits;
-        }
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        auto const size =
+            static_cast<unsigned>(i % cols * 2654435761u % 97u) % static_cast<unsigned>(spread + 1);
+        auto const exponent = static_cast<unsigned>(124 + (state >> 20 & 3u)) + size;
+        out[i] =
+            static_cast<std::uint16_t>((state & 1u) << 15 | exponent << 7 | (state >> 8 & 0x7Fu));
     }
     return out;
 }
@@ -114,7 +103,7 @@ std::string shape_of(std::size_t a, std::size_t b) {
 /// Fills h with X^T X and times the ways to it.
 void bench_hessian(cuda::linear_algebra& libraries, std::size_t n, std::size_t tokens, int repeats,
                    cuda::device_buffer<float>& h) {
-    auto const x = on_device(random_bf16(tokens, n, 0.9F, true));
+    auto const x = on_device(random_bf16(tokens, n, 3));
     auto const size = static_cast<double>(n);
     double const half = size * (size + 1) * static_cast<double>(tokens);
     std::string const shape = shape_of(tokens, n);
@@ -175,9 +164,9 @@ void bench_factor(cuda::linear_algebra& libraries, std::size_t n,
 
 void bench_solve(cuda::linear_algebra& libraries, std::size_t rows, std::size_t cols,
                  cuda::device_buffer<float> const& h, cuda::gptq_factor& factor, int repeats) {
-    auto const w = on_device(random_bf16(rows, cols, 0.0F, false));
-    // E4M3 0.171875: minmax of values up to 1.
-    auto const scales = on_device(std::vector<std::uint8_t>(rows * (cols / 16), 0x23));
+    auto const w = on_device(random_bf16(rows, cols, 0));
+    // Any E4M3 byte near 1/4 will do: minmax of values up to 2.
+    auto const scales = on_device(std::vector<std::uint8_t>(rows * (cols / 16), 0x2B));
     auto const codes = on_device(std::vector<std::uint8_t>(rows * cols / 2));
     cuda::gptq_workspace workspace;
     cuda::gptq_layer layer;
@@ -209,18 +198,17 @@ void bench_solve(cuda::linear_algebra& libraries, std::size_t rows, std::size_t 
         row("solve", shape_of(rows, cols), p.name, ms, flops, report.loss / first_loss);
     }
     layer.panel = 512;
+    layer.tf32 = false;
     cuda::gptq_factor_options options;
     options.order = cuda::gptq_order::activation;
+    double const ms = median_ms(repeats, [&] {
+        check(cuda::factor_hessian(libraries, nullptr, h.data(), cols, options, factor));
+        check(cuda::launch_gptq(libraries, nullptr, factor, layer, workspace));
+    });
     auto const n = static_cast<double>(cols);
-    for (bool const tf32 : {false, true}) {
-        layer.tf32 = tf32;
-        double const ms = median_ms(repeats, [&] {
-            check(cuda::factor_hessian(libraries, nullptr, h.data(), cols, options, factor));
-            check(cuda::launch_gptq(libraries, nullptr, factor, layer, workspace));
-        });
-        row("gptq", shape_of(rows, cols), tf32 ? "factor and solve, tf32" : "factor and solve", ms,
-            flops + n * n * n / 3, 1.0);
-    }
+    row("gptq", shape_of(rows, cols), "factor and solve", ms, flops + n * n * n / 3, 1.0);
+    cuda::gptq_report report;
+    check(cuda::read_gptq_report(nullptr, layer, workspace, report));
 }
 
 }  // namespace

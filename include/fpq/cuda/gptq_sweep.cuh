@@ -4,8 +4,8 @@
 //
 // Grid: one block of threads a tile of rows. A row belongs to four neighbouring lanes (the map is
 // gptq_lanes.hpp), so a warp sweeps eight rows and rows never talk. Shared memory: the block of the
-// factor, 36 KB, read as broadcasts. Limit: the chain of 128 divisions and roundings a row, not
-// bandwidth; four lanes a row shorten the multiply-adds between two of them to a quarter.
+// factor, 36 KB, read as broadcasts. Limit: latency. Rows are few and each is a chain of 128
+// divisions and roundings; four lanes a row shorten the multiply-adds between two of them.
 #pragma once
 
 #include <cstddef>

@@ -8,8 +8,8 @@
 //
 //   stage:  slot 0: rows' block 0 | slot 1: rows' block 1 | slot 2: columns' block (below only)
 //
-// Limit: the tensor cores and their power. A unit of 256 x 128 needs 48 KB a stage from the L2
-// cache; clusters of two blocks that send each other their rows need 32 KB, and were no faster.
+// A unit of 256 x 128 needs 48 KB a stage from the L2 cache. Clusters of two blocks that send each
+// other their rows need 32 KB and were no faster, so that cache is not the limit.
 #pragma once
 
 #include <cuda.h>
