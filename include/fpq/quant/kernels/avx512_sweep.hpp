@@ -186,7 +186,10 @@ FPQ_AVX512 [[gnu::always_inline]] inline void sweep_round_e4m3(sweep_group const
     int const next = byte + sweep_byte<First>(sweep_round + 1);
     unsigned const down = First && byte > sweep_down ? open >> sweep_round & 1u : 0u;
     state.walk = strange | (down != 0);
-    state.further = (next <= e4m3::max_code) & ((open >> (sweep_round + 1)) != 0);
+    // From 11 above a normal minmax byte on, no magnitude exceeds 3 s: half such a scale has all
+    // its values and more, and is tried before it. Only subnormal bytes have no half.
+    bool const halves = First && byte >= 1 << e4m3::mantissa_bits;
+    state.further = !halves & (next <= e4m3::max_code) & ((open >> (sweep_round + 1)) != 0);
     state.next = next;
 }
 
