@@ -24,7 +24,7 @@ generator=()
 command -v ninja > /dev/null && generator=(-G Ninja)
 if ! { cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release \
     "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" -DFPQ_BUILD_TESTS=OFF \
-    -DFPQ_BUILD_EXAMPLES=OFF -DFPQ_BUILD_BENCH=OFF &&
+    -DFPQ_BUILD_EXAMPLES=OFF -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_CUDA=OFF &&
     cmake --build "$build" --parallel "$(nproc)"; } > "$build/log" 2>&1; then
     tail -n 30 "$build/log" >&2
     exit 1
