@@ -133,7 +133,9 @@ error_stats round_rows(matrix_view<T const> w, quant_format const& format,
             quantize_into(w.rows_at(r, rows), format, options, part, 1);
             std::copy(part.codes.begin(), part.codes.end(), q.codes.data() + r * code_bytes);
             std::copy(part.scales.begin(), part.scales.end(), q.scales.data() + r * scale_row);
-            std::copy(part.zeros.begin(), part.zeros.end(), q.zeros.data() + r * groups);
+            if (!part.zeros.empty()) {
+                std::copy(part.zeros.begin(), part.zeros.end(), q.zeros.data() + r * groups);
+            }
             dequantize_into(part.view(), as_view(decoded.data(), rows, w.cols), 1);
             for (std::size_t i = 0; i < rows; ++i) {
                 add_error(w.row(r + i), decoded.data() + i * w.cols, w.cols, unit,
@@ -153,11 +155,11 @@ inline error_stats round_tensor(tensor_ref const& t, linear_shape shape, quant_f
                                 observer_options const& options, float amax, int threads,
                                 packed_matrix& q) {
     auto const as = [&](auto type) {
-        using T = decltype(type);
-        auto const* data = reinterpret_cast<T const*>(t.bytes.data());
-        std::vector<T> copy;
-        if (reinterpret_cast<std::uintptr_t>(data) % alignof(T) != 0) {
-            copy.resize(t.bytes.size() / sizeof(T));
+        using word = decltype(type);
+        auto const* data = reinterpret_cast<word const*>(t.bytes.data());
+        std::vector<word> copy;
+        if (reinterpret_cast<std::uintptr_t>(data) % alignof(word) != 0) {
+            copy.resize(t.bytes.size() / sizeof(word));
             std::memcpy(copy.data(), t.bytes.data(), t.bytes.size());
             data = copy.data();
         }

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "fpq/core/half.hpp"
 
@@ -82,8 +83,9 @@ FPQ_AVX512 inline void decode_nibbles_avx512(decode_row const& r, std::size_t n,
         __m512 const values = group_values(r, table, g);
         std::size_t const end = i + r.group < n ? i + r.group : n;
         for (; i < end; i += 16, codes += 8) {
-            __m512i const eight = _mm512_set1_epi64(
-                *reinterpret_cast<long long const __attribute__((may_alias, aligned(1)))*>(codes));
+            long long sixteen_codes = 0;  // rows of codes need not be aligned
+            std::memcpy(&sixteen_codes, codes, sizeof sixteen_codes);
+            __m512i const eight = _mm512_set1_epi64(sixteen_codes);
             // The permute reads the low four bits of each dword.
             __m512 const v =
                 _mm512_permutexvar_ps(_mm512_multishift_epi64_epi8(shifts, eight), values);

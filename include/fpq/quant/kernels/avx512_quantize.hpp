@@ -26,6 +26,8 @@ FPQ_AVX512 [[gnu::always_inline]] inline void prefetch_ahead(void const* x,
                                                              std::size_t bytes) noexcept {
     auto const address = reinterpret_cast<std::uintptr_t>(x) + 16384;
     for (std::size_t line = 0; line < bytes; line += 64) {
+        // Not pointer arithmetic: that may not leave the array.
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
         _mm_prefetch(reinterpret_cast<char const*>(address + line), _MM_HINT_T0);
     }
 }
