@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "fpq/core/config.hpp"
+#include "fpq/cuda/float_ops.cuh"
 
 namespace fpq::cuda {
 
@@ -75,31 +76,6 @@ constexpr bool gptq_factor_is_dense() {
 static_assert(detail::gptq_columns_are_owned_once());
 static_assert(detail::gptq_factor_is_dense());
 
-/// a * b + c in one rounding; a * b and a / b rounded on their own. Said outright, so that no
-/// compiler flag changes codes.
-FPQ_HD inline float fused(float a, float b, float c) noexcept {
-#if defined(__CUDA_ARCH__)
-    return __fmaf_rn(a, b, c);
-#else
-    return __builtin_fmaf(a, b, c);
-#endif
-}
-FPQ_HD inline float product(float a, float b) noexcept {
-#if defined(__CUDA_ARCH__)
-    return __fmul_rn(a, b);
-#else
-    return a * b;
-#endif
-}
-
-FPQ_HD inline float quotient(float a, float b) noexcept {
-#if defined(__CUDA_ARCH__)
-    return __fdiv_rn(a, b);
-#else
-    return a / b;
-#endif
-}
-
 /// What errors in a column cost: R_kk^2 times the square of (target - q) is the damped objective;
 /// less the penalty, damping (and 1 in a dead column), times the square of (w - q), the plain one.
 struct column_cost {
@@ -135,15 +111,15 @@ struct gptq_lane {
             float sum = target[slot];
             FPQ_UNROLL
             for (int j = 0; j < i; ++j) {
-                sum = fused(fresh[j], feed[block::feed_at(first + j, first + i)], sum);
+                sum = fma_rn(fresh[j], feed[block::feed_at(first + j, first + i)], sum);
             }
             auto const zero = static_cast<std::uint8_t>(zeros[g] >> (8 * i));
-            std::uint8_t const code = codec.encode(quotient(sum, step[slot]), zero);
-            float const q = product(codec.decode(code, zero), step[slot]);
+            std::uint8_t const code = codec.encode(div_rn(sum, step[slot]), zero);
+            float const q = mul_rn(codec.decode(code, zero), step[slot]);
             float const miss = sum - q;
             fresh[i] = error[slot] - q;
-            quad_loss = fused(product(cost[first + i].innovation, miss), miss, quad_loss);
-            quad_loss = fused(product(-cost[first + i].penalty, fresh[i]), fresh[i], quad_loss);
+            quad_loss = fma_rn(mul_rn(cost[first + i].innovation, miss), miss, quad_loss);
+            quad_loss = fma_rn(mul_rn(-cost[first + i].penalty, fresh[i]), fresh[i], quad_loss);
             packed |= static_cast<std::uint32_t>(code) << (8 * i);
         }
         if (owner) {
@@ -169,7 +145,7 @@ struct gptq_lane {
                 FPQ_UNROLL
                 for (int s = 0; s < block::quad; ++s) {
                     float& t = target[block::quad * h + s];
-                    t = fused(fresh[i], row[block::stripe * (h - g) + s], t);
+                    t = fma_rn(fresh[i], row[block::stripe * (h - g) + s], t);
                 }
             }
         }
