@@ -15,12 +15,12 @@
 #include "catch.hpp"
 #include "fpq/backend/gptq_cuda.hpp"
 #include "fpq/core/half.hpp"
-#include "fpq/core/random.hpp"
 #include "fpq/cuda/api_gptq.hpp"
 #include "fpq/cuda/linear_algebra.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"
+#include "support/gaussian.hpp"
 
 namespace {
 
@@ -55,12 +55,7 @@ cuda::linear_algebra& libraries() {
 }
 
 std::vector<float> gaussian(std::size_t count, std::uint64_t stream, float sigma = 1.0F) {
-    fpq::philox const source{47, stream};
-    std::vector<float> out(count);
-    for (std::size_t i = 0; i < count; ++i) {
-        out[i] = sigma * source.normal_at(i);
-    }
-    return out;
+    return fpq_test::gaussian(count, 47, stream, sigma);
 }
 
 /// Correlated inputs with channels of several sizes, rounded to bf16.

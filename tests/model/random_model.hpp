@@ -13,17 +13,13 @@
 
 #include "fpq/core/random.hpp"
 #include "fpq/model/decoder.hpp"
+#include "support/gaussian.hpp"
 
 namespace fpq_test {
 
 inline std::vector<float> random_values(std::size_t count, std::uint64_t stream, float deviation,
                                         float mean = 0.0F) {
-    const fpq::philox source{7, stream};
-    std::vector<float> out(count);
-    for (std::size_t i = 0; i < count; ++i) {
-        out[i] = mean + deviation * source.normal_at(i);
-    }
-    return out;
+    return fpq_test::gaussian(count, 7, stream, deviation, mean);
 }
 
 struct random_model {

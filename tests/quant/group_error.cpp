@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
+#include "support/gaussian.hpp"
 
 using fpq::element_kind;
 using fpq::error_power;
@@ -16,11 +17,7 @@ using fpq::error_power;
 namespace {
 
 std::vector<float> normals(std::size_t n, std::uint64_t stream) {
-    std::vector<float> x(n);
-    for (std::size_t i = 0; i < n; ++i) {
-        x[i] = fpq::philox{5, stream}.normal_at(i);
-    }
-    return x;
+    return fpq_test::gaussian(n, 5, stream);
 }
 
 double slow_error(element_kind kind, std::vector<float> const& w, std::vector<float> const& weight,

@@ -9,19 +9,13 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/core/random.hpp"
+#include "support/gaussian.hpp"
 
 using fpq::observer_kind;
 
 namespace {
 
-std::vector<float> normals(std::size_t n) {
-    std::vector<float> x(n);
-    for (std::size_t i = 0; i < n; ++i) {
-        x[i] = fpq::philox{77, 1}.normal_at(i);
-    }
-    return x;
-}
+std::vector<float> normals(std::size_t n) { return fpq_test::gaussian(n, 77, 1); }
 
 std::vector<fpq::quant_format> const formats{fpq::nvfp4,
                                              fpq::mxfp4,

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/core/random.hpp"
+#include "support/gaussian.hpp"
 
 using fpq::mx_rule;
 using fpq::observer_kind;
@@ -46,11 +46,7 @@ packed_matrix golden(quant_format const& format, observer_options const& options
 }
 
 std::vector<float> normals(std::size_t n, std::uint64_t stream) {
-    std::vector<float> x(n);
-    for (std::size_t i = 0; i < n; ++i) {
-        x[i] = fpq::philox{31, stream}.normal_at(i);
-    }
-    return x;
+    return fpq_test::gaussian(n, 31, stream);
 }
 
 struct setting {

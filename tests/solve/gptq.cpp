@@ -11,21 +11,16 @@
 
 #include "catch.hpp"
 #include "fpq/core/error.hpp"
-#include "fpq/core/random.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/rtn.hpp"
+#include "support/gaussian.hpp"
 
 namespace {
 
 using dense = std::vector<double>;
 
 std::vector<float> gaussian(std::size_t count, std::uint64_t stream, float sigma = 1.0F) {
-    fpq::philox const source{31, stream};
-    std::vector<float> out(count);
-    for (std::size_t i = 0; i < count; ++i) {
-        out[i] = sigma * source.normal_at(i);
-    }
-    return out;
+    return fpq_test::gaussian(count, 31, stream, sigma);
 }
 
 /// Correlated inputs: a third as many hidden factors as channels, noise, channels of many sizes.

@@ -9,17 +9,12 @@
 
 #include "catch.hpp"
 #include "fpq/core/error.hpp"
-#include "fpq/core/random.hpp"
+#include "support/gaussian.hpp"
 
 namespace {
 
 std::vector<float> tokens_of(std::size_t count, std::size_t n, std::uint64_t stream) {
-    fpq::philox const source{21, stream};
-    std::vector<float> out(count * n);
-    for (std::size_t i = 0; i < out.size(); ++i) {
-        out[i] = source.normal_at(i) + 0.5F;
-    }
-    return out;
+    return fpq_test::gaussian(count * n, 21, stream, 1.0F, 0.5F);
 }
 
 /// Largest gap to x^T x in double, relative to the largest element.

@@ -8,17 +8,12 @@
 
 #include "catch.hpp"
 #include "fpq/core/error.hpp"
-#include "fpq/core/random.hpp"
+#include "support/gaussian.hpp"
 
 namespace {
 
 std::vector<float> gaussian(std::size_t count, std::uint64_t stream) {
-    fpq::philox const source{51, stream};
-    std::vector<float> out(count);
-    for (std::size_t i = 0; i < count; ++i) {
-        out[i] = source.normal_at(i);
-    }
-    return out;
+    return fpq_test::gaussian(count, 51, stream);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/core/random.hpp"
+#include "support/gaussian.hpp"
 
 using fpq::block_transform;
 using fpq::transform_kind;
@@ -18,11 +18,7 @@ using fpq::transform_kind;
 namespace {
 
 std::vector<float> normals(std::size_t n, std::uint64_t stream) {
-    std::vector<float> x(n);
-    for (std::size_t i = 0; i < n; ++i) {
-        x[i] = fpq::philox{12, stream}.normal_at(i);
-    }
-    return x;
+    return fpq_test::gaussian(n, 12, stream);
 }
 
 double dot(float const* a, float const* b, std::size_t n) {
