@@ -80,6 +80,45 @@ TEST_CASE("each block of a rotation has one row of one warp, in both scale order
     }
 }
 
+namespace {
+
+template <bool Wide, int Size>
+std::size_t wrong_lanes(std::size_t rows, std::size_t cols) {
+    block_format const format = Wide ? block_format::mxfp4 : block_format::nvfp4;
+    rotation_map map;
+    segment_map segments;
+    REQUIRE(make_rotation_map(rows, cols, Size, format, scale_order::swizzled, map));
+    REQUIRE(make_segment_map(rows, cols, format, scale_order::swizzled, segments));
+    std::size_t wrong = 0;
+    for (std::uint32_t warp = 0; warp < map.warps; ++warp) {
+        for (std::uint32_t lane = 0; lane < 32; ++lane) {
+            swizzled_lane const at = place_lane<Wide, Size>(map, segments.tiles, warp, lane);
+            for (std::uint32_t lower = 0; lower < 2; ++lower) {
+                block_place const place = map.at(warp, lane / 4 + 8 * lower);
+                std::uint32_t const segs = rotation_span(Size) / 16;
+                std::uint32_t const group = (place.block * segs + lane % 4) / (Wide ? 2 : 1);
+                bool const inside = place.row < rows && place.block < map.blocks;
+                bool const right =
+                    at.row + lower * at.below == place.row && at.block == place.block &&
+                    at.scale + lower * at.scale_below == segments.swizzled_scale(place.row, group);
+                wrong += right || !inside ? 0 : 1;
+            }
+        }
+    }
+    return wrong;
+}
+
+}  // namespace
+
+TEST_CASE("a lane's places and scale bytes at once are those of the maps", "[cuda]") {
+    for (std::size_t rows : {70, 256}) {
+        REQUIRE(wrong_lanes<false, 32>(rows, 640) == 0);
+        REQUIRE(wrong_lanes<false, 128>(rows, 640) == 0);
+        REQUIRE(wrong_lanes<true, 64>(rows, 640) == 0);
+        REQUIRE(wrong_lanes<true, 128>(rows, 640) == 0);
+    }
+}
+
 TEST_CASE("mma columns and additions in the lane make up the Hadamard matrix", "[cuda]") {
     for (int size : {16, 32, 64, 128}) {
         std::uint32_t const span = rotation_span(size);

@@ -103,6 +103,7 @@ __device__ void decode_segment(uint4 w, float s, float (&v)[16]) {
 /// Turns segments of 16 values a thread.
 template <class Out, block_format Format, int Turns>
 __global__ void __launch_bounds__(256) dequantize_segments(dequantize_work const work) {
+    constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
     std::uint32_t const first = blockIdx.x * (256 * Turns) + threadIdx.x;
     step_divider const divide(work.global_scale());
     segment_place place[Turns];
@@ -112,10 +113,12 @@ __global__ void __launch_bounds__(256) dequantize_segments(dequantize_work const
     FPQ_UNROLL
     for (int k = 0; k < Turns; ++k) {
         std::uint32_t const unit = first + k * 256;
-        place[k] = work.map.at(unit);
-        auto const [row, seg, scale] = place[k];
-        inside[k] = unit < work.map.units && row < work.map.rows && seg < work.map.segs;
+        place[k] = work.map.place<false>(unit);  // along the rows, wherever the scales are
+        auto const [row, seg, in_order] = place[k];
+        inside[k] = unit < work.map.units;
         if (inside[k]) {
+            std::uint32_t const scale =
+                work.map.swizzled ? work.map.swizzled_scale(row, seg >> wide) : in_order;
             std::size_t const at = row * static_cast<std::size_t>(work.map.segs) + seg;
             if constexpr (Format == block_format::mxfp8) {
                 word[k] = __ldg(reinterpret_cast<uint4 const*>(work.codes) + at);

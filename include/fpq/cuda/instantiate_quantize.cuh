@@ -212,7 +212,8 @@ status dequantize(quantized_view const& q, std::size_t rows, std::size_t cols, f
     work.global_at = global_scale_at;
     bool const fast = cols % group_of(q.format) == 0 && is_aligned(out, out_stride, type) &&
                       reinterpret_cast<std::uintptr_t>(q.codes) % 16 == 0 &&
-                      make_segment_map(rows, cols, q.format, q.order, work.map);
+                      make_segment_map(rows, cols, q.format, scale_order::row_major, work.map);
+    work.map.swizzled = q.order == scale_order::swizzled;
     if (fast) {
         if (type == float_type::bf16) {
             detail::launch_dequantize<bf16>(work, q.format, stream);
@@ -223,7 +224,6 @@ status dequantize(quantized_view const& q, std::size_t rows, std::size_t cols, f
         }
         return after_launch("dequantize_segments");
     }
-    work.map.swizzled = q.order == scale_order::swizzled;
     unsigned const blocks = blocks_for(rows * cols, 256);
     if (type == float_type::bf16) {
         dequantize_general<bf16><<<blocks, 256, 0, stream>>>(work, q.format, rows);

@@ -28,15 +28,43 @@ __device__ inline std::uint32_t e2m1_word_of_floats(float const* v, float half) 
     return with_signs_of_floats(pack_e2m1_patterns(pattern), v);
 }
 
+/// 1 / stored, 0 for a stored 0; without the slow way of IEEE division.
+template <block_format Format>
+__device__ float inverse_of_stored(std::uint32_t byte) {
+    if constexpr (Format == block_format::nvfp4) {
+        return byte == 0 ? 0.0F : __fdividef(1.0F, e4m3::decode(static_cast<std::uint8_t>(byte)));
+    } else {
+        return exp2_int(127 - static_cast<int>(byte));
+    }
+}
+
+/// quest_scale with the card's own square root.
+__device__ inline float quick_quest_scale(float mean, float mean_square) {
+    float const variance = mean_square - mean * mean;
+    float root;
+    asm("sqrt.approx.f32 %0, %1;" : "=f"(root) : "f"(variance));
+    return (variance < 0.0F ? 1.0F : root) * quest_factor + qutlass_epsilon;
+}
+
+/// max |v|, as a tree.
+__device__ inline float largest_of(float const (&v)[16]) {
+    float m[8];
+    FPQ_UNROLL
+    for (int i = 0; i < 8; ++i) {
+        m[i] = fmaxf(fabsf(v[i]), fabsf(v[i + 8]));
+    }
+    return fmaxf(fmaxf(fmaxf(m[0], m[1]), fmaxf(m[2], m[3])),
+                 fmaxf(fmaxf(m[4], m[5]), fmaxf(m[6], m[7])));
+}
+
 /// Scale byte and codes of 16 rotated values (unnormalised) of one lane; a lane of an MX format
-/// shares its group with its neighbour. All lanes enter.
+/// shares its group with its neighbour. All lanes enter. `v` may change. NaN counts as 0.
 template <block_format Format, bool Quest>
-__device__ std::uint32_t quantize_rotated_segment(float const (&v)[16], float norm,
+__device__ std::uint32_t quantize_rotated_segment(float (&v)[16], float norm,
                                                   plain_byte<Format> const& byte_of,
                                                   mx_rule_constants const& mx,
                                                   step_source<Format> const& steps, float global,
-                                                  bool plain_global, scale_method method,
-                                                  std::uint32_t (&out)[4]) {
+                                                  bool plain_global, std::uint32_t (&out)[2]) {
     constexpr bool wide = Format != block_format::nvfp4;
     constexpr unsigned all = 0xFFFFFFFFu;
     float a = 0.0F;  // the maximum, or quest's scale
@@ -54,61 +82,33 @@ __device__ std::uint32_t quantize_rotated_segment(float const (&v)[16], float no
             squares += __shfl_xor_sync(all, squares, 1);
         }
         constexpr float per = wide ? 1.0F / 32.0F : 1.0F / 16.0F;
-        a = quest_scale(sum * per, squares * per);
+        a = quick_quest_scale(sum * per, squares * per);
     } else {
-        FPQ_UNROLL
-        for (int i = 0; i < 16; ++i) {
-            a = fmaxf(a, fabsf(v[i]));
-        }
+        a = largest_of(v);
         if constexpr (wide) {
             a = fmaxf(a, __shfl_xor_sync(all, a, 1));
         }
         a *= norm;
     }
     std::uint32_t byte;
+    float r;
     if (__any_sync(all, !(plain_global && is_plain_maximum(a)))) {
-        // Rare: a loop over a copy, brought towards 1 where the step is tiny.
-        std::uint8_t const stored = Quest  ? (wide ? mx_byte(mx, a) : nv_byte(a, global))
-                                    : wide ? mx_byte(mx, a)
-                                           : nv_byte_of_maximum(method, a, global);
-        float const s = step_of(Format, stored, global);
-        float const lift = s < 0x1p-60F ? 0x1p64F : 1.0F;
-        float const r = s == 0.0F ? 0.0F : 1.0F / (s * lift);
-        float copy[16];
+        // Rare: values meet the stored scale before the global one, so that nothing overflows.
+        byte = wide    ? std::uint32_t{mx_byte(mx, a)}
+               : Quest ? max(std::uint32_t{e4m3_byte(a * global)}, 1u)
+                       : byte_of(a);
+        float const inverse = inverse_of_stored<Format>(byte);
         FPQ_UNROLL
-        for (int i = 0; i < 16; ++i) {
-            copy[i] = v[i] * norm * lift * r;
+        for (float& x : v) {
+            x = x * norm * inverse;
         }
-        constexpr int bits = code_bits(Format);
-        std::uint32_t codes[4] = {};
-#pragma unroll 1
-        for (int i = 0; i < 16; ++i) {
-            std::uint32_t const code = bits == 4 ? e2m1::encode(copy[i]) : e4m3::encode(copy[i]);
-            codes[i * bits / 32] |= code << (i * bits % 32);
-        }
-        FPQ_UNROLL
-        for (int i = 0; i < 4; ++i) {
-            out[i] = codes[i];
-        }
-        return stored;
-    }
-    if constexpr (Quest && !wide) {
-        byte = max(std::uint32_t{e4m3_byte(a * global)}, 1u);
+        r = 0.5F * global;
     } else {
-        byte = byte_of(a);
+        byte = Quest && !wide ? max(std::uint32_t{e4m3_byte(a * global)}, 1u) : byte_of(a);
+        r = steps(byte).hi * norm;
     }
-    float const r = steps(byte).hi * norm;
-    if constexpr (Format == block_format::mxfp8) {
-        FPQ_UNROLL
-        for (int i = 0; i < 4; ++i) {
-            float const whole = 2.0F * r;
-            out[i] = e4m3_pair(v[4 * i] * whole, v[4 * i + 1] * whole) |
-                     (e4m3_pair(v[4 * i + 2] * whole, v[4 * i + 3] * whole) << 16);
-        }
-    } else {
-        out[0] = e2m1_word_of_floats(v, r);
-        out[1] = e2m1_word_of_floats(v + 8, r);
-    }
+    out[0] = e2m1_word_of_floats(v, r);
+    out[1] = e2m1_word_of_floats(v + 8, r);
     return byte;
 }
 
@@ -118,6 +118,8 @@ __global__ void __launch_bounds__(rotate_threads)
     quantize_rotated(quantize_work const work, rotation_map const map) {
     constexpr std::uint32_t halves = rotation_halves<Size>;
     constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
+    // Between the scale bytes of the two halves of size 128: the next scale tile, or two groups on.
+    constexpr std::uint32_t half_scales = wide == 0 ? 512 : 2;
     __shared__ half_reciprocal table[Format == block_format::nvfp4 ? 128 : 1];
     float const global = work.global_scale();
     step_source<Format> steps{};
@@ -129,7 +131,7 @@ __global__ void __launch_bounds__(rotate_threads)
         __syncthreads();
     }
     plain_byte<Format> const byte_of(work.method, global);
-    mx_rule_constants const mx = mx_constants(work.method, Format == block_format::mxfp8, global);
+    mx_rule_constants const mx = mx_constants(work.method, false, global);
     bool const plain_global = is_plain_global(global);
     std::uint32_t const lane = threadIdx.x % 32;
     rotation_operand<Half, Size> operand;
@@ -140,12 +142,23 @@ __global__ void __launch_bounds__(rotate_threads)
          warp < map.warps; warp += step) {
         std::uint32_t row[2];
         std::uint32_t seg[2];
+        swizzled_lane lanes{};
+        if constexpr (Swizzled) {
+            lanes = place_lane<wide != 0, Size>(map, work.map.tiles, warp, lane);
+            row[0] = lanes.row;
+            row[1] = lanes.row + lanes.below;
+            seg[0] = seg[1] = lanes.block * (4 * halves) + (lane & 3u);
+        } else {
+            FPQ_UNROLL
+            for (std::uint32_t q = 0; q < 2; ++q) {
+                block_place const place = map.template place<false>(warp, lane / 4 + 8 * q);
+                row[q] = place.row;
+                seg[q] = place.block * (4 * halves) + (lane & 3u);
+            }
+        }
         half_segment x[2][halves];
         FPQ_UNROLL
         for (std::uint32_t q = 0; q < 2; ++q) {
-            block_place const place = map.template place<Swizzled>(warp, lane / 4 + 8 * q);
-            row[q] = place.row;
-            seg[q] = place.block * (4 * halves) + (lane & 3u);
             auto const* const from =
                 static_cast<std::uint16_t const*>(work.x) + row[q] * work.stride + seg[q] * segment;
             FPQ_UNROLL
@@ -168,23 +181,19 @@ __global__ void __launch_bounds__(rotate_threads)
             }
             FPQ_UNROLL
             for (std::uint32_t h = 0; h < halves; ++h) {
-                std::uint32_t out[4];
+                std::uint32_t out[2];
                 std::uint32_t const byte = quantize_rotated_segment<Format, Quest>(
-                    v[h], hadamard_norm<Size>, byte_of, mx, steps, global, plain_global,
-                    work.method, out);
+                    v[h], hadamard_norm<Size>, byte_of, mx, steps, global, plain_global, out);
                 std::uint32_t const s = seg[q] + 4 * h;
                 if (row[q] >= map.rows || s >= segs) {
                     continue;
                 }
                 std::uint32_t const at = row[q] * segs + s;  // below 2^31: the launcher's limit
-                if constexpr (Format == block_format::mxfp8) {
-                    reinterpret_cast<uint4*>(work.codes)[at] = {out[0], out[1], out[2], out[3]};
-                } else {
-                    reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};
-                }
+                reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};
                 if ((s & wide) == 0) {
                     std::uint32_t const scale =
-                        Swizzled ? work.map.swizzled_scale(row[q], s >> wide) : at >> wide;
+                        Swizzled ? lanes.scale + q * lanes.scale_below + h * half_scales
+                                 : at >> wide;
                     work.scales[scale] = static_cast<std::uint8_t>(byte);
                 }
             }

@@ -87,6 +87,38 @@ struct rotation_map {
     }
 };
 
+/// What a lane owns of a warp's 16 blocks when scales are swizzled: one column range of two rows.
+struct swizzled_lane {
+    std::uint32_t row;          // of blocks q = lane / 4
+    std::uint32_t below;        // rows from there to those of q + 8
+    std::uint32_t block;        // of both
+    std::uint32_t scale;        // index of the scale byte of its first 16 columns, in the upper row
+    std::uint32_t scale_below;  // from there to the lower row's
+};
+
+/// place<true> and the swizzle for a lane at once: its scale bytes are in a run over the warp.
+template <bool WideGroup, int Size>
+FPQ_HD constexpr swizzled_lane place_lane(rotation_map const& map, std::uint32_t tiles,
+                                          std::uint32_t warp, std::uint32_t lane) noexcept {
+    constexpr std::uint32_t bits = WideGroup && Size != 128 ? 1 : 0;
+    constexpr std::uint32_t low_bits = 2 - bits;
+    constexpr std::uint32_t columns = WideGroup || Size != 128 ? 1 : 2;  // scale tiles of a piece
+    std::uint32_t const rest = map.by.divide(warp);
+    std::uint32_t const piece = warp - rest * map.by.divisor;
+    std::uint32_t const high = rest & ((32u >> low_bits) - 1u);
+    std::uint32_t const tile = rest >> (5u - low_bits);
+    std::uint32_t const q = lane >> 2;
+    std::uint32_t const row =
+        tile * 128 + ((q >> bits) & 3u) * 32 + (high << low_bits) + (q >> (bits + 2));
+    std::uint32_t const begin = (tile * tiles + piece * columns) * 512 + (high << (low_bits + 4));
+    std::uint32_t const within = !WideGroup  ? lane
+                                 : bits == 1 ? lane >> 1
+                                             : (lane >> 2) * 4 + ((lane & 3u) >> 1);
+    // A lower row is 1 or 2 further on in the swizzle's 32, a row there is 16 bytes.
+    return {row, 8u >> (bits + 2), (piece << bits) + (q & ((1u << bits) - 1u)), begin + within,
+            (8u >> (bits + 2)) * 16};
+}
+
 /// The map of a (rows, cols) matrix for rotation `size`; false when it has 2^31 blocks or more.
 constexpr bool make_rotation_map(std::size_t rows, std::size_t cols, int size, block_format format,
                                  scale_order order, rotation_map& map) noexcept {
