@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <string_view>
 
-// GCC and clang can compile single functions for more than the baseline; elsewhere the generic
-// kernels are the only ones.
-#if defined(__x86_64__) && defined(__GNUC__)
+// GCC and clang can compile single functions for more than the baseline; elsewhere, and with
+// FPQ_NO_X86_KERNELS, the generic kernels are the only ones.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(FPQ_NO_X86_KERNELS)
 #define FPQ_X86_KERNELS 1
 // No FMA here: what has no fused instruction cannot be contracted into one.
 #define FPQ_AVX2 [[gnu::target("avx2,f16c")]]
@@ -26,6 +26,8 @@
 #endif
 #else
 #define FPQ_X86_KERNELS 0
+#define FPQ_INTRINSICS_BEGIN
+#define FPQ_INTRINSICS_END
 #endif
 
 namespace fpq {
