@@ -55,45 +55,63 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512 group_values(decode_row const& r
     return _mm512_mul_ps(from_zero, _mm512_set1_ps(r.step[g]));
 }
 
-/// How 16 values are stored. quarters: past the caches in four parts, aligned to 16 bytes only.
+/// How 64 bytes are stored. quarters: past the caches in four parts, aligned to 16 bytes only.
 enum class store_kind { plain, lines, quarters };
 
 template <store_kind Kind>
-FPQ_AVX512 [[gnu::always_inline]] inline void store_16(float* out, __m512 v) noexcept {
+FPQ_AVX512 [[gnu::always_inline]] inline void store_64(void* out, __m512i v) noexcept {
     if constexpr (Kind == store_kind::lines) {
-        _mm512_stream_ps(out, v);
+        _mm512_stream_si512(static_cast<__m512i*>(out), v);
     } else if constexpr (Kind == store_kind::quarters) {
-        _mm_stream_ps(out, _mm512_castps512_ps128(v));
-        _mm_stream_ps(out + 4, _mm512_extractf32x4_ps(v, 1));
-        _mm_stream_ps(out + 8, _mm512_extractf32x4_ps(v, 2));
-        _mm_stream_ps(out + 12, _mm512_extractf32x4_ps(v, 3));
+        auto* const part = static_cast<__m128i*>(out);
+        _mm_stream_si128(part, _mm512_castsi512_si128(v));
+        _mm_stream_si128(part + 1, _mm512_extracti32x4_epi32(v, 1));
+        _mm_stream_si128(part + 2, _mm512_extracti32x4_epi32(v, 2));
+        _mm_stream_si128(part + 3, _mm512_extracti32x4_epi32(v, 3));
     } else {
-        _mm512_storeu_ps(out, v);
+        _mm512_storeu_si512(out, v);
     }
 }
 
+/// Eight bytes of codes, in every qword: rows of codes need not be aligned.
+FPQ_AVX512 [[gnu::always_inline]] inline __m512i broadcast_codes(
+    std::uint8_t const* codes) noexcept {
+    long long sixteen = 0;
+    std::memcpy(&sixteen, codes, sizeof sixteen);
+    return _mm512_set1_epi64(sixteen);
+}
+
+/// 16 codes as float32. The permute reads the low four bits of each dword.
+FPQ_AVX512 [[gnu::always_inline]] inline __m512i decode_16(std::uint8_t const* codes,
+                                                           __m512 values) noexcept {
+    __m512i const shifts = _mm512_load_si512(nibble_of_dword.at);
+    return _mm512_castps_si512(_mm512_permutexvar_ps(
+        _mm512_multishift_epi64_epi8(shifts, broadcast_codes(codes)), values));
+}
+
+/// 32 codes as bf16, the first 16 from the lower half of `values`, the others from the upper.
+FPQ_AVX512 [[gnu::always_inline]] inline __m512i decode_32(std::uint8_t const* codes,
+                                                           __m512i values) noexcept {
+    __m512i const shifts = _mm512_load_si512(nibble_of_word.at);
+    __m512i const upper = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(16), 1);
+    __m512i const both =
+        _mm512_mask_blend_epi64(0xF0, broadcast_codes(codes), broadcast_codes(codes + 8));
+    __m512i const index = _mm512_ternarylogic_epi32(_mm512_multishift_epi64_epi8(shifts, both),
+                                                    _mm512_set1_epi16(0x0F), upper, 0xEA);
+    return _mm512_permutexvar_epi16(index, values);
+}
+
 /// n values, a multiple of 16.
-template <store_kind Kind>
 FPQ_AVX512 inline void decode_nibbles_avx512(decode_row const& r, std::size_t n, float* out) {
     __m512 const table = _mm512_loadu_ps(r.table);
-    __m512i const shifts = _mm512_load_si512(nibble_of_dword.at);
     std::uint8_t const* codes = r.codes;
     std::size_t g = 0;
     for (std::size_t i = 0; i < n; ++g) {
         __m512 const values = group_values(r, table, g);
         std::size_t const end = i + r.group < n ? i + r.group : n;
         for (; i < end; i += 16, codes += 8) {
-            long long sixteen_codes = 0;  // rows of codes need not be aligned
-            std::memcpy(&sixteen_codes, codes, sizeof sixteen_codes);
-            __m512i const eight = _mm512_set1_epi64(sixteen_codes);
-            // The permute reads the low four bits of each dword.
-            __m512 const v =
-                _mm512_permutexvar_ps(_mm512_multishift_epi64_epi8(shifts, eight), values);
-            store_16<Kind>(out + i, v);
+            _mm512_storeu_si512(out + i, decode_16(codes, values));
         }
-    }
-    if constexpr (Kind != store_kind::plain) {
-        _mm_sfence();  // other threads see the values once this row is done
     }
 }
 
@@ -108,28 +126,91 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m256i narrow_bf16(__m512 x) noexcept 
 /// n values, a multiple of 32; steps and zeros as for float.
 FPQ_AVX512 inline void decode_nibbles_avx512(decode_row const& r, std::size_t n, bf16* out) {
     __m512 const table = _mm512_loadu_ps(r.table);
-    __m512i const shifts = _mm512_load_si512(nibble_of_word.at);
-    __m512i const twice = _mm512_set_epi64(1, 1, 1, 1, 0, 0, 0, 0);
-    __m512i const upper_half = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(16), 1);
-    std::size_t last = ~std::size_t{0};
-    __m256i low = _mm256_setzero_si256();
-    for (std::size_t i = 0; i < n; i += 32) {
-        std::size_t const g = i / r.group;
-        if (g != last) {
-            low = narrow_bf16(group_values(r, table, g));
+    std::uint8_t const* codes = r.codes;
+    std::size_t g = 0;     // the next group
+    std::size_t left = 0;  // values of the one before it
+    __m256i last = _mm256_setzero_si256();
+    for (std::size_t i = 0; i < n; i += 32, codes += 16) {
+        if (left == 0) {
+            last = narrow_bf16(group_values(r, table, g++));
+            left = r.group;
         }
-        std::size_t const h = (i + 16) / r.group;
-        __m256i const high = h == g ? low : narrow_bf16(group_values(r, table, h));
-        last = g;
-        __m512i const values = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-        __m512i const sixteen = _mm512_castsi128_si512(
-            _mm_loadu_si128(reinterpret_cast<__m128i const*>(r.codes + i / 2)));
-        __m512i const nibbles =
-            _mm512_multishift_epi64_epi8(shifts, _mm512_permutexvar_epi64(twice, sixteen));
-        // The second 16 values look into the upper half of the 32 words.
-        __m512i const index =
-            _mm512_ternarylogic_epi32(nibbles, _mm512_set1_epi16(0x0F), upper_half, 0xEA);
-        _mm512_storeu_si512(out + i, _mm512_permutexvar_epi16(index, values));
+        __m256i const low = last;
+        left -= 16;
+        if (left == 0) {
+            last = narrow_bf16(group_values(r, table, g++));
+            left = r.group;
+        }
+        left -= 16;
+        _mm512_storeu_si512(
+            out + i, decode_32(codes, _mm512_inserti64x4(_mm512_castsi256_si512(low), last, 1)));
+    }
+}
+
+/// 16 decoded values for each byte that a scale may be.
+template <class T>
+struct byte_values {
+    alignas(64) T at[256][16];
+};
+
+/// table (16) times step (256); bf16: right where the products are finite.
+FPQ_AVX512 inline void fill_byte_values(float const* table, float const* step,
+                                        byte_values<float>& out) noexcept {
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+        _mm512_store_ps(out.at[byte],
+                        _mm512_mul_ps(_mm512_loadu_ps(table), _mm512_set1_ps(step[byte])));
+    }
+}
+FPQ_AVX512 inline void fill_byte_values(float const* table, float const* step,
+                                        byte_values<bf16>& out) noexcept {
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+        __m512 const values = _mm512_mul_ps(_mm512_loadu_ps(table), _mm512_set1_ps(step[byte]));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(out.at[byte]), narrow_bf16(values));
+    }
+}
+
+/// 32 values a step of one-byte scales of whole groups of Group (16 or 32); n a multiple of 32.
+template <std::size_t Group, store_kind Kind>
+FPQ_AVX512 inline void decode_by_byte_avx512(std::uint8_t const* codes, std::uint8_t const* scales,
+                                             std::size_t n, byte_values<float> const& values,
+                                             float* out) noexcept {
+    for (std::size_t i = 0; i < n; i += 32) {
+        store_64<Kind>(out + i,
+                       decode_16(codes + i / 2, _mm512_load_ps(values.at[scales[i / Group]])));
+        store_64<Kind>(
+            out + i + 16,
+            decode_16(codes + i / 2 + 8, _mm512_load_ps(values.at[scales[(i + 16) / Group]])));
+    }
+}
+template <std::size_t Group, store_kind Kind>
+FPQ_AVX512 inline void decode_by_byte_avx512(std::uint8_t const* codes, std::uint8_t const* scales,
+                                             std::size_t n, byte_values<bf16> const& values,
+                                             bf16* out) noexcept {
+    for (std::size_t i = 0; i < n; i += 32) {
+        auto const* const low = reinterpret_cast<__m256i const*>(values.at[scales[i / Group]]);
+        auto const* const high =
+            reinterpret_cast<__m256i const*>(values.at[scales[(i + 16) / Group]]);
+        __m512i const both = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_load_si256(low)),
+                                                _mm256_load_si256(high), 1);
+        store_64<Kind>(out + i, decode_32(codes + i / 2, both));
+    }
+}
+
+/// The same with the best way to store: `past` the caches, if `out` is aligned well enough.
+template <std::size_t Group, class T>
+FPQ_AVX512 inline void decode_by_byte_avx512(std::uint8_t const* codes, std::uint8_t const* scales,
+                                             std::size_t n, byte_values<T> const& values, T* out,
+                                             bool past) noexcept {
+    auto const address = reinterpret_cast<std::uintptr_t>(out);
+    if (past && address % 64 == 0) {
+        decode_by_byte_avx512<Group, store_kind::lines>(codes, scales, n, values, out);
+    } else if (past && address % 16 == 0) {
+        decode_by_byte_avx512<Group, store_kind::quarters>(codes, scales, n, values, out);
+    } else {
+        decode_by_byte_avx512<Group, store_kind::plain>(codes, scales, n, values, out);
+    }
+    if (past) {
+        _mm_sfence();  // other threads see the values once this row is done
     }
 }
 

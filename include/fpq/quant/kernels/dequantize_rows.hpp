@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
@@ -20,7 +21,8 @@
 
 namespace fpq::kernels {
 
-/// Rows of one packed matrix, one at a time; one object a thread.
+/// Rows of one packed matrix to T, one at a time; copies share one table.
+template <class T>
 class row_decoder {
 public:
     explicit row_decoder(packed_view const& q)
@@ -44,13 +46,19 @@ public:
                 step_of_byte_[byte] = effective_scale(scale, q.global_scale);
             }
         }
+        make_byte_values();
     }
 
-    /// Row i to out (cols). bf16: the float value rounded once.
-    template <class T>
-    void row(std::size_t i, T* out, bool stream) {
+    /// Row i to out (cols). bf16: the float value rounded once. past: beside the caches.
+    void row(std::size_t i, T* out, bool past) {
+        std::size_t done = by_byte(i, out, past);
+        if (done == q_.cols) {
+            return;
+        }
         find_steps(i);
-        std::size_t const done = fast_part(i, out, stream);
+        if (done == 0) {
+            done = fast_part(i, out);
+        }
         if (done == q_.cols) {
             return;
         }
@@ -87,11 +95,44 @@ private:
         }
     }
 
+    /// Values of every byte, for the formats whose groups are small and many.
+    void make_byte_values() {
+#if FPQ_X86_KERNELS
+        if (level_ != simd_level::avx512 || !(q_.format == nvfp4 || q_.format == mxfp4)) {
+            return;
+        }
+        auto const made = std::make_shared<byte_values<T>>();
+        fill_byte_values(table_.data(), step_of_byte_.data(), *made);
+        if constexpr (std::is_same_v<T, bf16>) {
+            for (std::size_t byte = 0; byte < 256; ++byte) {
+                for (std::size_t code = 0; !narrows(step_of_byte_[byte]) && code < 16; ++code) {
+                    made->at[byte][code] = to_bf16(table_[code] * step_of_byte_[byte]);
+                }
+            }
+        }
+        byte_values_ = made;
+#endif
+    }
+
     /// Decodes a leading part of the row, a multiple of 32 values (or none), and returns its
     /// length.
-    template <class T>
-    std::size_t fast_part([[maybe_unused]] std::size_t i, [[maybe_unused]] T* out,
-                          [[maybe_unused]] bool stream) {
+    std::size_t by_byte([[maybe_unused]] std::size_t i, [[maybe_unused]] T* out,
+                        [[maybe_unused]] bool past) const {
+#if FPQ_X86_KERNELS
+        if (byte_values_ != nullptr) {
+            std::size_t const n = q_.cols / 32 * 32;
+            auto const decode =
+                group_ == 16 ? &decode_by_byte_avx512<16, T> : &decode_by_byte_avx512<32, T>;
+            decode(q_.codes + i * q_.format.row_bytes(q_.cols), q_.scales + i * steps_.size(), n,
+                   *byte_values_, out, past);
+            return n;
+        }
+#endif
+        return 0;
+    }
+
+    /// The same after find_steps, for the other formats.
+    std::size_t fast_part([[maybe_unused]] std::size_t i, [[maybe_unused]] T* out) {
 #if FPQ_X86_KERNELS
         bool const whole_row = group_ == q_.cols;
         if (level_ != simd_level::avx512 || (group_ % 16 != 0 && !whole_row)) {
@@ -102,22 +143,14 @@ private:
         std::size_t const group = whole_row ? std::max<std::size_t>(n, 32) : group_;
         decode_row r{row, group, table_.data(), steps_.data(),
                      zeros_.empty() ? nullptr : zeros_.data()};
-        if constexpr (std::is_same_v<T, bf16>) {
-            if (bits_ == 4 && std::all_of(steps_.begin(), steps_.end(), narrows)) {
-                decode_nibbles_avx512(r, n, out);
-                return n;
+        if (bits_ == 4) {
+            if (std::is_same_v<T, bf16> && !std::all_of(steps_.begin(), steps_.end(), narrows)) {
+                return 0;
             }
-        } else if (bits_ == 4) {
-            auto const address = reinterpret_cast<std::uintptr_t>(out);
-            if (stream && address % 64 == 0) {
-                decode_nibbles_avx512<store_kind::lines>(r, n, out);
-            } else if (stream && address % 16 == 0) {
-                decode_nibbles_avx512<store_kind::quarters>(r, n, out);
-            } else {
-                decode_nibbles_avx512<store_kind::plain>(r, n, out);
-            }
+            decode_nibbles_avx512(r, n, out);
             return n;
-        } else {
+        }
+        if constexpr (std::is_same_v<T, float>) {
             if (bits_ != 8) {
                 unpack_codes(bits_, row, n, codes_.data());
                 r.codes = codes_.data();
@@ -141,19 +174,22 @@ private:
     std::vector<float> steps_;  // of one row
     std::vector<float> zeros_;
     std::vector<std::uint8_t> codes_;
+#if FPQ_X86_KERNELS
+    std::shared_ptr<byte_values<T> const> byte_values_;  // null: not for this format
+#endif
 };
 
 /// out (rows, cols) = the decoded values, float or bf16.
 template <class T>
 void dequantize_rows(packed_view const& q, matrix_view<T> out, int threads) {
     // Beyond this, lines that are written only push others out of the caches.
-    bool const stream = q.rows * q.cols * sizeof(T) > (std::size_t{32} << 20);
+    bool const past = q.rows * q.cols * sizeof(T) > (std::size_t{32} << 20);
     std::size_t const chunk = std::max<std::size_t>(1, 32768 / std::max<std::size_t>(1, q.cols));
-    row_decoder const prototype(q);
+    row_decoder<T> const prototype(q);
     parallel_for(q.rows, chunk, threads, [&](std::size_t begin, std::size_t end) {
-        row_decoder decoder = prototype;
+        row_decoder<T> decoder = prototype;
         for (std::size_t i = begin; i < end; ++i) {
-            decoder.row(i, out.row(i), stream);
+            decoder.row(i, out.row(i), past);
         }
     });
 }
