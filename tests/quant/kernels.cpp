@@ -172,24 +172,37 @@ TEST_CASE("16-bit inputs are quantized as their float values", "[quant][kernels]
 
 TEST_CASE("E2M1 thresholds are the least weights of each code", "[quant][kernels]") {
     using fpq::bits_of;
+    using fpq::kernels::e2m1_input;
     for (float global : {1.0F, 3.0F, 512.0F, 2688.0F / 3.7F, 0.0123F}) {
-        for (fpq::scale_kind kind : {fpq::scale_kind::e4m3, fpq::scale_kind::e8m0}) {
-            fpq::kernels::e2m1_table const table = fpq::kernels::make_e2m1_table(kind, global);
-            REQUIRE(table.low < table.high);
-            std::size_t wrong = 0;
-            for (int byte = table.low; byte <= table.high; ++byte) {
-                auto const at = static_cast<std::size_t>(byte);
-                std::uint8_t const stored[2] = {static_cast<std::uint8_t>(byte), 0};
-                float const s = fpq::effective_scale(fpq::decode_scale(kind, stored), global);
-                for (std::size_t cell = 0; cell < 16; ++cell) {
-                    std::uint32_t const t = table.rows[at].threshold[cell];
-                    int const code = fpq::kernels::e2m1_cell_code[cell];
-                    wrong += fpq::e2m1::encode(bits_of<float>(t) / s) != code + 1;
-                    wrong += fpq::e2m1::encode(bits_of<float>(t - 1) / s) != code;
+        for (e2m1_input const input :
+             {e2m1_input{}, e2m1_input{.factor = 0.088388346F}, e2m1_input{.unseen = 0xFFFFu}}) {
+            for (fpq::scale_kind kind : {fpq::scale_kind::e4m3, fpq::scale_kind::e8m0}) {
+                fpq::kernels::e2m1_table const table =
+                    fpq::kernels::make_e2m1_table(kind, global, input);
+                REQUIRE(table.low < table.high);
+                std::size_t wrong = 0;
+                for (int byte = table.low; byte <= table.high; ++byte) {
+                    auto const at = static_cast<std::size_t>(byte);
+                    std::uint8_t const stored[2] = {static_cast<std::uint8_t>(byte), 0};
+                    float const s = fpq::effective_scale(fpq::decode_scale(kind, stored), global);
+                    auto const code_of = [&](std::uint32_t w) {
+                        return fpq::e2m1::encode(bits_of<float>(w) * input.factor / s);
+                    };
+                    for (std::size_t cell = 0; cell < 32; ++cell) {
+                        std::uint32_t const t = table.rows[at].threshold[cell];
+                        int const code = fpq::kernels::e2m1_code_at(cell);
+                        int const sign = fpq::kernels::e2m1_negative_at(cell) ? 8 : 0;
+                        if (code >= 8) {
+                            wrong += t != 0;
+                            continue;
+                        }
+                        wrong += code_of(t) != (code + 1) + sign;
+                        wrong += code_of(t - 1 - input.unseen) != code + sign;
+                    }
                 }
+                INFO("global " << global);
+                REQUIRE(wrong == 0);
             }
-            INFO("global " << global);
-            REQUIRE(wrong == 0);
         }
     }
 }

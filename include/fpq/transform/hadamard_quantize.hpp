@@ -26,7 +26,8 @@ template <std::size_t Group>
 bool quantize_hadamard_strips(matrix_view<float const> w, std::size_t block,
                               quant_format const& format, observer_options const& options,
                               packed_matrix& q, int threads) {
-    kernels::e2m1_strips<Group> const strips(format, options);
+    kernels::e2m1_strips<Group> const strips(format, options,
+                                             {.factor = kernels::hadamard_factor(block)});
     constexpr std::size_t most = 4096;  // values of a strip: 16 KiB
     if (!strips.usable() || block > most || w.cols % Group != 0) {
         return false;
@@ -39,10 +40,10 @@ bool quantize_hadamard_strips(matrix_view<float const> w, std::size_t block,
             std::size_t const i = k / chunks;
             std::size_t const first = k % chunks * most;
             std::size_t const count = std::min(w.cols - first, most);
-            kernels::hadamard_blocks(level, w.row(i) + first, rotated.data(), count, block);
-            strips.run(rotated.data(), count,
-                       q.codes.data() + i * format.row_bytes(w.cols) + first / 2,
-                       q.scales.data() + i * format.groups(w.cols) + first / Group);
+            kernels::hadamard_sums(level, w.row(i) + first, rotated.data(), count, block);
+            strips.run(
+                rotated.data(), count, q.codes.data() + i * format.row_bytes(w.cols) + first / 2,
+                q.scales.data() + i * format.groups(w.cols) + first / Group, w.row(i) + first);
         }
     });
     return true;

@@ -25,12 +25,14 @@ struct alignas(64) bytes64 {
     std::uint8_t at[64];
 };
 
-/// (cell << 2 | below the threshold << 1 | negative) -> code.
+/// (cell modulo 32) << 1 | (below the threshold) -> code.
 inline constexpr bytes64 e2m1_codes = [] {
     bytes64 t{};
     for (unsigned i = 0; i < 64; ++i) {
-        unsigned const code = e2m1_cell_code[i >> 2] + ((i & 2u) != 0 ? 0u : 1u);
-        t.at[i] = static_cast<std::uint8_t>(code | ((i & 1u) << 3));
+        unsigned const below = i & 1u;
+        unsigned const code = e2m1_code_at(i >> 1);
+        unsigned const sign = code < 8 ? unsigned{e2m1_negative_at(i >> 1)} : below;
+        t.at[i] = static_cast<std::uint8_t>((code < 8 ? code + 1 - below : code - 8) | sign << 3);
     }
     return t;
 }();
@@ -58,7 +60,8 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512i load_bytes(bytes64 const& t) no
     return _mm512_load_si512(t.at);
 }
 
-/// 16 values as float32. bf16: the even ones, then the odd ones (their order costs a shuffle).
+/// 16 values as float32. bf16: the even ones, then the odd ones (their order costs a shuffle),
+/// which keep the even ones in the bits that e2m1_input calls unseen.
 template <class T>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i load_values(T const* x) noexcept {
     if constexpr (std::is_same_v<T, float>) {
@@ -73,29 +76,28 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512i load_values(T const* x) noexcep
             _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(x))));
     }
 }
+template <class T>
+inline constexpr std::uint32_t unseen_bits = std::is_same_v<T, bf16> ? 0xFFFFu : 0u;
 
-/// (cell << 2 | below << 1 | negative) of 16 weights under one scale. Clamp: cells beyond the last
-/// are possible, and `seen` collects the magnitudes.
+/// (cell << 1 | below) of 16 weights under one scale, plus 0x80000040. Clamp: |w| / s may exceed
+/// e2m1_signed_end.
 template <bool Clamp, class T>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i e2m1_lookup(T const* x, e2m1_row const& row,
-                                                             float const& cell_unit,
-                                                             __m512i& seen) noexcept {
+                                                             float const& cell_unit) noexcept {
     __m512i const w = load_values(x);
-    constexpr int magnitude_bits = std::is_same_v<T, bf16> ? 0x7FFF0000 : 0x7FFFFFFF;
-    __m512i const size = _mm512_and_si512(w, _mm512_set1_epi32(magnitude_bits));
-    __m512 const cell =
-        _mm512_fmadd_round_ps(_mm512_castsi512_ps(size), _mm512_set1_ps(cell_unit),
-                              _mm512_set1_ps(2.0F), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 const cell = _mm512_fmadd_ps(_mm512_castsi512_ps(w), _mm512_set1_ps(cell_unit),
+                                        _mm512_set1_ps(e2m1_cell_base));
     __m512i index = _mm512_castps_si512(cell);
     if constexpr (Clamp) {
-        index = _mm512_min_epu32(index, _mm512_set1_epi32(0x4000000F));
-        seen = _mm512_max_epu32(seen, size);
+        constexpr std::int32_t zero = bits_of<std::int32_t>(e2m1_cell_base);
+        index = _mm512_max_epi32(index, _mm512_set1_epi32(zero - e2m1_last_cell));
+        index = _mm512_min_epi32(index, _mm512_set1_epi32(zero + e2m1_last_cell));
     }
     __m512i const threshold =
-        _mm512_permutexvar_epi32(index, _mm512_load_si512(row.threshold.data()));
-    __m512i const below = _mm512_sub_epi32(size, threshold);
-    // Two funnel shifts append the sign bits of `below` and w; they push out the float's own bits.
-    return _mm512_shldi_epi32(_mm512_shldi_epi32(index, below, 1), w, 1);
+        _mm512_permutex2var_epi32(_mm512_load_si512(row.threshold.data()), index,
+                                  _mm512_load_si512(row.threshold.data() + 16));
+    // The funnel shift appends the sign bit and pushes out the float's own.
+    return _mm512_shldi_epi32(index, _mm512_sub_epi32(w, threshold), 1);
 }
 
 /// Four vectors of bytes in dwords to one: byte k of every dword from vector k; then the codes.
@@ -111,29 +113,27 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512i merge_codes(__m512i a, __m512i 
 template <std::size_t Group, bool Clamp, std::size_t K, class T>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i e2m1_vector(T const* x, std::uint8_t const* bytes,
                                                              e2m1_row const* rows,
-                                                             float const* units,
-                                                             __m512i& seen) noexcept {
+                                                             float const* units) noexcept {
     std::size_t const byte = bytes[K * 16 / Group];
-    return e2m1_lookup<Clamp>(x + 16 * K, rows[byte], units[byte], seen);
+    return e2m1_lookup<Clamp>(x + 16 * K, rows[byte], units[byte]);
 }
 
 /// 64 bytes of codes of x (128) under bytes (128 / Group), all within the table.
-/// Unless Clamp: every |w| / s is below 7.9. Clamp: magnitudes are collected in `seen`.
+/// Unless Clamp: every |w| / s is below e2m1_signed_end.
 template <std::size_t Group, bool Clamp, class T>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i e2m1_encode_128(T const* x,
                                                                  std::uint8_t const* bytes,
                                                                  e2m1_row const* rows,
-                                                                 float const* units,
-                                                                 __m512i& seen) noexcept {
+                                                                 float const* units) noexcept {
     // Written out: g++ -O2 would keep a loop and pass the vectors through memory.
-    __m512i const first = merge_codes(e2m1_vector<Group, Clamp, 0>(x, bytes, rows, units, seen),
-                                      e2m1_vector<Group, Clamp, 1>(x, bytes, rows, units, seen),
-                                      e2m1_vector<Group, Clamp, 2>(x, bytes, rows, units, seen),
-                                      e2m1_vector<Group, Clamp, 3>(x, bytes, rows, units, seen));
-    __m512i const second = merge_codes(e2m1_vector<Group, Clamp, 4>(x, bytes, rows, units, seen),
-                                       e2m1_vector<Group, Clamp, 5>(x, bytes, rows, units, seen),
-                                       e2m1_vector<Group, Clamp, 6>(x, bytes, rows, units, seen),
-                                       e2m1_vector<Group, Clamp, 7>(x, bytes, rows, units, seen));
+    __m512i const first = merge_codes(e2m1_vector<Group, Clamp, 0>(x, bytes, rows, units),
+                                      e2m1_vector<Group, Clamp, 1>(x, bytes, rows, units),
+                                      e2m1_vector<Group, Clamp, 2>(x, bytes, rows, units),
+                                      e2m1_vector<Group, Clamp, 3>(x, bytes, rows, units));
+    __m512i const second = merge_codes(e2m1_vector<Group, Clamp, 4>(x, bytes, rows, units),
+                                       e2m1_vector<Group, Clamp, 5>(x, bytes, rows, units),
+                                       e2m1_vector<Group, Clamp, 6>(x, bytes, rows, units),
+                                       e2m1_vector<Group, Clamp, 7>(x, bytes, rows, units));
     if constexpr (std::is_same_v<T, bf16>) {
         __m512i const even = _mm512_inserti64x4(first, _mm512_castsi512_si256(second), 1);
         __m512i const odd = _mm512_shuffle_i64x2(first, second, 0xEE);

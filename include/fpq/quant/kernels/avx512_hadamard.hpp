@@ -11,20 +11,24 @@
 
 #include <cstddef>
 
+#include "fpq/quant/kernels/avx512_prefetch.hpp"
+
 FPQ_INTRINSICS_BEGIN
 
 namespace fpq::kernels {
 
 /// Stages of distance 1, 2, 4 and 8 within 16 values: a + b below, a - b above. The product with
-/// 1 or -1 is exact, so that the fused sum is the plain one.
-FPQ_AVX512 [[gnu::always_inline]] inline __m512 hadamard_16(__m512 x) noexcept {
+/// 1 or -1 is exact, so that the fused sum is the plain one. Memory doubles even and odd values for
+/// the first stage: loads are free where shuffles are not.
+FPQ_AVX512 [[gnu::always_inline]] inline __m512 hadamard_16(float const* from) noexcept {
     __m512 const one = _mm512_set1_ps(1.0F);
     __m512 const minus = _mm512_set1_ps(-1.0F);
     __m512 const s1 = _mm512_mask_blend_ps(0xAAAA, one, minus);
     __m512 const s2 = _mm512_mask_blend_ps(0xCCCC, one, minus);
     __m512 const s4 = _mm512_mask_blend_ps(0xF0F0, one, minus);
     __m512 const s8 = _mm512_mask_blend_ps(0xFF00, one, minus);
-    x = _mm512_fmadd_ps(x, s1, _mm512_permute_ps(x, 0xB1));
+    __m512 x = _mm512_fmadd_ps(_mm512_movehdup_ps(_mm512_loadu_ps(from)), s1,
+                               _mm512_moveldup_ps(_mm512_loadu_ps(from)));
     x = _mm512_fmadd_ps(x, s2, _mm512_permute_ps(x, 0x4E));
     x = _mm512_fmadd_ps(x, s4, _mm512_shuffle_f32x4(x, x, 0xB1));
     return _mm512_fmadd_ps(x, s8, _mm512_shuffle_f32x4(x, x, 0x4E));
@@ -36,17 +40,18 @@ FPQ_AVX512 [[gnu::always_inline]] inline void butterfly(__m512& a, __m512& b) no
     a = low;
 }
 
-/// 128 values, from x to y (may be the same), times `scale`.
+/// 128 values, from x to y (may be the same); Scaled: times `scale`.
+template <bool Scaled>
 FPQ_AVX512 [[gnu::always_inline]] inline void hadamard_128(float const* x, float* y,
                                                            float scale) noexcept {
-    __m512 a = hadamard_16(_mm512_loadu_ps(x));
-    __m512 b = hadamard_16(_mm512_loadu_ps(x + 16));
-    __m512 c = hadamard_16(_mm512_loadu_ps(x + 32));
-    __m512 d = hadamard_16(_mm512_loadu_ps(x + 48));
-    __m512 e = hadamard_16(_mm512_loadu_ps(x + 64));
-    __m512 f = hadamard_16(_mm512_loadu_ps(x + 80));
-    __m512 g = hadamard_16(_mm512_loadu_ps(x + 96));
-    __m512 h = hadamard_16(_mm512_loadu_ps(x + 112));
+    __m512 a = hadamard_16(x);
+    __m512 b = hadamard_16(x + 16);
+    __m512 c = hadamard_16(x + 32);
+    __m512 d = hadamard_16(x + 48);
+    __m512 e = hadamard_16(x + 64);
+    __m512 f = hadamard_16(x + 80);
+    __m512 g = hadamard_16(x + 96);
+    __m512 h = hadamard_16(x + 112);
     butterfly(a, b);
     butterfly(c, d);
     butterfly(e, f);
@@ -59,24 +64,40 @@ FPQ_AVX512 [[gnu::always_inline]] inline void hadamard_128(float const* x, float
     butterfly(b, f);
     butterfly(c, g);
     butterfly(d, h);
-    __m512 const s = _mm512_set1_ps(scale);
-    _mm512_storeu_ps(y, _mm512_mul_ps(a, s));
-    _mm512_storeu_ps(y + 16, _mm512_mul_ps(b, s));
-    _mm512_storeu_ps(y + 32, _mm512_mul_ps(c, s));
-    _mm512_storeu_ps(y + 48, _mm512_mul_ps(d, s));
-    _mm512_storeu_ps(y + 64, _mm512_mul_ps(e, s));
-    _mm512_storeu_ps(y + 80, _mm512_mul_ps(f, s));
-    _mm512_storeu_ps(y + 96, _mm512_mul_ps(g, s));
-    _mm512_storeu_ps(y + 112, _mm512_mul_ps(h, s));
+    if constexpr (Scaled) {
+        __m512 const s = _mm512_set1_ps(scale);
+        a = _mm512_mul_ps(a, s);
+        b = _mm512_mul_ps(b, s);
+        c = _mm512_mul_ps(c, s);
+        d = _mm512_mul_ps(d, s);
+        e = _mm512_mul_ps(e, s);
+        f = _mm512_mul_ps(f, s);
+        g = _mm512_mul_ps(g, s);
+        h = _mm512_mul_ps(h, s);
+    }
+    _mm512_storeu_ps(y, a);
+    _mm512_storeu_ps(y + 16, b);
+    _mm512_storeu_ps(y + 32, c);
+    _mm512_storeu_ps(y + 48, d);
+    _mm512_storeu_ps(y + 64, e);
+    _mm512_storeu_ps(y + 80, f);
+    _mm512_storeu_ps(y + 96, g);
+    _mm512_storeu_ps(y + 112, h);
 }
 
 /// n values in blocks of g, from x to y (may be the same): g a power of two, at least 16; n a
 /// multiple.
 FPQ_AVX512 inline void hadamard_avx512(float const* x, float* y, std::size_t n, std::size_t g,
                                        float scale) noexcept {
+    bool const scaled = scale != 1.0F;
     if (g == 128) {
         for (std::size_t at = 0; at < n; at += 128) {
-            hadamard_128(x + at, y + at, scale);
+            prefetch_ahead(x + at, 512);
+            if (scaled) {
+                hadamard_128<true>(x + at, y + at, scale);
+            } else {
+                hadamard_128<false>(x + at, y + at, scale);
+            }
         }
         return;
     }
@@ -86,12 +107,13 @@ FPQ_AVX512 inline void hadamard_avx512(float const* x, float* y, std::size_t n, 
         std::size_t half = 16;
         if (g > 128) {
             for (std::size_t i = 0; i < g; i += 128) {
-                hadamard_128(x + at + i, block + i, 1.0F);
+                prefetch_ahead(x + at + i, 512);
+                hadamard_128<false>(x + at + i, block + i, 1.0F);
             }
             half = 128;
         } else {
             for (std::size_t i = 0; i < g; i += 16) {
-                _mm512_storeu_ps(block + i, hadamard_16(_mm512_loadu_ps(x + at + i)));
+                _mm512_storeu_ps(block + i, hadamard_16(x + at + i));
             }
         }
         for (; half < g; half *= 2) {
@@ -105,7 +127,7 @@ FPQ_AVX512 inline void hadamard_avx512(float const* x, float* y, std::size_t n, 
                 }
             }
         }
-        for (std::size_t i = 0; i < g; i += 16) {
+        for (std::size_t i = 0; scaled && i < g; i += 16) {
             _mm512_storeu_ps(block + i,
                              _mm512_mul_ps(_mm512_loadu_ps(block + i), _mm512_set1_ps(scale)));
         }

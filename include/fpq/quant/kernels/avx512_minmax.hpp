@@ -34,9 +34,22 @@ inline constexpr dwords16 partner_lanes = [] {
     return t;
 }();
 
+/// The larger magnitudes, of floats (or bf16, fp16) without their signs: ordered as integers.
+template <class T>
+FPQ_AVX512 [[gnu::always_inline]] inline __m512i max_sizes(__m512i a, __m512i b) noexcept {
+    return sizeof(T) == 4 ? _mm512_max_epu32(a, b) : _mm512_max_epu16(a, b);
+}
+
+/// 64 bytes of values without their signs.
+template <class T>
+FPQ_AVX512 [[gnu::always_inline]] inline __m512i sizes_of(T const* x) noexcept {
+    __m512i const mask = sizeof(T) == 4 ? _mm512_set1_epi32(0x7FFFFFFF) : _mm512_set1_epi16(0x7FFF);
+    return _mm512_and_si512(_mm512_loadu_si512(x), mask);
+}
+
 /// One level of a tree: lane l of a (b) is joined with its lane l ^ Distance and ends in the lane
-/// whose bit Distance is clear (set). Magnitudes of floats are ordered as integers.
-template <int Distance>
+/// whose bit Distance is clear (set). Lanes are dwords: 16-bit values stay in pairs.
+template <int Distance, class T>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i join_max(__m512i a, __m512i b) noexcept {
     constexpr __mmask16 upper = Distance == 8   ? 0xFF00
                                 : Distance == 4 ? 0xF0F0
@@ -44,62 +57,46 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512i join_max(__m512i a, __m512i b) 
                                                 : 0xAAAA;
     __m512i const kept = _mm512_mask_blend_epi32(upper, a, b);
     __m512i const from = _mm512_load_si512(partner_lanes<Distance>.at);
-    return _mm512_max_epu32(kept, _mm512_permutex2var_epi32(a, from, b));
+    return max_sizes<T>(kept, _mm512_permutex2var_epi32(a, from, b));
 }
 
-/// Largest magnitudes of one group, spread over some lanes (all 16, or 8 of a bf16 pair of groups).
+/// A leaf of the tree: two groups, the even one in lanes 0 to 7.
 template <std::size_t Group, class T>
-FPQ_AVX512 [[gnu::always_inline]] inline __m512i group_sizes(T const* x) noexcept {
-    if constexpr (std::is_same_v<T, float>) {
-        __m512i const mask = _mm512_set1_epi32(0x7FFFFFFF);
-        __m512i size = _mm512_and_si512(_mm512_loadu_si512(x), mask);
-        for (std::size_t i = 16; i < Group; i += 16) {
-            size = _mm512_max_epu32(size, _mm512_and_si512(_mm512_loadu_si512(x + i), mask));
-        }
-        return size;
+FPQ_AVX512 [[gnu::always_inline]] inline __m512i pair_sizes(T const* x) noexcept {
+    if constexpr (sizeof(T) * Group == 32) {  // both lie in one vector
+        return sizes_of(x);
+    } else if constexpr (sizeof(T) * Group == 64) {
+        // The outer halves of the two, and from between them the inner ones, need no permute.
+        __m512i const outer = _mm512_mask_blend_epi32(0xFF00, sizes_of(x), sizes_of(x + Group));
+        return max_sizes<T>(outer, sizes_of(x + Group / 2));
     } else {
-        // 16-bit floats are ordered as their magnitude bits too; each dword ends as a pair's
-        // larger.
-        static_assert(Group == 16 || Group == 32);
-        __m512i const sizes = _mm512_and_si512(_mm512_loadu_si512(x), _mm512_set1_epi16(0x7FFF));
-        __m512i const larger = _mm512_max_epu16(sizes, _mm512_srli_epi32(sizes, 16));
-        return _mm512_and_si512(larger, _mm512_set1_epi32(0xFFFF));
+        return join_max<8, T>(max_sizes<T>(sizes_of(x), sizes_of(x + 16)),
+                              max_sizes<T>(sizes_of(x + 32), sizes_of(x + 48)));
     }
 }
 
-/// One of four subtrees of a tree whose leaves are single groups (fp32, or groups of 32) ...
 template <std::size_t Group, class T>
-FPQ_AVX512 [[gnu::always_inline]] inline __m512i quarter_of_16(T const* x) noexcept {
-    return join_max<4>(
-        join_max<8>(group_sizes<Group>(x), group_sizes<Group>(x + 8 * Group)),
-        join_max<8>(group_sizes<Group>(x + 4 * Group), group_sizes<Group>(x + 12 * Group)));
-}
-
-/// ... and of one whose leaves hold two groups of 16, in their halves.
-template <class T>
-FPQ_AVX512 [[gnu::always_inline]] inline __m512i quarter_of_pairs(T const* x) noexcept {
-    return join_max<4>(group_sizes<16>(x), group_sizes<16>(x + 128));
+FPQ_AVX512 [[gnu::always_inline]] inline __m512i quarter_sizes(T const* x) noexcept {
+    return join_max<4, T>(pair_sizes<Group>(x), pair_sizes<Group>(x + 8 * Group));
 }
 
 /// Lane k: the largest magnitude of group k of x (16 * Group), as float32 bits.
 template <std::size_t Group, class T>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i largest_of_16(T const* x) noexcept {
-    __m512i sizes;
-    if constexpr (std::is_same_v<T, float> || Group == 32) {
-        sizes = join_max<1>(
-            join_max<2>(quarter_of_16<Group>(x), quarter_of_16<Group>(x + 2 * Group)),
-            join_max<2>(quarter_of_16<Group>(x + Group), quarter_of_16<Group>(x + 3 * Group)));
-    } else {
-        sizes = join_max<1>(join_max<2>(quarter_of_pairs(x), quarter_of_pairs(x + 64)),
-                            join_max<2>(quarter_of_pairs(x + 32), quarter_of_pairs(x + 96)));
-        // Lane 8 h + v holds group 2 v + h.
-        sizes = _mm512_permutexvar_epi32(
-            _mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0), sizes);
-    }
-    if constexpr (std::is_same_v<T, bf16>) {
-        sizes = _mm512_slli_epi32(sizes, 16);
-    } else if constexpr (std::is_same_v<T, fp16>) {
-        sizes = _mm512_castps_si512(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(sizes)));
+    __m512i sizes = join_max<1, T>(
+        join_max<2, T>(quarter_sizes<Group>(x), quarter_sizes<Group>(x + 4 * Group)),
+        join_max<2, T>(quarter_sizes<Group>(x + 2 * Group), quarter_sizes<Group>(x + 6 * Group)));
+    // Lane 8 h + v holds group 2 v + h.
+    sizes = _mm512_permutexvar_epi32(
+        _mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0), sizes);
+    if constexpr (sizeof(T) == 2) {
+        sizes = _mm512_max_epu16(sizes, _mm512_slli_epi32(sizes, 16));
+        if constexpr (std::is_same_v<T, bf16>) {
+            sizes = _mm512_and_si512(sizes, _mm512_set1_epi32(0x7FFF0000));
+        } else {
+            sizes = _mm512_castps_si512(
+                _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(sizes, 16))));
+        }
     }
     return sizes;
 }
@@ -108,7 +105,7 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512i largest_of_16(T const* x) noexc
 struct scale_lanes_512 {
     __m512i bytes;       // one a dword
     __mmask16 strange;   // not finite, or no row of the table: for the plain loops
-    __mmask16 clipping;  // |w| / s may be 7.9 or more
+    __mmask16 clipping;  // |w| / s may be e2m1_signed_end or more
 };
 
 /// store_e4m3(amax / 6, global) of 16 maxima (float bits); an all-zero group has byte 0x38.
@@ -135,7 +132,8 @@ FPQ_AVX512 [[gnu::always_inline]] inline scale_lanes_512 e4m3_lanes(
     bytes = _mm512_mask_mov_epi32(bytes, _mm512_testn_epi32_mask(amax, amax),
                                   _mm512_set1_epi32(nvfp_zero_group));
     __mmask16 const infinite = _mm512_cmpge_epu32_mask(amax, _mm512_set1_epi32(0x7F800000));
-    // The rounded scale is at most 1/16 below the product, unless it saturates at either end.
+    // The rounded scale is at most 1/16 below the product from byte 8 on, a fifth from byte 2 on (6
+    // / 0.8 = 7.5), unless it saturates.
     __mmask16 const clipping = static_cast<__mmask16>(
         _mm512_cmp_ps_mask(product, _mm512_set1_ps(1.25F * e4m3::max), _CMP_NLE_UQ) |
         _mm512_cmpeq_epi32_mask(bytes, _mm512_set1_epi32(1)));

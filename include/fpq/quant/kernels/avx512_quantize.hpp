@@ -14,31 +14,32 @@
 
 #include "fpq/quant/kernels/avx512_e2m1.hpp"
 #include "fpq/quant/kernels/avx512_minmax.hpp"
+#include "fpq/quant/kernels/avx512_prefetch.hpp"
 #include "fpq/quant/kernels/plain_groups.hpp"
 
 FPQ_INTRINSICS_BEGIN
 
 namespace fpq::kernels {
 
-/// Asks for the lines of so many bytes, 16 KiB further on: the processor's own prefetcher stops at
-/// every page. Addresses past the end are harmless.
-FPQ_AVX512 [[gnu::always_inline]] inline void prefetch_ahead(void const* x,
-                                                             std::size_t bytes) noexcept {
-    auto const address = reinterpret_cast<std::uintptr_t>(x) + 16384;
-    for (std::size_t line = 0; line < bytes; line += 64) {
-        // Not pointer arithmetic: that may not leave the array.
-        // NOLINTNEXTLINE(performance-no-int-to-ptr)
-        _mm_prefetch(reinterpret_cast<char const*>(address + line), _MM_HINT_T0);
+/// plain_groups of x (Values) times factor.
+template <std::size_t Values, class T>
+void plain_batch(T const* x, float factor, quant_format const& format,
+                 observer_options const& options, std::uint8_t* codes, std::uint8_t* scales) {
+    float w[Values];
+    for (std::size_t i = 0; i < Values; ++i) {
+        w[i] = to_float(x[i]) * factor;
     }
+    plain_groups(w, Values, format, options, codes, scales, nullptr);
 }
 
-/// Scales and codes of `batches` times 16 groups of x, contiguous. All scales of a few batches come
-/// first: their latency would stall the codes that wait for them.
+/// Scales and codes of `batches` times 16 groups of x times table.factor, contiguous. All scales of
+/// a few batches come first: their latency would stall the codes that wait for them. `source` is
+/// what the values are read or made from next to x: the memory to be asked for ahead of time.
 template <std::size_t Group, class T>
 FPQ_AVX512 inline void e2m1_minmax_avx512(T const* x, std::size_t batches, e2m1_table const& table,
                                           scale_lanes const& rule, quant_format const& format,
                                           observer_options const& options, std::uint8_t* codes,
-                                          std::uint8_t* scales) {
+                                          std::uint8_t* scales, T const* source) {
     constexpr std::size_t values = 16 * Group;
     constexpr std::size_t ahead = 4096 / values;
     e2m1_row const* const rows = table.rows.data();
@@ -48,8 +49,10 @@ FPQ_AVX512 inline void e2m1_minmax_avx512(T const* x, std::size_t batches, e2m1_
         __mmask16 strange[ahead];
         __mmask16 clipping[ahead];
         for (std::size_t b = 0; b < count; ++b) {
-            prefetch_ahead(x + b * values, values * sizeof(T));
-            __m512i const amax = largest_of_16<Group>(x + b * values);
+            prefetch_ahead(source + (first + b) * values, values * sizeof(T) / 2);
+            __m512i const amax = _mm512_castps_si512(
+                _mm512_mul_ps(_mm512_castsi512_ps(largest_of_16<Group>(x + b * values)),
+                              _mm512_set1_ps(table.factor)));
             scale_lanes_512 const found =
                 Group == 16 ? e4m3_lanes(amax, rule) : e8m0_lanes(amax, rule);
             _mm_storeu_si128(reinterpret_cast<__m128i*>(scales + b * 16),
@@ -58,20 +61,19 @@ FPQ_AVX512 inline void e2m1_minmax_avx512(T const* x, std::size_t batches, e2m1_
             clipping[b] = found.clipping;
         }
         for (std::size_t b = 0; b < count; ++b) {
-            __m512i seen = _mm512_setzero_si512();
+            // Half of the lines here: both loops shall keep memory busy.
+            prefetch_ahead(source + (first + b) * values + values / 2, values * sizeof(T) / 2);
             if (strange[b] != 0) {
-                plain_groups(x, values, format, options, codes, scales, nullptr);
+                plain_batch<values>(x, table.factor, format, options, codes, scales);
             } else if (clipping[b] != 0) {
                 for (std::size_t i = 0; i < values; i += 128) {
-                    _mm512_storeu_si512(
-                        codes + i / 2,
-                        e2m1_encode_128<Group, true>(x + i, scales + i / Group, rows, units, seen));
+                    _mm512_storeu_si512(codes + i / 2, e2m1_encode_128<Group, true>(
+                                                           x + i, scales + i / Group, rows, units));
                 }
             } else {
                 for (std::size_t i = 0; i < values; i += 128) {
-                    _mm512_storeu_si512(codes + i / 2,
-                                        e2m1_encode_128<Group, false>(x + i, scales + i / Group,
-                                                                      rows, units, seen));
+                    _mm512_storeu_si512(codes + i / 2, e2m1_encode_128<Group, false>(
+                                                           x + i, scales + i / Group, rows, units));
                 }
             }
             x += values;

@@ -60,14 +60,18 @@ FPQ_AVX2 inline void hadamard_avx2(float* x, std::size_t g) noexcept {
 }
 #endif
 
-/// y (n) = x (n) in blocks of g times H, g a power of two that divides n; y may be x. The additions
-/// of hadamard_in_place in its order, then one product with fl(1 / sqrt(g)).
-inline void hadamard_blocks([[maybe_unused]] simd_level level, float const* x, float* y,
-                            std::size_t n, std::size_t g) noexcept {
-    auto const scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(g)));
+/// What a butterfly of g values is multiplied by: fl(1 / sqrt(g)).
+inline float hadamard_factor(std::size_t g) noexcept {
+    return static_cast<float>(1.0 / std::sqrt(static_cast<double>(g)));
+}
+
+/// y (n) = the butterflies of x (n) in blocks of g, a power of two that divides n; y may be x. The
+/// additions of hadamard_in_place in its order.
+inline void hadamard_sums([[maybe_unused]] simd_level level, float const* x, float* y,
+                          std::size_t n, std::size_t g) noexcept {
 #if FPQ_X86_KERNELS
     if (level == simd_level::avx512 && g >= 16) {
-        hadamard_avx512(x, y, n, g, scale);
+        hadamard_avx512(x, y, n, g, 1.0F);
         return;
     }
 #endif
@@ -78,15 +82,26 @@ inline void hadamard_blocks([[maybe_unused]] simd_level level, float const* x, f
 #if FPQ_X86_KERNELS
         if (level != simd_level::generic) {
             hadamard_avx2(y + at, g);
-        } else {
-            hadamard_generic(y + at, g);
+            continue;
         }
-#else
-        hadamard_generic(y + at, g);
 #endif
-        for (std::size_t i = 0; i < g; ++i) {
-            y[at + i] *= scale;
-        }
+        hadamard_generic(y + at, g);
+    }
+}
+
+/// y (n) = x (n) in blocks of g times H: hadamard_sums, then one product with hadamard_factor.
+inline void hadamard_blocks(simd_level level, float const* x, float* y, std::size_t n,
+                            std::size_t g) noexcept {
+    float const factor = hadamard_factor(g);
+#if FPQ_X86_KERNELS
+    if (level == simd_level::avx512 && g >= 16) {
+        hadamard_avx512(x, y, n, g, factor);
+        return;
+    }
+#endif
+    hadamard_sums(level, x, y, n, g);
+    for (std::size_t i = 0; i < n; ++i) {
+        y[i] *= factor;
     }
 }
 

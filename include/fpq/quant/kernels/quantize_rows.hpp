@@ -100,10 +100,10 @@ class e2m1_strips {
 public:
     static constexpr std::size_t batch = 16 * Group;
 
-    e2m1_strips(quant_format const& format, observer_options const& options)
+    e2m1_strips(quant_format const& format, observer_options const& options, e2m1_input input)
         : format_(format),
           options_(options),
-          table_(make_e2m1_table(format.scale, options.global_scale)),
+          table_(make_e2m1_table(format.scale, options.global_scale, input)),
           rule_(Group == 16 ? e4m3_scale_lanes(options.global_scale, table_.low, table_.high)
                             : e8m0_scale_lanes(options.mx, rule_of(format.element),
                                                options.global_scale, table_.low, table_.high)) {}
@@ -111,11 +111,14 @@ public:
     /// False: not with these options.
     [[nodiscard]] bool usable() const noexcept { return rule_.usable; }
 
-    /// x (n) to codes and scales; only the last group may be short.
+    /// x (n) times the input's factor to codes and scales; only the last group may be short.
+    /// source (n): what x was made from.
     template <class T>
-    void run(T const* x, std::size_t n, std::uint8_t* codes, std::uint8_t* scales) const {
+    void run(T const* x, std::size_t n, std::uint8_t* codes, std::uint8_t* scales,
+             T const* source) const {
         std::size_t const whole = n / batch;
-        e2m1_minmax_avx512<Group>(x, whole, table_, rule_, format_, options_, codes, scales);
+        e2m1_minmax_avx512<Group>(x, whole, table_, rule_, format_, options_, codes, scales,
+                                  source);
         std::size_t const done = whole * batch;
         std::size_t const rest = n - done;
         if (rest != 0) {
@@ -124,7 +127,7 @@ public:
             std::uint8_t tail_codes[batch / 2];
             std::uint8_t tail_scales[16];
             e2m1_minmax_avx512<Group>(padded, 1, table_, rule_, format_, options_, tail_codes,
-                                      tail_scales);
+                                      tail_scales, padded);
             std::memcpy(codes + done / 2, tail_codes, (rest + 1) / 2);
             std::memcpy(scales + done / Group, tail_scales, (rest + Group - 1) / Group);
         }
@@ -141,7 +144,7 @@ private:
 template <std::size_t Group, class T>
 bool quantize_by_strips(matrix_view<T const> w, quant_format const& format,
                         observer_options const& options, int threads, packed_matrix& q) {
-    e2m1_strips<Group> const strips(format, options);
+    e2m1_strips<Group> const strips(format, options, {.unseen = unseen_bits<T>});
     if (!strips.usable()) {
         return false;
     }
@@ -154,9 +157,10 @@ bool quantize_by_strips(matrix_view<T const> w, quant_format const& format,
     parallel_for(rows * chunks, 1, threads, [&](std::size_t begin, std::size_t) {
         std::size_t const i = begin / chunks;
         std::size_t const first = begin % chunks * chunk;
-        strips.run(w.row(i) + first, std::min(cols - first, chunk),
+        T const* const x = w.row(i) + first;
+        strips.run(x, std::min(cols - first, chunk),
                    q.codes.data() + i * format.row_bytes(cols) + first / 2,
-                   q.scales.data() + i * format.groups(cols) + first / Group);
+                   q.scales.data() + i * format.groups(cols) + first / Group, x);
     });
     return true;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "fpq/core/bits.hpp"
+#include "fpq/quant/kernels/e2m1_table.hpp"
 #include "fpq/quant/scale_rule.hpp"
 
 namespace fpq::kernels {
@@ -18,7 +19,7 @@ struct scale_lanes {
     std::int32_t exponent_offset = 0;  // E8M0: byte = biased exponent + this
     int low = 1;                       // bytes outside low..high are left to the plain rule
     int high = 0;
-    bool clips = false;  // some |w| / s are 7.9 or more
+    bool clips = false;  // some |w| / s are e2m1_signed_end or more
     bool usable = false;
 };
 
@@ -55,7 +56,7 @@ inline scale_lanes e8m0_scale_lanes(mx_rule rule, grid_rule const& grid, float g
     lanes.exponent_offset = base - 127;
     // The worst ratio lies just below the carry: the largest maximum that keeps the byte.
     float const worst = bits_of<float>(0x3F800000u + least - 1) / lanes.factor;
-    lanes.clips = !(worst / effective_scale(exp2_int(base - 127), global_scale) < 7.9F);
+    lanes.clips = !(worst / effective_scale(exp2_int(base - 127), global_scale) < e2m1_signed_end);
     lanes.usable = least > 0;
     return lanes;
 }
