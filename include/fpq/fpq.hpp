@@ -93,6 +93,7 @@
 #include "fpq/quant/rounding.hpp"
 #include "fpq/quant/scale_rule.hpp"
 #include "fpq/quant/scale_search.hpp"
+#include "fpq/quant/thread_pool.hpp"
 #include "fpq/solve/cholesky.hpp"
 #include "fpq/solve/codec.hpp"
 #include "fpq/solve/codec_lanes.hpp"

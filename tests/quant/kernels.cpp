@@ -207,6 +207,22 @@ TEST_CASE("E2M1 thresholds are the least weights of each code", "[quant][kernels
     }
 }
 
+TEST_CASE("a least scale's values reach nine steps", "[quant][kernels]") {
+    // Up to 1.5 least scales are rounded down to one: 6 * 1.5 steps of it.
+    for (float top : {8.9F, 8.96F, 8.98F, 8.999F, -8.98F}) {
+        std::vector<float> x(512);
+        for (std::size_t i = 0; i < x.size(); ++i) {
+            x[i] = (i % 16 == 5 ? top : top * static_cast<float>(i % 7) / 8.0F) * 0x1p-9F;
+        }
+        auto const w = fpq::as_view<float const>(x.data(), 1, x.size());
+        packed_matrix const expected = fpq::reference::quantize(w, fpq::nvfp4, {});
+        packed_matrix const q = fpq::quantize(w, fpq::nvfp4, {});
+        REQUIRE(expected.scales == std::vector<std::uint8_t>(32, 1));
+        REQUIRE(q.scales == expected.scales);
+        REQUIRE(q.codes == expected.codes);
+    }
+}
+
 TEST_CASE("the limit lowers the level and is lifted again", "[quant][kernels]") {
     simd_level const best = fpq::simd_level_of_processor();
     {

@@ -2,9 +2,13 @@
 // parallel_for: every chunk once, fixed chunks, exceptions come home.
 #include "fpq/quant/parallel.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cstddef>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "catch.hpp"
@@ -47,3 +51,70 @@ TEST_CASE("parallel_for rethrows an exception of its body", "[quant]") {
                           std::runtime_error);
     }
 }
+
+TEST_CASE("parallel_for may be nested and called from many threads", "[quant]") {
+    std::atomic<int> seen{0};
+    {
+        std::vector<std::jthread> callers;
+        for (int k = 0; k < 4; ++k) {
+            callers.emplace_back([&] {
+                for (int round = 0; round < 50; ++round) {
+                    fpq::parallel_for(8, 1, 3, [&](std::size_t, std::size_t) {
+                        fpq::parallel_for(5, 1, 3, [&](std::size_t, std::size_t) { ++seen; });
+                    });
+                }
+            });
+        }
+    }
+    REQUIRE(seen == 4 * 50 * 8 * 5);
+}
+
+TEST_CASE("parallel_for works again after an exception", "[quant]") {
+    for (int round = 0; round < 20; ++round) {
+        REQUIRE_THROWS_AS(
+            fpq::parallel_for(9, 1, 4,
+                              [](std::size_t, std::size_t) { throw std::runtime_error("all"); }),
+            std::runtime_error);
+    }
+    std::atomic<int> seen{0};
+    fpq::parallel_for(100, 1, 4, [&](std::size_t, std::size_t) { ++seen; });
+    REQUIRE(seen == 100);
+}
+
+TEST_CASE("parallel_for gets other threads to help", "[quant]") {
+    // Both chunks wait for each other: one thread alone would never end.
+    std::atomic<int> inside{0};
+    fpq::parallel_for(2, 1, 2, [&](std::size_t, std::size_t) {
+        ++inside;
+        while (inside < 2) {
+            std::this_thread::yield();
+        }
+    });
+    REQUIRE(inside == 2);
+}
+
+#if !defined(__SANITIZE_THREAD__)  // which has no threads in children of threaded programs
+TEST_CASE("a forked child has threads of its own", "[quant]") {
+    auto const helped = [] {
+        std::atomic<int> inside{0};
+        fpq::parallel_for(2, 1, 2, [&](std::size_t, std::size_t) {
+            ++inside;
+            while (inside < 2) {
+                std::this_thread::yield();
+            }
+        });
+        return inside == 2;
+    };
+    REQUIRE(helped());
+    pid_t const child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        alarm(20);  // a pool without threads would wait for ever
+        _exit(helped() ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    REQUIRE(WEXITSTATUS(status) == 0);
+}
+#endif

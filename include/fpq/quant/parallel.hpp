@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 2. One loop over [0, n) on std::thread. The chunks are fixed by the caller, never by the
-// thread count, so a body whose chunks are independent gives the same bytes on any machine.
+// Floor 2. One loop over [0, n) on several threads. The chunks are fixed by the caller, never by
+// the thread count, so a body whose chunks are independent gives the same bytes on any machine.
 #pragma once
 
 #include <algorithm>
@@ -8,14 +8,14 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
-#include <thread>
-#include <vector>
+
+#include "fpq/quant/thread_pool.hpp"
 
 namespace fpq {
 
 /// Calls f(begin, end) for every chunk [k*chunk, min(n, (k+1)*chunk)), each once, in any order on
-/// up to `threads` threads (the caller's included; <= 1: in order, no thread is started).
-/// Errors: rethrows the first exception of f after all threads ended; later chunks are skipped.
+/// up to `threads` threads (the caller's included; <= 1: in order, on this thread).
+/// Errors: rethrows the first exception of f after all threads are done; later chunks are skipped.
 template <class F>
 void parallel_for(std::size_t n, std::size_t chunk, int threads, F f) {
     std::size_t const step = std::max<std::size_t>(chunk, 1);
@@ -46,18 +46,7 @@ void parallel_for(std::size_t n, std::size_t chunk, int threads, F f) {
             }
         }
     };
-    {
-        std::vector<std::jthread> pool;
-        pool.reserve(workers - 1);
-        try {
-            while (pool.size() + 1 < workers) {
-                pool.emplace_back(work);
-            }
-        } catch (...) {
-            // No more threads to be had: those that started, and this one, do the work.
-        }
-        work();
-    }
+    detail::thread_pool::of_process().run(workers - 1, work);
     if (first) {
         std::rethrow_exception(first);
     }

@@ -115,7 +115,7 @@ FPQ_AVX512 inline void decode_nibbles_avx512(decode_row const& r, std::size_t n,
     }
 }
 
-/// The same rounded to bf16; every value is finite.
+/// The same rounded to bf16; no value is a NaN whose payload the rounding would carry out of.
 FPQ_AVX512 [[gnu::always_inline]] inline __m256i narrow_bf16(__m512 x) noexcept {
     __m512i const bits = _mm512_castps_si512(x);
     __m512i const odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -153,7 +153,7 @@ struct byte_values {
     alignas(64) T at[256][16];
 };
 
-/// table (16) times step (256); bf16: right where the products are finite.
+/// table (16) times step (256). A NaN step has no payload.
 FPQ_AVX512 inline void fill_byte_values(float const* table, float const* step,
                                         byte_values<float>& out) noexcept {
     for (std::size_t byte = 0; byte < 256; ++byte) {

@@ -103,13 +103,6 @@ private:
         }
         auto const made = std::make_shared<byte_values<T>>();
         fill_byte_values(table_.data(), step_of_byte_.data(), *made);
-        if constexpr (std::is_same_v<T, bf16>) {
-            for (std::size_t byte = 0; byte < 256; ++byte) {
-                for (std::size_t code = 0; !narrows(step_of_byte_[byte]) && code < 16; ++code) {
-                    made->at[byte][code] = to_bf16(table_[code] * step_of_byte_[byte]);
-                }
-            }
-        }
         byte_values_ = made;
 #endif
     }
