@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a processor other than x86-64 compiles: the generic kernels alone. tests/aarch64.sh runs them
-// on such a one.
+// What a processor other than x86-64 compiles: the generic kernels alone. tests/aarch64.sh runs
+// them on such a one.
 #define FPQ_NO_X86_KERNELS
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/hadamard_quantize.hpp"
