@@ -50,6 +50,7 @@ public:
             std::lock_guard<std::mutex> const lock(guard_);
             grow(helpers);
             open_.push_back(&mine);
+            any_open_.store(true);
         }
         if (helpers == 1) {
             wake_.notify_one();
@@ -57,18 +58,37 @@ public:
             wake_.notify_all();
         }
         work();
+        {
+            std::lock_guard<std::mutex> const lock(guard_);
+            close(mine);
+        }
+        look([&] { return mine.inside.load() == 0; });
         std::unique_lock<std::mutex> lock(guard_);
-        std::erase(open_, &mine);
-        done_.wait(lock, [&] { return mine.inside == 0; });
+        done_.wait(lock, [&] { return mine.inside.load() == 0; });
     }
 
 private:
     struct job {
         void (*call)(void const*);
         void const* context;
-        std::size_t wanted;  // threads that may still join
-        std::size_t inside;  // threads that have not returned yet
+        std::size_t wanted;               // threads that may still join
+        std::atomic<std::size_t> inside;  // threads that have not returned yet
     };
+
+    /// Looks for a moment whether something has happened, before a thread sleeps: to be woken takes
+    /// longer than a small matrix, and some systems wake a thread on the processor that is busy.
+    template <class F>
+    static void look(F const& happened) {
+        for (int k = 0; k < looks && !happened(); ++k) {
+            std::this_thread::yield();
+        }
+    }
+
+    /// No more threads may join. Under the lock.
+    void close(job& one) {
+        std::erase(open_, &one);
+        any_open_.store(!open_.empty());
+    }
 
     static std::atomic<thread_pool*>& slot() noexcept {
         static std::atomic<thread_pool*> pool{nullptr};
@@ -94,11 +114,14 @@ private:
     void serve() {
         std::unique_lock<std::mutex> lock(guard_);
         for (;;) {
+            lock.unlock();
+            look([&] { return any_open_.load(); });
+            lock.lock();
             wake_.wait(lock, [&] { return !open_.empty(); });
             job& one = *open_.front();
             ++one.inside;
             if (--one.wanted == 0) {
-                std::erase(open_, &one);
+                close(one);
             }
             lock.unlock();
             one.call(one.context);
@@ -109,6 +132,8 @@ private:
         }
     }
 
+    static constexpr int looks = 200;    // some tens of microseconds
+    std::atomic<bool> any_open_{false};  // that open_ is not empty
     std::mutex guard_;
     std::condition_variable wake_;
     std::condition_variable done_;

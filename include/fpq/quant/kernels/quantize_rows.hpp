@@ -152,7 +152,7 @@ bool quantize_by_strips(matrix_view<T const> w, quant_format const& format,
     bool const dense = w.stride == w.cols && w.cols % Group == 0;
     std::size_t const rows = dense ? 1 : w.rows;
     std::size_t const cols = dense ? w.rows * w.cols : w.cols;
-    constexpr std::size_t chunk = 65536;  // values: a unit of work for one thread
+    constexpr std::size_t chunk = 32768;  // values: a unit of work for one thread
     std::size_t const chunks = (cols + chunk - 1) / chunk;
     parallel_for(rows * chunks, 1, threads, [&](std::size_t begin, std::size_t) {
         std::size_t const i = begin / chunks;
