@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "fpq/core/bits.hpp"
+#include "fpq/cuda/half_mma.cuh"
 #include "fpq/cuda/lane_map.hpp"
 #include "fpq/cuda/ptx_mma.cuh"
 #include "fpq/cuda/w4a16_decode.hpp"
@@ -123,11 +124,9 @@ struct emulated_atom {
         for (int half = 0; half < 2; ++half) {
 #pragma unroll
             for (int j = 0; j < 2; ++j) {
-                std::uint32_t const fragment[4] = {
-                    a.upper[half].pair[2 * j], a.lower[half].pair[2 * j],
-                    a.upper[half].pair[2 * j + 1], a.lower[half].pair[2 * j + 1]};
-                ptx::mma_bf16(d, fragment, b.column[half].pair[2 * j],
-                              b.column[half].pair[2 * j + 1]);
+                half_mma<bf16>::add(d, a.upper[half].pair[2 * j], a.lower[half].pair[2 * j],
+                                    a.upper[half].pair[2 * j + 1], a.lower[half].pair[2 * j + 1],
+                                    b.column[half].pair[2 * j], b.column[half].pair[2 * j + 1]);
             }
         }
     }

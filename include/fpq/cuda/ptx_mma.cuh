@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wing cuda. One function per instruction: dense 16-bit mma.sync, the block-scaled E2M1 mma.sync
-// of sm_120, ldmatrix, cp.async and packed 16-bit products. Sources: PTX ISA 9.1, sections
-// 9.7.14.5 (mma), 9.7.14.5.15 (ldmatrix), 9.7.9.25 (cp.async), 9.7.4 (half arithmetic).
+// Wing cuda. One function per instruction: the block-scaled E2M1 mma.sync of sm_120, ldmatrix,
+// cp.async and packed 16-bit products. Sources: PTX ISA 9.1, sections 9.7.14.5 (mma), 9.7.14.5.15
+// (ldmatrix), 9.7.9.25 (cp.async), 9.7.4 (half arithmetic).
 #pragma once
 
 #include <cstdint>
@@ -17,24 +17,6 @@
 #endif
 
 namespace fpq::cuda::ptx {
-
-/// d += a * b, m16n8k16, bf16 operands, float32 sums.
-__device__ __forceinline__ void mma_bf16(float (&d)[4], std::uint32_t const (&a)[4],
-                                         std::uint32_t b0, std::uint32_t b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-/// d += a * b, m16n8k16, fp16 operands, float32 sums.
-__device__ __forceinline__ void mma_fp16(float (&d)[4], std::uint32_t const (&a)[4],
-                                         std::uint32_t b0, std::uint32_t b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 #if defined(FPQ_PTX_HAS_BLOCK_SCALED_MMA)
 /// d += a * b with E4M3 scales a group of 16 (NVFP4), m16n8k64; byte-id 0, thread-ids TA and TB.

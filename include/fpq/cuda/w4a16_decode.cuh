@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "fpq/core/half.hpp"
+#include "fpq/cuda/half_mma.cuh"
 #include "fpq/cuda/ptx_mma.cuh"
 #include "fpq/cuda/w4a16_decode.hpp"
 
@@ -22,7 +23,7 @@ struct bf16_math {
     }
     static __device__ __forceinline__ void mma(float (&d)[4], std::uint32_t const (&a)[4],
                                                std::uint32_t b0, std::uint32_t b1) {
-        ptx::mma_bf16(d, a, b0, b1);
+        half_mma<bf16>::add(d, a[0], a[1], a[2], a[3], b0, b1);
     }
     /// The multipliers of two E4M3 bytes, one a half: scale * 2^118.
     static __device__ __forceinline__ std::uint32_t from_e4m3(std::uint32_t two_bytes) {
@@ -47,7 +48,7 @@ struct fp16_math {
     }
     static __device__ __forceinline__ void mma(float (&d)[4], std::uint32_t const (&a)[4],
                                                std::uint32_t b0, std::uint32_t b1) {
-        ptx::mma_fp16(d, a, b0, b1);
+        half_mma<fp16>::add(d, a[0], a[1], a[2], a[3], b0, b1);
     }
     /// The multipliers of two E4M3 bytes, one a half: scale * 2^7.
     static __device__ __forceinline__ std::uint32_t from_e4m3(std::uint32_t two_bytes) {

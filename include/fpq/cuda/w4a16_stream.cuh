@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fpq/cuda/split_arrival.cuh"
 #include "fpq/cuda/store_output.cuh"
 #include "fpq/cuda/w4a16_args.hpp"
 #include "fpq/cuda/w4a16_decode.cuh"
@@ -221,21 +222,9 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
     }
 
     // The last of the CTAs that share these rows adds their windows, in order.
-    __shared__ bool last;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        unsigned* const counter = p.counters + blockIdx.z * gridDim.x + blockIdx.x;
-        last = atomicAdd(counter, 1u) + 1 == gridDim.y;
-        if (last) {
-            *counter = 0;  // ready for the next launch
-        }
-    }
-    __syncthreads();
-    if (!last) {
+    if (!last_split_to_arrive(p.counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) {
         return;
     }
-    __threadfence();
     for (int tile = static_cast<int>(blockIdx.x); tile < tiles; tile += step) {
         int const e = static_cast<int>(threadIdx.x);
         unsigned const row = 16u * tile + e % 16;

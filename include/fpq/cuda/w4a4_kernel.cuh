@@ -15,6 +15,7 @@
 #include <type_traits>
 
 #include "fpq/cuda/mma_atom.cuh"
+#include "fpq/cuda/split_arrival.cuh"
 #include "fpq/cuda/store_output.cuh"
 #include "fpq/cuda/w4a4_stage.cuh"
 
@@ -170,21 +171,9 @@ __global__ void __launch_bounds__(Tile::threads) w4a4_kernel(w4a4_args const p) 
     }
 
     // The last split to arrive adds all of them, in order.
-    __shared__ bool last;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        unsigned* const counter = p.counters + blockIdx.y * gridDim.x + blockIdx.x;
-        last = atomicAdd(counter, 1u) + 1 == gridDim.z;
-        if (last) {
-            *counter = 0;  // ready for the next launch
-        }
-    }
-    __syncthreads();
-    if (!last) {
+    if (!last_split_to_arrive(p.counters + blockIdx.y * gridDim.x + blockIdx.x, gridDim.z)) {
         return;
     }
-    __threadfence();
     for (unsigned e = threadIdx.x; e < Tile::m * Tile::n; e += Tile::threads) {
         unsigned const row = first_m + e / Tile::n;
         unsigned const col = first_n + e % Tile::n;
