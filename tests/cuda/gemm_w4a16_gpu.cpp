@@ -161,7 +161,7 @@ TEST_CASE("W4A16: shapes that cannot stream take the reference or cuBLASLt", "[c
             weight_case const many(15, make(format, 130, 72, 320, type), range::exact);
             REQUIRE(wrong_values(many.run(blas.handle, 0, &path), many.expected()) == 0);
             REQUIRE(path == w4a16_path::dequantize_gemm);
-            weight_case const odd(16, make(format, 65, 33, 64, type, scale_order::swizzled),
+            weight_case const odd(16, make(format, 67, 33, 64, type, scale_order::swizzled),
                                   range::exact);
             REQUIRE(wrong_values(odd.run(blas.handle, 0, &path), odd.expected()) == 0);
         }
@@ -193,6 +193,30 @@ TEST_CASE("W4A16: every E4M3 scale code is exact", "[cuda][w4a16]") {
                 c.x[j] = bits_as(type, j == at ? 1.0F : 0.0F);
             }
             REQUIRE(wrong_values(c.run(), c.expected()) == 0);
+        }
+    }
+}
+
+TEST_CASE("W4A16: every scale code is exact on the way to cuBLASLt", "[cuda][w4a16]") {
+    blas_handle const blas;
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (float_type type : {float_type::bf16, float_type::fp16}) {
+            // A row a scale code, a token a column: the outputs are the decoded weights. In fp16
+            // only powers of two that it holds with E2M1's significand.
+            bool const nv = format == block_format::nvfp4;
+            unsigned const least = nv ? 0 : type == float_type::bf16 ? 20 : 127 - 23;
+            unsigned const most = nv ? 126 : type == float_type::bf16 ? 235 : 127 + 13;
+            weight_case c(22, make(format, 66, most - least + 1, 64, type), range::exact);
+            std::size_t const groups = 64 / c.w.group();
+            for (std::size_t i = 0; i < c.w.scales.size(); ++i) {
+                c.w.scales[i] = static_cast<std::uint8_t>(least + i / groups);
+            }
+            for (std::size_t i = 0; i < c.x.size(); ++i) {
+                c.x[i] = bits_as(type, i / 64 % 64 == i % 64 ? 1.0F : 0.0F);
+            }
+            w4a16_path path{};
+            REQUIRE(wrong_values(c.run(blas.handle, 0, &path), c.expected()) == 0);
+            REQUIRE(path == w4a16_path::dequantize_gemm);
         }
     }
 }

@@ -5,7 +5,9 @@
 
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "fpq/cuda/gemm_checks.hpp"
 #include "fpq/cuda/store_output.cuh"
@@ -14,15 +16,11 @@
 
 namespace fpq::cuda {
 
-/// factors = {alpha, beta} for cuBLASLt; with a bias, out becomes bias in every row and beta 1.
+/// out (m, n) = bias in every row.
 template <class Unused>
-__global__ void __launch_bounds__(256) w4a16_prepare_kernel(w4a16_args const p, float* factors) {
+__global__ void __launch_bounds__(256) w4a16_bias_kernel(w4a16_args const p) {
     std::size_t const i = static_cast<std::size_t>(blockIdx.x) * 256 + threadIdx.x;
-    if (i == 0) {
-        factors[0] = p.scale_of_output();
-        factors[1] = p.bias != nullptr ? 1.0F : 0.0F;
-    }
-    if (p.bias != nullptr && i < std::size_t{p.m} * p.n) {
+    if (i < std::size_t{p.m} * p.n) {
         store_output(p.out, p.out_type, i, p.bias[i % p.n]);
     }
 }
@@ -131,12 +129,15 @@ status launch_dequantize_gemm(w4a16_args const& args, w4a16_plan const& plan, vo
     auto* const bytes = static_cast<std::uint8_t*>(workspace);
     auto* const factors = reinterpret_cast<float*>(bytes);
     auto* const weights = reinterpret_cast<Storage*>(bytes + plan.head_bytes);
-    std::size_t const prepared = args.bias != nullptr ? std::size_t{args.m} * args.n : 1;
-    w4a16_prepare_kernel<void>
-        <<<static_cast<unsigned>((prepared + 255) / 256), 256, 0, stream>>>(args, factors);
-    std::size_t const pieces = std::size_t{args.n} * (args.k / 16);
+    if (args.bias != nullptr) {
+        std::size_t const outputs = std::size_t{args.m} * args.n;
+        w4a16_bias_kernel<void>
+            <<<static_cast<unsigned>((outputs + 255) / 256), 256, 0, stream>>>(args);
+    }
     w4a16_dequantize_kernel<Storage, Nv>
-        <<<static_cast<unsigned>((pieces + 255) / 256), 256, 0, stream>>>(args, weights);
+        <<<dim3((args.k + 2047) / 2048,
+                std::min((args.n + dequantize_rows - 1) / dequantize_rows, 65535u)),
+           256, 0, stream>>>(args, weights, factors);
     status const s = after_launch("launch_w4a16: dequantize");
     return s.ok() ? blas_product(handle, args,
                                  std::is_same_v<Storage, bf16> ? CUDA_R_16BF : CUDA_R_16F, weights,

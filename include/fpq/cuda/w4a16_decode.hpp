@@ -8,6 +8,7 @@
 
 #include "fpq/core/bits.hpp"
 #include "fpq/core/config.hpp"
+#include "fpq/cuda/byte_permute.cuh"
 #include "fpq/format/block.hpp"
 
 namespace fpq::cuda {
@@ -16,6 +17,19 @@ namespace fpq::cuda {
 struct four_pairs {
     std::uint32_t pair[4];
 };
+
+/// Bits of `a` where `mask` is 1, else of `b`: one instruction, which the compiler would otherwise
+/// merge with its neighbours into more.
+FPQ_HD inline std::uint32_t choose_bits(std::uint32_t mask, std::uint32_t a,
+                                        std::uint32_t b) noexcept {
+#if defined(__CUDA_ARCH__)
+    std::uint32_t out;
+    asm("lop3.b32 %0, %1, %2, %3, 0xE4;" : "=r"(out) : "r"(a), "r"(b), "r"(mask));
+    return out;
+#else
+    return (a & mask) | (b & ~mask);
+#endif
+}
 
 /// bf16 pairs of value * 2^-126: the code's exponent and mantissa bits stand in the lowest places
 /// of bf16's exponent and highest of its mantissa, so that E2M1's subnormal is bf16's subnormal.
@@ -29,11 +43,13 @@ FPQ_HD constexpr four_pairs e2m1_to_bf16_pairs(std::uint32_t word) noexcept {
 
 /// fp16 pairs of value * 2^-14. All that is not zero lies in the upper byte of each half, so four
 /// codes are decoded at once, one a byte, and the bytes then spread over two words.
-FPQ_HD constexpr four_pairs e2m1_to_fp16_pairs(std::uint32_t word) noexcept {
-    std::uint32_t const even = ((word << 4) & 0x80808080u) | ((word << 1) & 0x0E0E0E0Eu);
-    std::uint32_t const odd = (word & 0x80808080u) | ((word >> 3) & 0x0E0E0E0Eu);
-    return {{(even << 8) & 0xFF00FF00u, (odd << 8) & 0xFF00FF00u, even & 0xFF00FF00u,
-             odd & 0xFF00FF00u}};
+FPQ_HD inline four_pairs e2m1_to_fp16_pairs(std::uint32_t word) noexcept {
+    constexpr std::uint32_t magnitude = 0x0E0E0E0Eu;
+    std::uint32_t const even =
+        choose_bits(magnitude, word << 1, choose_bits(0x08080808u, word, 0) << 4);
+    std::uint32_t const odd = choose_bits(magnitude, word >> 3, word & 0x80808080u);
+    return {{permute_bytes(even, 0, 0x2404), permute_bytes(odd, 0, 0x2404),
+             permute_bytes(even, 0, 0x3414), permute_bytes(odd, 0, 0x3414)}};
 }
 
 /// Where the multiplier of a scale stands: decoded code * multiplier = value * scale * 2^shift.
