@@ -33,6 +33,31 @@ inline std::size_t scale_index(quant_format const& format, std::size_t groups, s
 /// Rows whose quantization is one unit of work.
 inline constexpr std::size_t rows_a_chunk = 8;
 
+/// fpq::encode_with by encode(w, count, s, zero, codes) of one group and pack(codes, row) of a row.
+template <class Encode, class Pack>
+packed_matrix encode_rows(matrix_view<float const> w, quant_format const& format,
+                          scale_grid const& grid, float global_scale, int threads,
+                          Encode const& encode, Pack const& pack) {
+    packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
+    std::copy(grid.bytes.begin(), grid.bytes.end(), q.scales.begin());
+    std::copy(grid.zeros.begin(), grid.zeros.end(), q.zeros.begin());
+    std::size_t const group = format.group_of(w.cols);
+    parallel_for(w.rows, rows_a_chunk, threads, [&](std::size_t begin, std::size_t end) {
+        std::vector<std::uint8_t> codes(w.cols);
+        for (std::size_t i = begin; i < end; ++i) {
+            for (std::size_t g = 0; g < grid.groups; ++g) {
+                std::size_t const first = g * group;
+                int const zero =
+                    format.symmetric ? 0 : grid.zeros[scale_index(format, grid.groups, i, g)];
+                encode(w.row(i) + first, std::min(group, w.cols - first),
+                       grid.value[i * grid.groups + g], zero, codes.data() + first);
+            }
+            pack(codes.data(), q.codes.data() + i * format.row_bytes(w.cols));
+        }
+    });
+    return q;
+}
+
 }  // namespace detail
 
 namespace reference {
@@ -40,27 +65,14 @@ namespace reference {
 /// The plain loop of fpq::encode_with.
 inline packed_matrix encode_with(matrix_view<float const> w, quant_format const& format,
                                  scale_grid const& grid, float global_scale, int threads = 1) {
-    packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
-    std::copy(grid.bytes.begin(), grid.bytes.end(), q.scales.begin());
-    std::copy(grid.zeros.begin(), grid.zeros.end(), q.zeros.begin());
-    std::size_t const group = format.group_of(w.cols);
-    int const bits = element_bits(format.element);
-    parallel_for(w.rows, detail::rows_a_chunk, threads, [&](std::size_t begin, std::size_t end) {
-        std::vector<std::uint8_t> codes(w.cols);
-        for (std::size_t i = begin; i < end; ++i) {
-            for (std::size_t g = 0; g < grid.groups; ++g) {
-                std::size_t const first = g * group;
-                std::size_t const count = std::min(group, w.cols - first);
-                int const zero = format.symmetric
-                                     ? 0
-                                     : grid.zeros[detail::scale_index(format, grid.groups, i, g)];
-                encode_group(format.element, format.symmetric, w.row(i) + first, count,
-                             grid.value[i * grid.groups + g], zero, codes.data() + first);
-            }
-            pack_row(bits, codes.data(), w.cols, q.codes.data() + i * format.row_bytes(w.cols));
-        }
-    });
-    return q;
+    return detail::encode_rows(
+        w, format, grid, global_scale, threads,
+        [&](float const* x, std::size_t n, float s, int zero, std::uint8_t* codes) {
+            encode_group(format.element, format.symmetric, x, n, s, zero, codes);
+        },
+        [&](std::uint8_t const* codes, std::uint8_t* row) {
+            pack_row(element_bits(format.element), codes, w.cols, row);
+        });
 }
 
 }  // namespace reference
@@ -70,39 +82,22 @@ inline packed_matrix encode_with(matrix_view<float const> w, quant_format const&
 /// `grid` was found for the same format, shape and global scale.
 inline packed_matrix encode_with(matrix_view<float const> w, quant_format const& format,
                                  scale_grid const& grid, float global_scale, int threads = 1) {
-    packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
-    std::copy(grid.bytes.begin(), grid.bytes.end(), q.scales.begin());
-    std::copy(grid.zeros.begin(), grid.zeros.end(), q.zeros.begin());
-    std::size_t const group = format.group_of(w.cols);
-    int const bits = element_bits(format.element);
-    auto const encode = kernels::encode_lanes_at(active_simd_level());
-    kernels::encode_rule const rule = kernels::encode_rule_of(format.element);
-    parallel_for(w.rows, detail::rows_a_chunk, threads, [&](std::size_t begin, std::size_t end) {
-        std::vector<std::uint8_t> codes(w.cols);
-        for (std::size_t i = begin; i < end; ++i) {
-            for (std::size_t g = 0; g < grid.groups; ++g) {
-                std::size_t const first = g * group;
-                std::size_t const count = std::min(group, w.cols - first);
-                int const zero = format.symmetric
-                                     ? 0
-                                     : grid.zeros[detail::scale_index(format, grid.groups, i, g)];
-                float const s = grid.value[i * grid.groups + g];
-                std::size_t const whole = count / 16 * 16;
-                if (format.symmetric) {
-                    encode(w.row(i) + first, whole, s, rule, codes.data() + first);
-                } else {
-                    encode(w.row(i) + first, whole, s,
-                           kernels::encode_rule_of_asymmetric(format.element, zero),
-                           codes.data() + first);
-                }
-                encode_group(format.element, format.symmetric, w.row(i) + first + whole,
-                             count - whole, s, zero, codes.data() + first + whole);
-            }
-            kernels::pack_codes(bits, codes.data(), w.cols,
-                                q.codes.data() + i * format.row_bytes(w.cols));
-        }
-    });
-    return q;
+    auto const lanes = kernels::encode_lanes_at(active_simd_level());
+    kernels::encode_rule const symmetric = kernels::encode_rule_of(format.element);
+    return detail::encode_rows(
+        w, format, grid, global_scale, threads,
+        [&](float const* x, std::size_t n, float s, int zero, std::uint8_t* codes) {
+            std::size_t const whole = n / 16 * 16;
+            lanes(x, whole, s,
+                  format.symmetric ? symmetric
+                                   : kernels::encode_rule_of_asymmetric(format.element, zero),
+                  codes);
+            encode_group(format.element, format.symmetric, x + whole, n - whole, s, zero,
+                         codes + whole);
+        },
+        [&](std::uint8_t const* codes, std::uint8_t* row) {
+            kernels::pack_codes(element_bits(format.element), codes, w.cols, row);
+        });
 }
 
 namespace reference {

@@ -222,6 +222,22 @@ void gram_tile(matrix_view<Scalar const> x, std::size_t i, std::size_t rows, std
             x.stride, c, ldc, add);
 }
 
+/// y = x op(w), op(w) (x.cols, y.cols), tile by tile; of no depth: 0.
+inline void multiply(product_shape shape, matrix_view<float const> x, matrix_view<float const> w,
+                     matrix_view<float> y, int threads) {
+    for_each_tile(y.rows, y.cols, threads, [&](auto i, auto rows, auto j, auto cols) {
+        if (x.cols == 0) {
+            for (std::size_t r = i; r < i + rows; ++r) {
+                std::fill_n(y.row(r) + j, cols, 0.0F);
+            }
+            return;
+        }
+        product(shape, rows, cols, x.cols, 1.0F, x.row(i), x.stride,
+                shape == product_shape::nt ? w.row(j) : w.data + j, w.stride, y.row(i) + j,
+                y.stride, false);
+    });
+}
+
 }  // namespace detail
 
 /// y = x w^T: x (m, k), w (n, k), y (m, n), all row-major; the shape of a linear layer.
@@ -233,16 +249,7 @@ inline void matmul_nt(matrix_view<float const> x, matrix_view<float const> w, ma
                           detail::shape_text(x.rows, w.rows) + " from equal widths",
                           detail::shape_text(y.rows, y.cols) + " from widths " +
                               std::to_string(x.cols) + " and " + std::to_string(w.cols));
-    detail::for_each_tile(y.rows, y.cols, threads, [&](auto i, auto rows, auto j, auto cols) {
-        if (x.cols == 0) {
-            for (std::size_t r = i; r < i + rows; ++r) {
-                std::fill_n(y.row(r) + j, cols, 0.0F);
-            }
-            return;
-        }
-        detail::product(detail::product_shape::nt, rows, cols, x.cols, 1.0F, x.row(i), x.stride,
-                        w.row(j), w.stride, y.row(i) + j, y.stride, false);
-    });
+    detail::multiply(detail::product_shape::nt, x, w, y, threads);
 }
 
 /// y = x w: x (m, k), w (k, n), y (m, n), all row-major; otherwise as matmul_nt.
@@ -252,16 +259,7 @@ inline void matmul_nn(matrix_view<float const> x, matrix_view<float const> w, ma
                           detail::shape_text(x.rows, w.cols) + " from equal depths",
                           detail::shape_text(y.rows, y.cols) + " from depths " +
                               std::to_string(x.cols) + " and " + std::to_string(w.rows));
-    detail::for_each_tile(y.rows, y.cols, threads, [&](auto i, auto rows, auto j, auto cols) {
-        if (x.cols == 0) {
-            for (std::size_t r = i; r < i + rows; ++r) {
-                std::fill_n(y.row(r) + j, cols, 0.0F);
-            }
-            return;
-        }
-        detail::product(detail::product_shape::nn, rows, cols, x.cols, 1.0F, x.row(i), x.stride,
-                        w.data + j, w.stride, y.row(i) + j, y.stride, false);
-    });
+    detail::multiply(detail::product_shape::nn, x, w, y, threads);
 }
 
 /// h += x^T x on and below the diagonal (what lies above is left in an unspecified state within

@@ -34,6 +34,13 @@ inline constexpr dwords16 partner_lanes = [] {
     return t;
 }();
 
+/// The lanes whose bit Distance is set.
+template <int Distance>
+inline constexpr __mmask16 upper_lanes = Distance == 8   ? 0xFF00
+                                         : Distance == 4 ? 0xF0F0
+                                         : Distance == 2 ? 0xCCCC
+                                                         : 0xAAAA;
+
 /// The larger magnitudes, of floats (or bf16, fp16) without their signs: ordered as integers.
 template <class T>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i max_sizes(__m512i a, __m512i b) noexcept {
@@ -51,11 +58,7 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512i sizes_of(T const* x) noexcept {
 /// whose bit Distance is clear (set). Lanes are dwords: 16-bit values stay in pairs.
 template <int Distance, class T>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i join_max(__m512i a, __m512i b) noexcept {
-    constexpr __mmask16 upper = Distance == 8   ? 0xFF00
-                                : Distance == 4 ? 0xF0F0
-                                : Distance == 2 ? 0xCCCC
-                                                : 0xAAAA;
-    __m512i const kept = _mm512_mask_blend_epi32(upper, a, b);
+    __m512i const kept = _mm512_mask_blend_epi32(upper_lanes<Distance>, a, b);
     __m512i const from = _mm512_load_si512(partner_lanes<Distance>.at);
     return max_sizes<T>(kept, _mm512_permutex2var_epi32(a, from, b));
 }
@@ -67,7 +70,8 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512i pair_sizes(T const* x) noexcept
         return sizes_of(x);
     } else if constexpr (sizeof(T) * Group == 64) {
         // The outer halves of the two, and from between them the inner ones, need no permute.
-        __m512i const outer = _mm512_mask_blend_epi32(0xFF00, sizes_of(x), sizes_of(x + Group));
+        __m512i const outer =
+            _mm512_mask_blend_epi32(upper_lanes<8>, sizes_of(x), sizes_of(x + Group));
         return max_sizes<T>(outer, sizes_of(x + Group / 2));
     } else {
         return join_max<8, T>(max_sizes<T>(sizes_of(x), sizes_of(x + 16)),

@@ -27,12 +27,9 @@ inline constexpr float sweep_slack = 1.0F + 1e-5F;
 /// Lane l of a (b) plus its lane l ^ Distance, in the lanes whose bit Distance is clear (set).
 template <int Distance>
 FPQ_AVX512 [[gnu::always_inline]] inline __m512 join_add(__m512 a, __m512 b) noexcept {
-    constexpr __mmask16 upper = Distance == 8   ? 0xFF00
-                                : Distance == 4 ? 0xF0F0
-                                : Distance == 2 ? 0xCCCC
-                                                : 0xAAAA;
     __m512i const from = _mm512_load_si512(partner_lanes<Distance>.at);
-    return _mm512_add_ps(_mm512_mask_blend_ps(upper, a, b), _mm512_permutex2var_ps(a, from, b));
+    return _mm512_add_ps(_mm512_mask_blend_ps(upper_lanes<Distance>, a, b),
+                         _mm512_permutex2var_ps(a, from, b));
 }
 
 /// What the candidates of one group look at.
@@ -201,6 +198,30 @@ FPQ_AVX512 inline void sweep_on_e4m3(sweep_group const& g, int e, sweep_state& s
     }
 }
 
+/// What the sweeps of 16 groups begin with.
+struct sweep_start {
+    alignas(64) std::int32_t byte[16];      // by minmax
+    alignas(64) std::int32_t exponent[16];  // e: the largest magnitude lies in [2^e, 2^(e + 1))
+    alignas(64) float unit[16];             // 2^-e
+    unsigned walk;  // bits of the groups that 2^-e is not for: zeros, the ends of float's range
+};
+template <std::size_t Group>
+FPQ_AVX512 [[gnu::always_inline]] inline sweep_start start_sweep(float const* x,
+                                                                 scale_lanes const& rule) noexcept {
+    __m512i const amax = largest_of_16<Group>(x);
+    scale_lanes_512 const found = Group == 16 ? e4m3_lanes(amax, rule) : e8m0_lanes(amax, rule);
+    __m512i const biased = _mm512_srli_epi32(amax, 23);
+    sweep_start start;
+    _mm512_store_si512(start.byte, found.bytes);
+    _mm512_store_si512(start.exponent, _mm512_sub_epi32(biased, _mm512_set1_epi32(127)));
+    _mm512_store_si512(start.unit,
+                       _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(254), biased), 23));
+    __mmask16 const odd = _mm512_cmpge_epu32_mask(_mm512_sub_epi32(biased, _mm512_set1_epi32(2)),
+                                                  _mm512_set1_epi32(250));
+    start.walk = static_cast<unsigned>(found.strange | odd);
+    return start;
+}
+
 /// The sweep of 16 NVFP4 groups x (256), weights beside them or null: bytes (16). Returns the
 /// groups, as bits, that are left to the walk of scale_search. All first rounds come first: which
 /// groups need more is not foreseeable, and a wrong guess would cost as much as a round.
@@ -208,21 +229,9 @@ template <bool Weighted>
 FPQ_AVX512 inline unsigned sweep_16_groups(sweep_table const& table, scale_lanes const& rule,
                                            float const* x, float const* weights,
                                            std::uint8_t* bytes) noexcept {
-    __m512i const amax = largest_of_16<16>(x);
-    scale_lanes_512 const found = e4m3_lanes(amax, rule);
-    __m512i const exponent = _mm512_srli_epi32(amax, 23);
-    // Zero groups and the ends of float's range are not for 2^-e.
-    __mmask16 const odd = _mm512_cmpge_epu32_mask(_mm512_sub_epi32(exponent, _mm512_set1_epi32(2)),
-                                                  _mm512_set1_epi32(250));
-    alignas(64) std::int32_t start[16];
-    alignas(64) std::int32_t biased[16];
+    sweep_start const start = start_sweep<16>(x, rule);
     alignas(64) float scaled[256];
-    alignas(64) float unit[16];
-    _mm512_store_si512(start, found.bytes);
-    _mm512_store_si512(biased, exponent);
-    _mm512_store_si512(unit,
-                       _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(254), exponent), 23));
-    unsigned walk = static_cast<unsigned>(found.strange | odd);
+    unsigned walk = start.walk;
     sweep_state state[16];
     unsigned waiting[16];
     unsigned count = 0;
@@ -231,9 +240,9 @@ FPQ_AVX512 inline unsigned sweep_16_groups(sweep_table const& table, scale_lanes
             continue;
         }
         _mm512_store_ps(scaled + 16 * k,
-                        _mm512_mul_ps(_mm512_loadu_ps(x + 16 * k), _mm512_set1_ps(unit[k])));
+                        _mm512_mul_ps(_mm512_loadu_ps(x + 16 * k), _mm512_set1_ps(start.unit[k])));
         sweep_group const g{&table, scaled + 16 * k, Weighted ? weights + 16 * k : nullptr};
-        sweep_round_e4m3<Weighted, true>(g, start[k], biased[k] - 127, state[k]);
+        sweep_round_e4m3<Weighted, true>(g, start.byte[k], start.exponent[k], state[k]);
         waiting[count] = k;
         count +=
             static_cast<unsigned>(state[k].further) & ~static_cast<unsigned>(state[k].walk) & 1u;
@@ -241,7 +250,7 @@ FPQ_AVX512 inline unsigned sweep_16_groups(sweep_table const& table, scale_lanes
     for (unsigned i = 0; i < count; ++i) {
         unsigned const k = waiting[i];
         sweep_group const g{&table, scaled + 16 * k, Weighted ? weights + 16 * k : nullptr};
-        sweep_on_e4m3<Weighted>(g, biased[k] - 127, state[k]);
+        sweep_on_e4m3<Weighted>(g, start.exponent[k], state[k]);
     }
     for (unsigned k = 0; k < 16; ++k) {
         walk |= static_cast<unsigned>(state[k].walk) << k;
@@ -299,30 +308,19 @@ template <bool Weighted>
 FPQ_AVX512 inline unsigned sweep_16_wide_groups(sweep_table const& table, scale_lanes const& rule,
                                                 float const* x, float const* weights,
                                                 std::uint8_t* bytes) noexcept {
-    __m512i const amax = largest_of_16<32>(x);
-    scale_lanes_512 const found = e8m0_lanes(amax, rule);
-    __m512i const exponent = _mm512_srli_epi32(amax, 23);
-    __mmask16 const odd = _mm512_cmpge_epu32_mask(_mm512_sub_epi32(exponent, _mm512_set1_epi32(2)),
-                                                  _mm512_set1_epi32(250));
-    alignas(64) std::int32_t start[16];
-    alignas(64) std::int32_t biased[16];
-    alignas(64) float unit[16];
+    sweep_start const start = start_sweep<32>(x, rule);
     alignas(64) float scaled[32];
-    _mm512_store_si512(start, found.bytes);
-    _mm512_store_si512(biased, exponent);
-    _mm512_store_si512(unit,
-                       _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(254), exponent), 23));
-    unsigned walk = static_cast<unsigned>(found.strange | odd);
+    unsigned walk = start.walk;
     for (unsigned k = 0; k < 16; ++k) {
         if ((walk >> k & 1u) != 0) {
             continue;
         }
         float const* const from = x + std::size_t{32} * k;
-        __m512 const by = _mm512_set1_ps(unit[k]);
+        __m512 const by = _mm512_set1_ps(start.unit[k]);
         _mm512_store_ps(scaled, _mm512_mul_ps(_mm512_loadu_ps(from), by));
         _mm512_store_ps(scaled + 16, _mm512_mul_ps(_mm512_loadu_ps(from + 16), by));
         sweep_group const g{&table, scaled, Weighted ? weights + std::size_t{32} * k : nullptr};
-        int const best = sweep_e8m0_avx512<Weighted>(g, start[k], biased[k] - 127);
+        int const best = sweep_e8m0_avx512<Weighted>(g, start.byte[k], start.exponent[k]);
         walk |= (best < 0 ? 1u : 0u) << k;
         bytes[k] = static_cast<std::uint8_t>(best);
     }
