@@ -60,6 +60,9 @@ inline void add_memcpy(std::size_t bytes) {
 /// Collects the times of every repetition and prints them at the end.
 class table_reporter : public benchmark::BenchmarkReporter {
 public:
+    /// Benchmark `name` times the case of this index; a filter may leave some out.
+    void expect(std::string const& name, std::size_t at) { case_of_[name] = at; }
+
     bool ReportContext(Context const&) override { return true; }
 
     void ReportRuns(std::vector<Run> const& runs) override {
@@ -69,8 +72,8 @@ public:
                              r.error_message.c_str());
                 failed_ = true;
             } else if (r.run_type == Run::RT_Iteration) {
-                auto const at = static_cast<std::size_t>(r.family_index);
-                seconds_[at].push_back(r.real_accumulated_time / static_cast<double>(r.iterations));
+                seconds_[case_of_[r.run_name.function_name]].push_back(
+                    r.real_accumulated_time / static_cast<double>(r.iterations));
             }
         }
     }
@@ -129,6 +132,7 @@ private:
         return buffer;
     }
 
+    std::map<std::string, std::size_t> case_of_;          // by the benchmark's name
     std::map<std::size_t, std::vector<double>> seconds_;  // by case, one a repetition
     bool failed_ = false;
 };
@@ -153,10 +157,13 @@ inline int run_cases(int argc, char** argv) {
     if (benchmark::ReportUnrecognizedArguments(count, pointers.data())) {
         return 2;
     }
-    for (bench_case const& c : cases()) {
+    table_reporter reporter;
+    for (std::size_t at = 0; at < cases().size(); ++at) {
+        bench_case const& c = cases()[at];
         auto const checked = std::make_shared<bool>(false);
         std::string const name =
             c.work + " (" + c.size + ", " + std::to_string(c.threads) + " threads)";
+        reporter.expect(name, at);
         benchmark::RegisterBenchmark(name.c_str(), [&c, checked](benchmark::State& state) {
             if (!*checked) {
                 c.run();
@@ -171,7 +178,6 @@ inline int run_cases(int argc, char** argv) {
             }
         })->UseRealTime();
     }
-    table_reporter reporter;
     benchmark::RunSpecifiedBenchmarks(&reporter);
     return reporter.print() ? 0 : 1;
 }
