@@ -323,11 +323,24 @@ TEST_CASE("large outputs are written past the caches with the same bits", "[quan
         tall.scales[i] = q.scales[i % q.scales.size()];
     }
     std::vector<float> out(rows * cols + 32);
-    for (std::size_t shift : {0, 1, 4, 12}) {  // of the output, in floats
+    std::vector<bf16> narrow(2 * rows * cols + 32);
+    packed_matrix taller = tall;
+    taller.rows *= 2;
+    taller.codes.insert(taller.codes.end(), tall.codes.begin(), tall.codes.end());
+    taller.scales.insert(taller.scales.end(), tall.scales.begin(), tall.scales.end());
+    for (std::size_t shift : {0, 1, 4, 15}) {  // of the output, in floats
+        std::fill(out.begin(), out.end(), -1.0F);
         fpq::dequantize_into(tall.view(), fpq::as_view(out.data() + shift, rows, cols), 2);
         std::size_t wrong = 0;
         for (std::size_t i = 0; i < rows * cols; ++i) {
             wrong += out[shift + i] != expected[i % expected.size()];
+        }
+        for (std::size_t i = 0; i < 32; ++i) {  // nothing outside
+            wrong += out[i < shift ? i : rows * cols + i] != -1.0F;
+        }
+        fpq::dequantize_into(taller.view(), fpq::as_view(narrow.data() + shift, 2 * rows, cols), 2);
+        for (std::size_t i = 0; i < 2 * rows * cols; ++i) {
+            wrong += narrow[shift + i].bits != fpq::to_bf16(expected[i % expected.size()]).bits;
         }
         REQUIRE(wrong == 0);
     }

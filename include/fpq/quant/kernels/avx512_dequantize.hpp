@@ -55,23 +55,65 @@ FPQ_AVX512 [[gnu::always_inline]] inline __m512 group_values(decode_row const& r
     return _mm512_mul_ps(from_zero, _mm512_set1_ps(r.step[g]));
 }
 
-/// How 64 bytes are stored. quarters: past the caches in four parts, aligned to 16 bytes only.
-enum class store_kind { plain, lines, quarters };
+/// How vectors are stored: as they are, past the caches, or past the caches at addresses that are
+/// not multiples of 64.
+enum class store_kind { plain, past, past_shifted };
 
+/// Stores vectors one after the other from `out` on. Only whole aligned lines may go past the
+/// caches without being read first, so that shifted ones are put together from two vectors; the
+/// parts of lines at both ends are stored as usual.
 template <store_kind Kind>
-FPQ_AVX512 [[gnu::always_inline]] inline void store_64(void* out, __m512i v) noexcept {
-    if constexpr (Kind == store_kind::lines) {
-        _mm512_stream_si512(static_cast<__m512i*>(out), v);
-    } else if constexpr (Kind == store_kind::quarters) {
-        auto* const part = static_cast<__m128i*>(out);
-        _mm_stream_si128(part, _mm512_castsi512_si128(v));
-        _mm_stream_si128(part + 1, _mm512_extracti32x4_epi32(v, 1));
-        _mm_stream_si128(part + 2, _mm512_extracti32x4_epi32(v, 2));
-        _mm_stream_si128(part + 3, _mm512_extracti32x4_epi32(v, 3));
-    } else {
-        _mm512_storeu_si512(out, v);
+class line_writer {
+public:
+    /// past_shifted: out is a multiple of 4, and not of 64.
+    FPQ_AVX512 [[gnu::always_inline]] explicit line_writer(void* out) noexcept {
+        std::size_t const dwords = reinterpret_cast<std::uintptr_t>(out) / 4 % 16;
+        at_ = static_cast<char*>(out);
+        if constexpr (Kind == store_kind::past_shifted) {
+            at_ -= 4 * dwords;
+            head_ = static_cast<__mmask16>((1u << dwords) - 1u);
+            first_ = true;
+            before_ = _mm512_setzero_si512();
+            order_ = _mm512_add_epi32(
+                _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                _mm512_set1_epi32(16 - static_cast<int>(dwords)));
+        }
     }
-}
+    FPQ_AVX512 [[gnu::always_inline]] void put(__m512i v) noexcept {
+        if constexpr (Kind == store_kind::plain) {
+            _mm512_storeu_si512(at_, v);
+        } else if constexpr (Kind == store_kind::past) {
+            _mm512_stream_si512(reinterpret_cast<__m512i*>(at_), v);
+        } else {
+            __m512i const line = _mm512_permutex2var_epi32(before_, order_, v);
+            if (first_) {
+                _mm512_mask_storeu_epi32(at_, static_cast<__mmask16>(~head_), line);
+                first_ = false;
+            } else {
+                _mm512_stream_si512(reinterpret_cast<__m512i*>(at_), line);
+            }
+            before_ = v;
+        }
+        at_ += 64;
+    }
+    /// After the last vector, of which there was one at least.
+    FPQ_AVX512 [[gnu::always_inline]] void finish() noexcept {
+        if constexpr (Kind == store_kind::past_shifted) {
+            _mm512_mask_storeu_epi32(at_, head_,
+                                     _mm512_permutex2var_epi32(before_, order_, before_));
+        }
+        if constexpr (Kind != store_kind::plain) {
+            _mm_sfence();  // other threads see the values once this row is done
+        }
+    }
+
+private:
+    char* at_;
+    __m512i order_;   // of the line's dwords among two vectors
+    __m512i before_;  // the last vector
+    __mmask16 head_;  // dwords of the first line before `out`
+    bool first_;
+};
 
 /// Eight bytes of codes, in every qword: rows of codes need not be aligned.
 FPQ_AVX512 [[gnu::always_inline]] inline __m512i broadcast_codes(
@@ -174,43 +216,42 @@ template <std::size_t Group, store_kind Kind>
 FPQ_AVX512 inline void decode_by_byte_avx512(std::uint8_t const* codes, std::uint8_t const* scales,
                                              std::size_t n, byte_values<float> const& values,
                                              float* out) noexcept {
+    line_writer<Kind> lines(out);
     for (std::size_t i = 0; i < n; i += 32) {
-        store_64<Kind>(out + i,
-                       decode_16(codes + i / 2, _mm512_load_ps(values.at[scales[i / Group]])));
-        store_64<Kind>(
-            out + i + 16,
+        lines.put(decode_16(codes + i / 2, _mm512_load_ps(values.at[scales[i / Group]])));
+        lines.put(
             decode_16(codes + i / 2 + 8, _mm512_load_ps(values.at[scales[(i + 16) / Group]])));
     }
+    lines.finish();
 }
 template <std::size_t Group, store_kind Kind>
 FPQ_AVX512 inline void decode_by_byte_avx512(std::uint8_t const* codes, std::uint8_t const* scales,
                                              std::size_t n, byte_values<bf16> const& values,
                                              bf16* out) noexcept {
+    line_writer<Kind> lines(out);
     for (std::size_t i = 0; i < n; i += 32) {
         auto const* const low = reinterpret_cast<__m256i const*>(values.at[scales[i / Group]]);
         auto const* const high =
             reinterpret_cast<__m256i const*>(values.at[scales[(i + 16) / Group]]);
         __m512i const both = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_load_si256(low)),
                                                 _mm256_load_si256(high), 1);
-        store_64<Kind>(out + i, decode_32(codes + i / 2, both));
+        lines.put(decode_32(codes + i / 2, both));
     }
+    lines.finish();
 }
 
-/// The same with the best way to store: `past` the caches, if `out` is aligned well enough.
+/// The same, past the caches if `past` and `out` allow it.
 template <std::size_t Group, class T>
 FPQ_AVX512 inline void decode_by_byte_avx512(std::uint8_t const* codes, std::uint8_t const* scales,
                                              std::size_t n, byte_values<T> const& values, T* out,
                                              bool past) noexcept {
     auto const address = reinterpret_cast<std::uintptr_t>(out);
-    if (past && address % 64 == 0) {
-        decode_by_byte_avx512<Group, store_kind::lines>(codes, scales, n, values, out);
-    } else if (past && address % 16 == 0) {
-        decode_by_byte_avx512<Group, store_kind::quarters>(codes, scales, n, values, out);
-    } else {
+    if (!past || n == 0 || address % 4 != 0) {
         decode_by_byte_avx512<Group, store_kind::plain>(codes, scales, n, values, out);
-    }
-    if (past) {
-        _mm_sfence();  // other threads see the values once this row is done
+    } else if (address % 64 == 0) {
+        decode_by_byte_avx512<Group, store_kind::past>(codes, scales, n, values, out);
+    } else {
+        decode_by_byte_avx512<Group, store_kind::past_shifted>(codes, scales, n, values, out);
     }
 }
 
