@@ -70,6 +70,7 @@
 #include "fpq/quant/kernels/avx512_hadamard.hpp"
 #include "fpq/quant/kernels/avx512_minmax.hpp"
 #include "fpq/quant/kernels/avx512_prefetch.hpp"
+#include "fpq/quant/kernels/avx512_product.hpp"
 #include "fpq/quant/kernels/avx512_quantize.hpp"
 #include "fpq/quant/kernels/avx512_sweep.hpp"
 #include "fpq/quant/kernels/dequantize_rows.hpp"

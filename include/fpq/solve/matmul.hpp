@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 4. The one place that multiplies matrices. Work is cut into tiles whose borders depend on
-// the shape only; each tile is one single-threaded product (BLAS when FPQ_USE_BLAS is defined,
-// Eigen otherwise) and tiles are shared out by parallel_for. So the bytes of a result depend on the
-// machine's BLAS or Eigen, never on the number of threads. Not a tensor library: three shapes only.
+// the shape only; each tile is one single-threaded product (BLAS when FPQ_USE_BLAS is defined, else
+// our own where there is AVX-512, else Eigen) and tiles are shared out by parallel_for. So the
+// bytes of a result depend on the machine and its BLAS, never on the number of threads. Not a
+// tensor library: three shapes only.
 #pragma once
 
 // Threads are ours: an OpenMP build of a user's program must not make Eigen start its own.
@@ -43,6 +44,8 @@ extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
 #include "fpq/core/error.hpp"
 #include "fpq/core/view.hpp"
+#include "fpq/quant/kernels/avx512_product.hpp"
+#include "fpq/quant/kernels/simd_level.hpp"
 #include "fpq/quant/parallel.hpp"
 
 namespace fpq {
@@ -124,6 +127,16 @@ template <class Scalar>
 void product(product_shape shape, std::size_t m, std::size_t n, std::size_t k, Scalar alpha,
              Scalar const* a, std::size_t lda, Scalar const* b, std::size_t ldb, Scalar* c,
              std::size_t ldc, bool add) {
+#if FPQ_X86_KERNELS
+    // Below a panel's height its copies cost more than they save.
+    if (m >= kernels::product_rows && active_simd_level() == simd_level::avx512) {
+        bool const a_turned = shape == product_shape::tn;
+        bool const b_turned = shape == product_shape::nt;
+        kernels::product_avx512<Scalar>(m, n, k, alpha, {a, a_turned ? 1 : lda, a_turned ? lda : 1},
+                                        {b, b_turned ? 1 : ldb, b_turned ? ldb : 1}, c, ldc, add);
+        return;
+    }
+#endif
     auto out = eigen_map(c, m, n, ldc);
     if (!add) {
         out.setZero();

@@ -96,29 +96,35 @@ struct product_sums<Scalar, 0> {
     FPQ_AVX512 [[gnu::always_inline]] void add(Scalar const* /*a*/, typename vector::type /*low*/,
                                                typename vector::type /*high*/) noexcept {}
     FPQ_AVX512 [[gnu::always_inline]] void store(Scalar /*alpha*/, Scalar* /*c*/,
-                                                 std::size_t /*ldc*/, bool /*more*/) const noexcept {
-    }
+                                                 std::size_t /*ldc*/,
+                                                 bool /*more*/) const noexcept {}
 };
 
 inline constexpr std::size_t product_rows = 12;  // of a panel of a
 template <class Scalar>
 inline constexpr std::size_t product_cols = 128 / sizeof(Scalar);  // of a panel of b
 
-/// Copies (depth, count) of x, read along `across` first, to panels of Side: for every depth the
-/// Side values that lie side by side, zeros past `count`.
+/// Copies x (depth, count) to panels of Side: for every depth Side values, zeros past `count`.
 template <std::size_t Side, class Scalar>
 void pack_panels(strided<Scalar> x, std::size_t depth, std::size_t count, Scalar* to) {
     for (std::size_t first = 0; first < count; first += Side, to += Side * depth) {
         std::size_t const some = std::min(Side, count - first);
-        for (std::size_t p = 0; p < depth; ++p) {
-            Scalar const* const from = x.data + p * x.down + first * x.across;
-            Scalar* const out = to + p * Side;
-            if (x.across == 1 && some == Side) {
-                std::copy_n(from, Side, out);
-                continue;
+        Scalar const* const from = x.data + first * x.across;
+        if (some < Side) {
+            std::fill_n(to, Side * depth, Scalar{0});
+        }
+        if (x.across == 1) {
+            for (std::size_t p = 0; p < depth; ++p) {
+                std::copy_n(from + p * x.down, some, to + p * Side);
             }
-            for (std::size_t s = 0; s < Side; ++s) {
-                out[s] = s < some ? from[s * x.across] : Scalar{0};
+            continue;
+        }
+        constexpr std::size_t step = 16;  // depths of one line of memory
+        for (std::size_t p = 0; p < depth; p += step) {
+            for (std::size_t s = 0; s < some; ++s) {
+                for (std::size_t d = p; d < std::min(p + step, depth); ++d) {
+                    to[d * Side + s] = from[d * x.down + s * x.across];
+                }
             }
         }
     }
@@ -150,7 +156,9 @@ void product_avx512(std::size_t m, std::size_t n, std::size_t k, Scalar alpha, s
     constexpr std::size_t row_block = 20 * product_rows;
     constexpr std::size_t col_block = 16 * product_cols<Scalar>;
     constexpr std::size_t cols = product_cols<Scalar>;
-    auto const whole = [](std::size_t size, std::size_t side) { return (size + side - 1) / side * side; };
+    auto const whole = [](std::size_t size, std::size_t side) {
+        return (size + side - 1) / side * side;
+    };
     std::size_t const deepest = std::min(k, depth_block);
     std::vector<Scalar> a_panels(whole(std::min(m, row_block), product_rows) * deepest);
     std::vector<Scalar> b_panels(whole(std::min(n, col_block), cols) * deepest);
