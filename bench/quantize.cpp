@@ -161,6 +161,22 @@ void add_read(std::size_t count) {
                      [=] { return *found > 0.0F; }});
 }
 
+/// What writing alone costs.
+void add_write(std::size_t count) {
+    auto const out = std::make_shared<std::vector<float>>(count);
+    fpq::bench::add({"memset",
+                     fpq::bench::size_name(count * 4),
+                     4.0 * static_cast<double>(count),
+                     static_cast<double>(count),
+                     1,
+                     [=] {
+                         std::memset(out->data(), 0, count * 4);
+                         benchmark::DoNotOptimize(out->data());
+                         benchmark::ClobberMemory();
+                     },
+                     {}});
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -168,6 +184,7 @@ int main(int argc, char** argv) {
         std::size_t const bytes = kib << 10;
         fpq::bench::add_memcpy(bytes);
         add_read(bytes / 4);
+        add_write(bytes / 4);
         for (std::size_t k = 0; k < 2; ++k) {
             add_quantize<float>(formats[k], "fp32", bytes / 4, 1);
             add_dequantize<float>(formats[k], "fp32", bytes / 4, 1);

@@ -12,6 +12,7 @@
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/quant/quantize.hpp"
+#include "support/limited_simd.hpp"
 
 using fpq::bf16;
 using fpq::fp16;
@@ -20,6 +21,7 @@ using fpq::observer_options;
 using fpq::packed_matrix;
 using fpq::quant_format;
 using fpq::simd_level;
+using fpq_test::limited_simd;
 
 namespace {
 
@@ -33,13 +35,6 @@ std::vector<simd_level> levels() {
     }
     return all;
 }
-
-struct limited {
-    explicit limited(simd_level level) { fpq::limit_simd_level(level); }
-    ~limited() { fpq::limit_simd_level(simd_level::avx512); }
-    limited(limited const&) = delete;
-    limited& operator=(limited const&) = delete;
-};
 
 struct setting {
     quant_format format;
@@ -138,7 +133,7 @@ void compare(std::size_t rows, std::size_t cols, std::size_t stride, int threads
             packed_matrix const expected =
                 fpq::reference::quantize({wide.data(), rows, cols, stride}, s.format, s.options);
             for (simd_level level : levels()) {
-                limited const only(level);
+                limited_simd const only(level);
                 packed_matrix const q =
                     fpq::quantize(fpq::matrix_view<T const>{in.data(), rows, cols, stride},
                                   s.format, s.options, threads);
@@ -226,7 +221,7 @@ TEST_CASE("a least scale's values reach nine steps", "[quant][kernels]") {
 TEST_CASE("the limit lowers the level and is lifted again", "[quant][kernels]") {
     simd_level const best = fpq::simd_level_of_processor();
     {
-        limited const only(simd_level::generic);
+        limited_simd const only(simd_level::generic);
         REQUIRE(fpq::active_simd_level() == simd_level::generic);
     }
     REQUIRE(fpq::active_simd_level() == best);
@@ -252,7 +247,7 @@ TEST_CASE("dequantizing kernels give the bits of the plain loop", "[quant][kerne
                 std::vector<float> out(5 * (cols + 3));
                 std::vector<bf16> narrow(5 * (cols + 3));
                 for (simd_level level : levels()) {
-                    limited const only(level);
+                    limited_simd const only(level);
                     fpq::dequantize_into(q.view(), {out.data(), 5, cols, cols + 3});
                     fpq::dequantize_into(
                         q.view(), fpq::matrix_view<bf16>{narrow.data(), 5, cols, cols + 3}, 2);
@@ -294,7 +289,7 @@ TEST_CASE("searching kernels find the scales of the plain walk", "[quant][kernel
                     fpq::scale_grid const expected =
                         fpq::reference::find_scales(w, s.format, s.options);
                     for (simd_level level : levels()) {
-                        limited const only(level);
+                        limited_simd const only(level);
                         fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options, 2);
                         INFO(what(s, level) << ", data " << kind << ", observer " << observer);
                         REQUIRE(grid.bytes == expected.bytes);

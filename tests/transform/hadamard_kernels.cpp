@@ -7,8 +7,10 @@
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/transform/hadamard_quantize.hpp"
+#include "support/limited_simd.hpp"
 
 using fpq::simd_level;
+using fpq_test::limited_simd;
 
 namespace {
 
@@ -30,13 +32,6 @@ std::vector<float> rotated(std::vector<float> x, std::size_t block) {
     return x;
 }
 
-struct limited {
-    explicit limited(simd_level level) { fpq::limit_simd_level(level); }
-    ~limited() { fpq::limit_simd_level(simd_level::avx512); }
-    limited(limited const&) = delete;
-    limited& operator=(limited const&) = delete;
-};
-
 }  // namespace
 
 TEST_CASE("the Hadamard kernels give the bits of the plain butterfly", "[transform][kernels]") {
@@ -44,7 +39,7 @@ TEST_CASE("the Hadamard kernels give the bits of the plain butterfly", "[transfo
         std::vector<float> const x = values(4096);
         std::vector<float> const expected = rotated(x, block);
         for (simd_level level : {simd_level::generic, simd_level::avx2, simd_level::avx512}) {
-            limited const only(level);
+            limited_simd const only(level);
             std::vector<float> y = x;
             for (std::size_t i = 0; i < y.size(); i += block) {
                 fpq::hadamard_in_place(y.data() + i, block);
@@ -73,7 +68,7 @@ TEST_CASE("quantizing behind a Hadamard gives the bytes of rotating first",
             fpq::packed_matrix const expected =
                 fpq::reference::quantize(fpq::as_view(y.data(), 6, cols), f, options);
             for (simd_level level : {simd_level::generic, simd_level::avx2, simd_level::avx512}) {
-                limited const only(level);
+                limited_simd const only(level);
                 fpq::packed_matrix const q =
                     fpq::quantize_hadamard(fpq::as_view(x.data(), 6, cols), block, f, options, 2);
                 INFO("block " << block << ", " << fpq::simd_level_name(level));
