@@ -2,6 +2,7 @@
 // The Hadamard kernels, alone and in front of quantization, against the plain loops, bit for bit.
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "catch.hpp"

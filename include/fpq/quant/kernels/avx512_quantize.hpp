@@ -42,8 +42,8 @@ FPQ_AVX512 inline void e2m1_minmax_avx512(T const* x, std::size_t batches, e2m1_
                                           std::uint8_t* scales, T const* source) {
     constexpr std::size_t values = 16 * Group;
     constexpr std::size_t ahead = 4096 / values;
-    e2m1_row const* const rows = table.rows.data();
-    float const* const units = table.cell_unit.data();
+    e2m1_row const* const rows = table.rows.get();
+    float const* const units = table.cell_unit.get();
     for (std::size_t first = 0; first < batches; first += ahead) {
         std::size_t const count = batches - first < ahead ? batches - first : ahead;
         __mmask16 strange[ahead];

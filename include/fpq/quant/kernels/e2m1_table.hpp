@@ -7,7 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "fpq/core/bits.hpp"
 #include "fpq/format/packed.hpp"
@@ -92,20 +92,23 @@ struct e2m1_input {
     std::uint32_t unseen = 0;  // low bits of a weight that may hold anything: its value has zeros
 };
 
-/// The rows of the scale bytes low..high under one global scale; the others stay zero.
+/// The rows of the scale bytes low..high under one global scale; the others are unspecified.
 struct e2m1_table {
     int low = 1;
-    int high = 0;                  // below low: nothing can be encoded by table
-    float factor = 1.0F;           // of e2m1_input
-    std::vector<e2m1_row> rows;    // by byte
-    std::vector<float> cell_unit;  // by byte: 2^-22 cells. fma(w, cell_unit, e2m1_cell_base) holds
-                                   // the cell modulo 32 in its low bits
+    int high = 0;                        // below low: nothing can be encoded by table
+    float factor = 1.0F;                 // of e2m1_input
+    std::unique_ptr<e2m1_row[]> rows;    // by byte
+    std::unique_ptr<float[]> cell_unit;  // by byte: 2^-22 cells. fma(w, cell_unit, e2m1_cell_base)
+                                         // holds the cell modulo 32 in its low bits
 };
 /// Zero in cells, and 32 of them more, so that the sum stays above 2.
 inline constexpr float e2m1_cell_base = 2.0F + 32.0F * 0x1p-22F;
 
 /// Least w > 0 with fl(w * factor) >= t, neither near the ends of float.
 inline float least_weight_of(float t, float factor) noexcept {
+    if (factor == 1.0F) {
+        return t;
+    }
     std::uint32_t w = bits_of<std::uint32_t>(t / factor);
     while (bits_of<float>(w) * factor < t) {
         ++w;
@@ -133,8 +136,8 @@ inline e2m1_table make_e2m1_table(scale_kind kind, float global_scale, e2m1_inpu
     while (table.low <= table.high && !(step_of(table.high) <= 0x1p100F)) {
         --table.high;
     }
-    table.rows.resize(256);
-    table.cell_unit.resize(256);
+    table.rows = std::make_unique_for_overwrite<e2m1_row[]>(256);
+    table.cell_unit = std::make_unique_for_overwrite<float[]>(256);
     // Bytes so far apart that the step doubles: so do the thresholds, in their exponents.
     int const octave = e8 ? 1 : 1 << e4m3::mantissa_bits;
     int const first = e8 ? table.low : 2 * octave - 1;  // E4M3: byte 8 begins the normals
