@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,11 +44,11 @@ public:
         }
         open();
         detail::for_each_lower_tile(n_, threads, [&](auto i, auto rows, auto j, auto cols) {
-            std::vector<float> tile(rows * cols);
+            auto const tile = std::make_unique_for_overwrite<float[]>(rows * cols);
             for (std::size_t t = 0; t < x.rows; t += token_block) {
                 auto const tokens = x.rows_at(t, std::min(token_block, x.rows - t));
-                detail::gram_tile(tokens, i, rows, j, cols, tile.data(), cols, false);
-                add_tile(tile.data(), i, rows, j, cols);
+                detail::gram_tile(tokens, i, rows, j, cols, tile.get(), cols, false);
+                add_tile(tile.get(), i, rows, j, cols);
             }
         });
         samples_ += x.rows;

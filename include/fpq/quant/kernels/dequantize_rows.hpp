@@ -176,7 +176,7 @@ private:
 template <class T>
 void dequantize_rows(packed_view const& q, matrix_view<T> out, int threads) {
     // Beyond this, lines that are written only push others out of the caches.
-    bool const past = q.rows * q.cols * sizeof(T) > (std::size_t{32} << 20);
+    bool const past = q.rows * q.cols * sizeof(T) > (std::size_t{16} << 20);
     std::size_t const chunk = std::max<std::size_t>(1, 32768 / std::max<std::size_t>(1, q.cols));
     row_decoder<T> const prototype(q);
     parallel_for(q.rows, chunk, threads, [&](std::size_t begin, std::size_t end) {
