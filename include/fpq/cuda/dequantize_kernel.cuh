@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wing cuda. Codes and scales back to bf16, fp16 or fp32: fl(code * fl(scale / G)), then nearest.
-// A thread decodes 16 values (8 for fp32): 8 bytes of codes in, 32 bytes out.
+// A thread decodes 8 neighbouring values of two rows, or of the four rows 32 apart whose scales are
+// neighbours in the swizzle, so that a warp stores whole lines and has several loads under way.
 #pragma once
 
 #include "fpq/cuda/half_words.cuh"
@@ -9,22 +10,14 @@
 
 namespace fpq::cuda {
 
-struct dequantize_work {
+struct dequantize_work : scaled_work {
     std::uint8_t const* codes = nullptr;
     std::uint8_t const* scales = nullptr;
     void* out = nullptr;
-    std::size_t cols = 0;
     std::size_t stride = 0;  // of out, values
-    std::size_t groups = 0;
-    float global = 1.0F;
-    float const* global_at = nullptr;
-    segment_map map{};
-
-    __device__ float global_scale() const { return global_at == nullptr ? global : *global_at; }
-    __device__ std::size_t scale_index(std::uint32_t row, std::uint32_t group) const {
-        return map.swizzled ? swizzled_scales{groups}(row, group)
-                            : row_major_scales{groups}(row, group);
-    }
+    std::uint32_t rows = 0;
+    std::uint32_t pieces = 0;  // of 8 values, of a row
+    fast_divisor blocks{};     // of a row
 };
 
 /// Value of a stored scale byte.
@@ -85,59 +78,69 @@ struct store_words<float> {
     }
 };
 
-/// 16 decoded values of one segment.
+/// 8 codes of FP4, or of 8 bits.
 template <block_format Format>
-__device__ void decode_segment(uint4 w, float s, float (&v)[16]) {
-    std::uint32_t const word[4] = {w.x, w.y, w.z, w.w};
-    FPQ_UNROLL
-    for (int i = 0; i < 16; ++i) {
-        if constexpr (Format == block_format::mxfp8) {
-            std::uint32_t const byte = (word[i / 4] >> (8 * (i % 4))) & 0xFFu;
-            v[i] = mul_rn(stored_value<block_format::nvfp4>(byte), s);
-        } else {
-            v[i] = mul_rn(e2m1_scaled(word[i / 8], i % 8) * 0x1p126F, s);
-        }
+struct code_piece {
+    std::uint32_t word;  // value i in bits 4 i .. 4 i + 3
+    __device__ float operator[](int i) const { return e2m1_scaled(word, i) * 0x1p126F; }
+};
+template <>
+struct code_piece<block_format::mxfp8> {
+    uint2 word;
+    __device__ float operator[](int i) const {
+        std::uint32_t const four = i < 4 ? word.x : word.y;
+        return stored_value<block_format::nvfp4>((four >> (8 * (i % 4))) & 0xFFu);
     }
-}
+};
 
-/// Turns segments of 16 values a thread.
-template <class Out, block_format Format, int Turns>
-__global__ void __launch_bounds__(256) dequantize_segments(dequantize_work const work) {
-    constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
-    std::uint32_t const first = blockIdx.x * (256 * Turns) + threadIdx.x;
-    step_divider const divide(work.global_scale());
-    segment_place place[Turns];
-    bool inside[Turns];
-    uint4 word[Turns];
-    std::uint32_t byte[Turns];
+/// Rows that a thread decodes: with swizzled scales those whose bytes are in its 16.
+inline constexpr int dequantize_rows_each(bool swizzled) { return swizzled ? 4 : 2; }
+
+/// A block a row (or Swizzled: a row of each quarter of 128) and blockDim.x pieces of it.
+template <class Out, block_format Format, bool Swizzled>
+__global__ void __launch_bounds__(256) dequantize_pieces(dequantize_work const work) {
+    constexpr int count = dequantize_rows_each(Swizzled);
+    constexpr std::uint32_t apart = Swizzled ? 32 : 1;
+    using piece = code_piece<Format>;
+    std::uint32_t const unit = work.blocks.divide(blockIdx.x);
+    std::uint32_t const at = (blockIdx.x - unit * work.blocks.divisor) * blockDim.x + threadIdx.x;
+    if (at >= work.pieces) {
+        return;
+    }
+    std::uint32_t const row = Swizzled ? (unit >> 5) * 128 + (unit & 31u) : unit * count;
+    std::uint32_t const group = Format == block_format::nvfp4 ? at >> 1 : at >> 2;
+    piece codes[count];
+    std::uint32_t byte[count];
     FPQ_UNROLL
-    for (int k = 0; k < Turns; ++k) {
-        std::uint32_t const unit = first + k * 256;
-        place[k] = work.map.place<false>(unit);  // along the rows, wherever the scales are
-        auto const [row, seg, in_order] = place[k];
-        inside[k] = unit < work.map.units;
-        if (inside[k]) {
-            std::uint32_t const scale =
-                work.map.swizzled ? work.map.swizzled_scale(row, seg >> wide) : in_order;
-            std::size_t const at = row * static_cast<std::size_t>(work.map.segs) + seg;
-            if constexpr (Format == block_format::mxfp8) {
-                word[k] = __ldg(reinterpret_cast<uint4 const*>(work.codes) + at);
-            } else {
-                uint2 const w = __ldg(reinterpret_cast<uint2 const*>(work.codes) + at);
-                word[k] = {w.x, w.y, 0, 0};
-            }
-            byte[k] = __ldg(work.scales + scale);
+    for (int k = 0; k < count; ++k) {
+        std::uint32_t const r = min(row + k * apart, work.rows - 1);
+        codes[k].word = __ldg(reinterpret_cast<decltype(codes->word) const*>(work.codes) +
+                              (r * static_cast<std::size_t>(work.pieces) + at));
+        if constexpr (!Swizzled) {
+            byte[k] = __ldg(work.scales + (r * work.groups + group));
         }
     }
+    if constexpr (Swizzled) {
+        uint4 const four = __ldg(reinterpret_cast<uint4 const*>(
+            work.scales + swizzled_scales{work.groups}(row, group & ~3u)));
+        std::uint32_t const word[4] = {four.x, four.y, four.z, four.w};
+        FPQ_UNROLL
+        for (int k = 0; k < count; ++k) {
+            byte[k] = (word[k] >> (8 * (group & 3u))) & 0xFFu;
+        }
+    }
+    step_divider const divide(work.global_scale());
     FPQ_UNROLL
-    for (int k = 0; k < Turns; ++k) {
-        if (inside[k]) {
-            float v[16];
-            decode_segment<Format>(word[k], divide(stored_value<Format>(byte[k])), v);
-            Out* const out =
-                static_cast<Out*>(work.out) + place[k].row * work.stride + place[k].seg * segment;
-            store_words<Out>::store(out, v);
-            store_words<Out>::store(out + 8, v + 8);
+    for (int k = 0; k < count; ++k) {
+        std::uint32_t const r = row + k * apart;
+        if (r < work.rows) {
+            float const s = divide(stored_value<Format>(byte[k]));
+            float v[8];
+            FPQ_UNROLL
+            for (int i = 0; i < 8; ++i) {
+                v[i] = mul_rn(codes[k][i], s);
+            }
+            store_words<Out>::store(static_cast<Out*>(work.out) + (r * work.stride + at * 8u), v);
         }
     }
 }

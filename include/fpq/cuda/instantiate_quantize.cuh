@@ -173,16 +173,22 @@ status nvfp_global_scale(float const* amax, bool pow2, float* global_scale, cuda
 
 namespace detail {
 
+template <class Out, block_format Format>
+void launch_dequantize_format(dequantize_work const& work, dim3 grid, unsigned threads,
+                              cudaStream_t stream) {
+    work.map.swizzled ? dequantize_pieces<Out, Format, true><<<grid, threads, 0, stream>>>(work)
+                      : dequantize_pieces<Out, Format, false><<<grid, threads, 0, stream>>>(work);
+}
+
 template <class Out>
-void launch_dequantize(dequantize_work const& work, block_format format, cudaStream_t stream) {
-    constexpr int turns = 1;  // two were slower by a fifth on an H200
-    unsigned const blocks = blocks_for(work.map.units, 256 * turns);
+void launch_dequantize(dequantize_work const& work, block_format format, dim3 grid,
+                       unsigned threads, cudaStream_t stream) {
     if (format == block_format::nvfp4) {
-        dequantize_segments<Out, block_format::nvfp4, turns><<<blocks, 256, 0, stream>>>(work);
+        launch_dequantize_format<Out, block_format::nvfp4>(work, grid, threads, stream);
     } else if (format == block_format::mxfp4) {
-        dequantize_segments<Out, block_format::mxfp4, turns><<<blocks, 256, 0, stream>>>(work);
+        launch_dequantize_format<Out, block_format::mxfp4>(work, grid, threads, stream);
     } else {
-        dequantize_segments<Out, block_format::mxfp8, turns><<<blocks, 256, 0, stream>>>(work);
+        launch_dequantize_format<Out, block_format::mxfp8>(work, grid, threads, stream);
     }
 }
 
@@ -210,19 +216,29 @@ status dequantize(quantized_view const& q, std::size_t rows, std::size_t cols, f
     work.groups = groups_of(q.format, cols);
     work.global = global_scale;
     work.global_at = global_scale_at;
-    bool const fast = cols % group_of(q.format) == 0 && is_aligned(out, out_stride, type) &&
-                      reinterpret_cast<std::uintptr_t>(q.codes) % 16 == 0 &&
-                      make_segment_map(rows, cols, q.format, scale_order::row_major, work.map);
     work.map.swizzled = q.order == scale_order::swizzled;
+    std::size_t const pieces = cols / 8;
+    unsigned const threads = pieces < 256 ? static_cast<unsigned>(round_up(pieces, 32)) : 256u;
+    std::size_t const across = pieces == 0 ? 1 : (pieces + threads - 1) / threads;
+    std::size_t const units = work.map.swizzled ? (rows + 127) / 128 * 32 : (rows + 1) / 2;
+    bool const fast =
+        cols % group_of(q.format) == 0 && is_aligned(out, out_stride, type) &&
+        reinterpret_cast<std::uintptr_t>(q.codes) % 16 == 0 &&
+        (!work.map.swizzled || reinterpret_cast<std::uintptr_t>(q.scales) % 16 == 0) &&
+        units * across < (std::size_t{1} << 31);
     if (fast) {
+        work.rows = static_cast<std::uint32_t>(rows);
+        work.pieces = static_cast<std::uint32_t>(pieces);
+        work.blocks = make_divisor(static_cast<std::uint32_t>(across));
+        dim3 const grid(static_cast<unsigned>(units * across));
         if (type == float_type::bf16) {
-            detail::launch_dequantize<bf16>(work, q.format, stream);
+            detail::launch_dequantize<bf16>(work, q.format, grid, threads, stream);
         } else if (type == float_type::fp16) {
-            detail::launch_dequantize<fp16>(work, q.format, stream);
+            detail::launch_dequantize<fp16>(work, q.format, grid, threads, stream);
         } else {
-            detail::launch_dequantize<float>(work, q.format, stream);
+            detail::launch_dequantize<float>(work, q.format, grid, threads, stream);
         }
-        return after_launch("dequantize_segments");
+        return after_launch("dequantize_pieces");
     }
     unsigned const blocks = blocks_for(rows * cols, 256);
     if (type == float_type::bf16) {

@@ -50,7 +50,7 @@ FPQ_HD inline std::uint8_t e2m1_stochastic(float x, float u) noexcept {
 /// Code of w under step s; `index` is the element's place in the matrix, row * cols + col.
 FPQ_HD inline std::uint8_t code_of(group_rule const& rule, float w, float s,
                                    std::uint64_t index) noexcept {
-    if (s == 0.0F) {  // abs_max alone stores a zero scale
+    if (s == 0.0F && rule.method == scale_method::abs_max) {  // it stores a zero scale
         return (bits_of<std::uint32_t>(w) >> 31) != 0 ? std::uint8_t{8} : std::uint8_t{0};
     }
     float const q = is_nan(w) ? w : div_rn(w, s);  // a NaN keeps its sign

@@ -17,7 +17,7 @@ inline unsigned blocks_for(std::size_t units, std::size_t each) noexcept {
 /// How many times over a kernel that walks its work fills the device: more than once, so that
 /// blocks which end early are replaced.
 inline constexpr unsigned packed_waves = 8;
-inline constexpr unsigned rotated_waves = 3;
+inline constexpr unsigned rotated_waves = 4;
 
 /// Blocks of such a kernel, at most `wanted`.
 template <class Kernel>

@@ -127,19 +127,9 @@ __device__ std::uint32_t quantize_carefully(half_segment const& x, quantize_work
 /// Turns segments a thread at a time, the grid walking the matrix; see the head of the file.
 template <class Half, block_format Format, bool Swizzled, int Turns>
 __global__ void __launch_bounds__(quantize_threads) quantize_packed(quantize_work const work) {
-    __shared__ half_reciprocal table[Format == block_format::nvfp4 ? 128 : 1];
     constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
-    float const global = work.global_scale();
-    step_source<Format> steps{};
-    if constexpr (Format == block_format::nvfp4) {
-        steps.table = table;
-    }
-    steps.prepare(global);
-    if constexpr (Format == block_format::nvfp4) {
-        __syncthreads();
-    }
-    plain_byte<Format> const byte_of(work.method, global);
-    bool const plain_global = is_plain_global(global);
+    __shared__ half_reciprocal table[plain_rule<Format>::table_entries];
+    plain_rule<Format> const rule(work, work.method, table);
     std::uint32_t const units = work.map.units;
     std::uint32_t const step = gridDim.x * (quantize_threads * Turns);
     for (std::uint32_t base = blockIdx.x * (quantize_threads * Turns); base < units; base += step) {
@@ -170,11 +160,11 @@ __global__ void __launch_bounds__(quantize_threads) quantize_packed(quantize_wor
             }
             std::uint32_t byte;
             std::uint32_t out[4];
-            if (__any_sync(0xFFFFFFFFu, !(plain_global && is_plain_maximum(a)))) {
-                byte = quantize_carefully<Half, Format>(x[k], work, global, out);
+            if (__any_sync(0xFFFFFFFFu, !(rule.plain_global && is_plain_maximum(a)))) {
+                byte = quantize_carefully<Half, Format>(x[k], work, rule.global, out);
             } else {
-                byte = byte_of(a);
-                encode_segment<Half, Format>(x[k], steps(byte), out);
+                byte = rule.byte_of(a);
+                encode_segment<Half, Format>(x[k], rule.steps(byte), out);
             }
             std::uint32_t const unit = base + k * quantize_threads + threadIdx.x;
             if (inside[k]) {

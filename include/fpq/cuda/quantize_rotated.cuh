@@ -4,19 +4,9 @@
 // lane with 16 neighbouring values in float32; from there on it is quantize_packed.cuh.
 #pragma once
 
-#include "fpq/cuda/quantize_packed.cuh"
-#include "fpq/cuda/rotate_mma.cuh"
+#include "fpq/cuda/rotate_rows.cuh"
 
 namespace fpq::cuda {
-
-inline constexpr unsigned rotate_threads = 128;
-
-/// fl(1 / sqrt(Size)).
-template <int Size>
-inline constexpr float hadamard_norm = Size == 16   ? 0.25F
-                                       : Size == 32 ? 0.17677669529663687F
-                                       : Size == 64 ? 0.125F
-                                                    : 0.08838834764831845F;
 
 /// 8 codes of FP4 from values times `half`.
 __device__ inline std::uint32_t e2m1_word_of_floats(float const* v, float half) {
@@ -61,10 +51,9 @@ __device__ inline float largest_of(float const (&v)[16]) {
 /// shares its group with its neighbour. All lanes enter. `v` may change. NaN counts as 0.
 template <block_format Format, bool Quest>
 __device__ std::uint32_t quantize_rotated_segment(float (&v)[16], float norm,
-                                                  plain_byte<Format> const& byte_of,
+                                                  plain_rule<Format> const& rule,
                                                   mx_rule_constants const& mx,
-                                                  step_source<Format> const& steps, float global,
-                                                  bool plain_global, std::uint32_t (&out)[2]) {
+                                                  std::uint32_t (&out)[2]) {
     constexpr bool wide = Format != block_format::nvfp4;
     constexpr unsigned all = 0xFFFFFFFFu;
     float a = 0.0F;  // the maximum, or quest's scale
@@ -92,20 +81,21 @@ __device__ std::uint32_t quantize_rotated_segment(float (&v)[16], float norm,
     }
     std::uint32_t byte;
     float r;
-    if (__any_sync(all, !(plain_global && is_plain_maximum(a)))) {
+    if (__any_sync(all, !(rule.plain_global && is_plain_maximum(a)))) {
         // Rare: values meet the stored scale before the global one, so that nothing overflows.
         byte = wide    ? std::uint32_t{mx_byte(mx, a)}
-               : Quest ? max(std::uint32_t{e4m3_byte(a * global)}, 1u)
-                       : byte_of(a);
+               : Quest ? max(std::uint32_t{e4m3_byte(a * rule.global)}, 1u)
+                       : rule.byte_of(a);
         float const inverse = inverse_of_stored<Format>(byte);
         FPQ_UNROLL
         for (float& x : v) {
             x = x * norm * inverse;
         }
-        r = 0.5F * global;
+        r = 0.5F * rule.global;
     } else {
-        byte = Quest && !wide ? max(std::uint32_t{e4m3_byte(a * global)}, 1u) : byte_of(a);
-        r = steps(byte).hi * norm;
+        byte =
+            Quest && !wide ? max(std::uint32_t{e4m3_byte(a * rule.global)}, 1u) : rule.byte_of(a);
+        r = rule.steps(byte).hi * norm;
     }
     out[0] = e2m1_word_of_floats(v, r);
     out[1] = e2m1_word_of_floats(v + 8, r);
@@ -120,19 +110,9 @@ __global__ void __launch_bounds__(rotate_threads)
     constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
     // Between the scale bytes of the two halves of size 128: the next scale tile, or two groups on.
     constexpr std::uint32_t half_scales = wide == 0 ? 512 : 2;
-    __shared__ half_reciprocal table[Format == block_format::nvfp4 ? 128 : 1];
-    float const global = work.global_scale();
-    step_source<Format> steps{};
-    if constexpr (Format == block_format::nvfp4) {
-        steps.table = table;
-    }
-    steps.prepare(global);
-    if constexpr (Format == block_format::nvfp4) {
-        __syncthreads();
-    }
-    plain_byte<Format> const byte_of(work.method, global);
-    mx_rule_constants const mx = mx_constants(work.method, false, global);
-    bool const plain_global = is_plain_global(global);
+    __shared__ half_reciprocal table[plain_rule<Format>::table_entries];
+    plain_rule<Format> const rule(work, work.method, table);
+    mx_rule_constants const mx = mx_constants(work.method, false, rule.global);
     std::uint32_t const lane = threadIdx.x % 32;
     rotation_operand<Half, Size> operand;
     operand.prepare(lane);
@@ -140,55 +120,31 @@ __global__ void __launch_bounds__(rotate_threads)
     std::uint32_t const step = gridDim.x * (rotate_threads / 32);
     for (std::uint32_t warp = blockIdx.x * (rotate_threads / 32) + threadIdx.x / 32;
          warp < map.warps; warp += step) {
-        std::uint32_t row[2];
-        std::uint32_t seg[2];
+        rotate_rows<Half, Size> own;
         swizzled_lane lanes{};
         if constexpr (Swizzled) {
             lanes = place_lane<wide != 0, Size>(map, work.map.tiles, warp, lane);
-            row[0] = lanes.row;
-            row[1] = lanes.row + lanes.below;
-            seg[0] = seg[1] = lanes.block * (4 * halves) + (lane & 3u);
+            own.row[0] = lanes.row;
+            own.row[1] = lanes.row + lanes.below;
+            own.seg[0] = own.seg[1] = lanes.block * (4 * halves) + (lane & 3u);
         } else {
-            FPQ_UNROLL
-            for (std::uint32_t q = 0; q < 2; ++q) {
-                block_place const place = map.template place<false>(warp, lane / 4 + 8 * q);
-                row[q] = place.row;
-                seg[q] = place.block * (4 * halves) + (lane & 3u);
-            }
+            own.place(map, warp, lane);
         }
-        half_segment x[2][halves];
-        FPQ_UNROLL
-        for (std::uint32_t q = 0; q < 2; ++q) {
-            auto const* const from =
-                static_cast<std::uint16_t const*>(work.x) + row[q] * work.stride + seg[q] * segment;
-            FPQ_UNROLL
-            for (std::uint32_t h = 0; h < halves; ++h) {
-                x[q][h].clear();
-                if (row[q] < map.rows && seg[q] + 4 * h < segs) {
-                    x[q][h].load(from + 64 * h);
-                }
-            }
-        }
+        own.load(work.x, work.stride, map.rows, segs);
         FPQ_UNROLL
         for (std::uint32_t q = 0; q < 2; ++q) {
             float v[halves][16];
-            FPQ_UNROLL
-            for (std::uint32_t h = 0; h < halves; ++h) {
-                rotate_segment<Half, Size>(x[q][h].word, operand, v[h]);
-            }
-            if constexpr (halves == 2) {
-                join_halves(v[0], v[1]);
-            }
+            own.rotate(q, operand, v);
             FPQ_UNROLL
             for (std::uint32_t h = 0; h < halves; ++h) {
                 std::uint32_t out[2];
                 std::uint32_t const byte = quantize_rotated_segment<Format, Quest>(
-                    v[h], hadamard_norm<Size>, byte_of, mx, steps, global, plain_global, out);
-                std::uint32_t const s = seg[q] + 4 * h;
-                if (row[q] >= map.rows || s >= segs) {
+                    v[h], hadamard_norm<Size>, rule, mx, out);
+                std::uint32_t const s = own.seg[q] + 4 * h;
+                if (own.row[q] >= map.rows || s >= segs) {
                     continue;
                 }
-                std::uint32_t const at = row[q] * segs + s;  // below 2^31: the launcher's limit
+                std::uint32_t const at = own.row[q] * segs + s;  // below 2^31: the launcher's limit
                 reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};
                 if ((s & wide) == 0) {
                     std::uint32_t const scale =

@@ -1,144 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wing cuda. The fast quantizer of bf16 and fp16 matrices for the methods that score candidates:
-// sweep and four_over_six. A thread owns 16 values as in quantize_packed.cuh; a warp walks the
-// candidates of its groups together, each group around its own start.
+// sweep and four_over_six. A thread owns 16 values as in quantize_packed.cuh and scores a window of
+// candidates around its start; see group_search.cuh. Groups that fast errors leave undecided wait
+// until a warp has enough of them to settle one a lane.
 //
-// Candidates that cannot win are left out. Downwards: what the group's maximum alone loses to
-// clipping is more than the best error. Upwards: when the maximum is at most 6 half steps, every
-// value of the grid that it could use exists under half the step too. Both hold for all candidates
-// further on.
+// No byte outside the window can win. Upwards: where the maximum is below 3.5 steps, no value goes
+// to a code above 3, and half the step has all the other values of the grid and more. No value's
+// exact loss is larger under it, so neither is the sum; the CPU path tries it first. Downwards:
+// what the maximum alone loses to clipping is more than the best error.
 #pragma once
 
-#include "fpq/cuda/group_search.cuh"
+#include <type_traits>
+
+#include "fpq/cuda/group_search_warp.cuh"
 #include "fpq/cuda/quantize_packed.cuh"
 
 namespace fpq::cuda {
-
-/// Steps of the candidates, normalised for one group.
-template <block_format Format>
-struct search_steps;
-
-template <>
-struct search_steps<block_format::nvfp4> {
-    step_source<block_format::nvfp4> halves;
-    float const* sizes;  // (128), shared
-    float unit;          // the group's power of two, and its reciprocal
-    float back;
-
-    __device__ search_step operator()(int byte) const {
-        half_reciprocal const half = halves(static_cast<std::uint32_t>(byte));
-        return {mul_rn(sizes[byte], unit), {mul_rn(half.hi, back), mul_rn(half.lo, back)}};
-    }
-};
-
-template <>
-struct search_steps<block_format::mxfp4> {
-    step_source<block_format::mxfp4> halves;
-    float inverse;  // fl(1 / G)
-    float unit;
-    float back;
-
-    __device__ search_step operator()(int byte) const {
-        auto const at = static_cast<std::uint32_t>(byte);
-        half_reciprocal const half = halves(at);
-        float const power = mul_rn(bits_of<float>(at << 23), unit);
-        return {mul_rn(inverse, power), {mul_rn(half.hi, back), mul_rn(half.lo, back)}};
-    }
-};
-
-/// Error (times step^2) of the group that a lane holds, all of it or, for MX, half; quick. `a` is
-/// the group's maximum. All lanes enter.
-template <bool Wide>
-__device__ float quick_group_error(float const (&x)[16], float a, search_step const& step) {
-    constexpr unsigned all = 0xFFFFFFFFu;
-    float const r = 2.0F * step.half.hi;
-    float e;
-    if (__any_sync(all, a * r > 6.5F)) {
-        e = quick_error<search_reach::beyond>(x, r);
-    } else if (__any_sync(all, a * r > 4.5F)) {
-        e = quick_error<search_reach::within>(x, r);
-    } else {
-        e = quick_error<search_reach::short_of_five>(x, r);
-    }
-    if constexpr (Wide) {
-        e += __shfl_xor_sync(all, e, 1);
-    }
-    return e * step.size * step.size;
-}
-
-/// The same, as the CPU path sums it: 16 lanes, a wide group two values each.
-template <bool Wide>
-__device__ float exact_group_error(float const (&x)[16], search_step const& step) {
-    float lane[16];
-    FPQ_UNROLL
-    for (int i = 0; i < 16; ++i) {
-        lane[i] = exact_loss(x[i], step);
-        if constexpr (Wide) {
-            lane[i] = add_rn(lane[i], __shfl_xor_sync(0xFFFFFFFFu, lane[i], 1));
-        }
-    }
-    return sum_of_lanes(lane);
-}
-
-/// The byte of least squared error around `start`. All lanes enter.
-template <block_format Format>
-__device__ int sweep_group(float const (&x)[16], float a, int start,
-                           search_steps<Format> const& steps) {
-    constexpr bool wide = Format != block_format::nvfp4;
-    constexpr unsigned all = 0xFFFFFFFFu;
-    constexpr int last = wide ? e8m0::max_code : e4m3::max_code;
-    int const least = wide ? max(start - 2, 0) : 1;
-    int const most = wide ? min(start + 3, last) : last;
-    int best = start;
-    float best_error = 3.4e38F;
-    float second = 3.4e38F;
-    int lowest = 0;
-    int k = 0;  // the candidate's distance from start: 0, -1, .. lowest, 1, 2, ..
-    bool down = true;
-    while (true) {
-        int const byte = start + k;
-        search_step const step = steps(min(max(byte, least), most));
-        bool need = byte >= least && byte <= most;
-        if (!down) {
-            // Half the step is a candidate too, from byte 16 on for E4M3.
-            need = need && !(a * 1.00001F <= 3.0F * step.size && (wide || byte >= 16));
-        } else if (k < 0) {
-            float const over = a - 6.0F * step.size;
-            float const limit = best_error + 2.0F * search_slack(best_error);
-            need = need && !(over > 0.0F && over * over > limit);
-        }
-        if (!__any_sync(all, need)) {
-            if (!down) {
-                break;
-            }
-            lowest = k + 1;
-            down = false;
-            k = 1;
-            continue;
-        }
-        float const e = quick_group_error<wide>(x, a, step);
-        if (need) {
-            second = e < best_error ? best_error : fminf(second, e);
-            best = e < best_error ? byte : best;
-            best_error = fminf(e, best_error);
-        }
-        k += down ? -1 : 1;
-    }
-    if (__any_sync(all, a != 0.0F && second <= best_error + search_slack(best_error))) {
-        int const highest = k - 1;
-        float exact_error = 3.4e38F;
-#pragma unroll 1
-        for (int i = 0; i <= highest - lowest; ++i) {
-            int const byte = start + (i <= -lowest ? -i : i + lowest);
-            float const e = exact_group_error<wide>(x, steps(min(max(byte, least), most)));
-            if (byte >= least && byte <= most && e < exact_error) {
-                exact_error = e;
-                best = byte;
-            }
-        }
-    }
-    return best;
-}
 
 /// Scale byte and codes of a segment where something is not finite or far from 1, by the group
 /// rules. All lanes enter.
@@ -173,89 +50,186 @@ __device__ std::uint32_t search_carefully(half_segment const& x, quantize_work c
     return byte;
 }
 
-/// Blocks a multiprocessor should hold: leaves 128 registers a thread to two exact errors, 64 to a
-/// walk.
-template <scale_method Method>
-inline constexpr unsigned search_blocks = Method == scale_method::four_over_six ? 2 : 4;
+/// A lane's part of a group.
+struct search_segment {
+    segment_place place;
+    bool inside;
+    half_segment x;
+    float a;             // the group's maximum
+    std::uint32_t byte;  // by minmax
+    int start;           // of the search
+};
 
-/// One segment a thread at a time, the grid walking the matrix; see the head of the file.
+/// A group that fast errors could not decide.
+struct undecided {
+    std::uint32_t unit;  // of its first lane
+    std::uint32_t open;
+};
+inline constexpr unsigned undecided_room = 64;  // of a warp: below 32 before a turn adds up to 32
+
 template <class Half, block_format Format, scale_method Method>
-__global__ void __launch_bounds__(quantize_threads, search_blocks<Method>)
-    quantize_search(quantize_work const work) {
-    constexpr bool wide = Format != block_format::nvfp4;
+struct group_searcher {
+    static constexpr bool wide = Format != block_format::nvfp4;
+    static constexpr bool sweeps = Method == scale_method::sweep;
     using op = half_words<Half>;
-    __shared__ half_reciprocal table[wide ? 1 : 128];
-    __shared__ float sizes[wide ? 1 : 128];
-    float const global = work.global_scale();
-    search_steps<Format> steps{};
-    if constexpr (wide) {
-        steps.inverse = div_rn(1.0F, global);
-        steps.halves.prepare(global);
-    } else {
-        steps.halves.table = table;
-        steps.halves.prepare(global);
-        steps.sizes = sizes;
-        for (unsigned byte = threadIdx.x; byte < 127; byte += quantize_threads) {
-            sizes[byte] = step_of(Format, static_cast<std::uint8_t>(byte), global);
+    using own_table = std::conditional_t<wide, no_search_table, search_table>;
+
+    quantize_work const& work;
+    plain_rule<Format> rule;
+    search_steps<Format> steps;
+    plain_byte<Format> floor_of;
+    bool exact_steps;
+
+    /// All threads of the block call it; both tables are shared.
+    __device__ group_searcher(quantize_work const& w, half_reciprocal* table, own_table& candidates)
+        : work(w),
+          rule(w, scale_method::minmax, table),
+          steps(rule.steps, rule.global, candidates),
+          floor_of(scale_method::floor, rule.global),
+          exact_steps((bits_of<std::uint32_t>(rule.global) & 0x7FFFFFu) == 0) {}
+
+    __device__ search_segment read(std::uint32_t unit, bool wanted) const {
+        search_segment s;
+        s.place = work.map.at(unit);
+        s.inside = wanted && s.place.row < work.map.rows && s.place.seg < work.map.segs;
+        s.x.clear();
+        if (s.inside) {
+            s.x.load(static_cast<std::uint16_t const*>(work.x) + s.place.row * work.stride +
+                     s.place.seg * segment);
         }
-        __syncthreads();
-    }
-    plain_byte<Format> const byte_of(scale_method::minmax, global);
-    plain_byte<Format> const floor_of(scale_method::floor, global);
-    bool const plain_global = is_plain_global(global);
-    std::uint32_t const units = work.map.units;
-    std::uint32_t const step = gridDim.x * quantize_threads;
-    for (std::uint32_t base = blockIdx.x * quantize_threads; base < units; base += step) {
-        std::uint32_t const unit = base + threadIdx.x;
-        segment_place const place = work.map.at(unit);
-        bool const inside = unit < units && place.row < work.map.rows && place.seg < work.map.segs;
-        half_segment x;
-        x.clear();
-        if (inside) {
-            x.load(static_cast<std::uint16_t const*>(work.x) + place.row * work.stride +
-                   place.seg * segment);
-        }
-        float a = x.template maximum<Half>();
+        s.a = s.x.template maximum<Half>();
         if constexpr (wide) {
-            float const other = __shfl_xor_sync(0xFFFFFFFFu, a, 1);
-            a = other > a || other != other ? other : a;
+            float const other = __shfl_xor_sync(whole_warp, s.a, 1);
+            s.a = other > s.a || other != other ? other : s.a;
         }
-        std::uint32_t byte;
-        std::uint32_t out[4];
-        if (__any_sync(0xFFFFFFFFu, !(plain_global && is_plain_maximum(a)))) {
-            byte = search_carefully<Half, Format, Method>(x, work, global, out);
-        } else {
-            std::uint32_t const octave = bits_of<std::uint32_t>(a) >> 23;
-            steps.unit = bits_of<float>(a == 0.0F ? 127u << 23 : (254u - octave) << 23);
-            steps.back = bits_of<float>(a == 0.0F ? 127u << 23 : octave << 23);
-            float v[16];
-            FPQ_UNROLL
-            for (int i = 0; i < 8; ++i) {
-                v[2 * i] = mul_rn(absolute(op::low(x.word[i])), steps.unit);
-                v[2 * i + 1] = mul_rn(absolute(op::high(x.word[i])), steps.unit);
-            }
-            byte = byte_of(a);
-            if constexpr (Method == scale_method::four_over_six) {
-                std::uint32_t const four =
-                    max(std::uint32_t{e4m3_byte(mul_rn(mul_rn(a, 0.25F), global))}, 1u);
-                float const with_six = exact_group_error<wide>(v, steps(static_cast<int>(byte)));
-                float const with_four = exact_group_error<wide>(v, steps(static_cast<int>(four)));
-                byte = a != 0.0F && with_four < with_six ? four : byte;
-            } else {
-                int const start = static_cast<int>(wide ? floor_of(a) : byte);
-                int const best = sweep_group<Format>(v, mul_rn(a, steps.unit), start, steps);
-                byte = a == 0.0F ? byte : static_cast<std::uint32_t>(best);
-            }
-            encode_segment<Half, Format>(x, steps.halves(byte), out);
-        }
-        if (inside) {
-            std::size_t const at = place.row * static_cast<std::size_t>(work.map.segs) + place.seg;
+        s.byte = rule.byte_of(s.a);
+        s.start = static_cast<int>(wide && sweeps ? floor_of(s.a) : s.byte);
+        return s;
+    }
+    /// Value i of a segment, its magnitude normalised.
+    __device__ float normalised(search_segment const& s, int i) const {
+        std::uint32_t const w = s.x.word[i / 2];
+        return mul_rn(absolute(i % 2 == 0 ? op::low(w) : op::high(w)), steps.unit);
+    }
+    __device__ void write(search_segment const& s, std::uint32_t byte,
+                          std::uint32_t const (&out)[4], bool wanted) const {
+        if (s.inside) {
+            std::size_t const at =
+                s.place.row * static_cast<std::size_t>(work.map.segs) + s.place.seg;
             reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};
         }
         bool const owner = !wide || threadIdx.x % 2 == 0;
-        if (owner && unit < units && (work.map.swizzled || inside)) {
-            work.scales[place.scale] = static_cast<std::uint8_t>(inside ? byte : 0u);
+        if (owner && wanted && (work.map.swizzled || s.inside)) {
+            work.scales[s.place.scale] = static_cast<std::uint8_t>(s.inside ? byte : 0u);
         }
+    }
+    /// False where the fast errors do not apply.
+    __device__ bool is_plain(search_segment const& s) const {
+        bool const plain = rule.plain_global && is_plain_maximum(s.a);
+        if constexpr (wide) {
+            return plain && s.start >= 2 && s.start <= e8m0::max_code - 3;
+        } else {
+            // Only beyond the last byte do quotients reach this far.
+            constexpr int last = e4m3::max_code;
+            return plain && !(s.start == last && s.a > unclipped_reach * steps.table->size[last]);
+        }
+    }
+    /// The candidates that fast errors leave open.
+    __device__ std::uint32_t open_of(search_segment const& s) const {
+        std::uint32_t v[16];
+        float norm = 0.0F;
+        FPQ_UNROLL
+        for (int i = 0; i < 16; ++i) {
+            float const x = normalised(s, i);
+            v[i] = pair_of(x, x);
+            norm = fma_rn(x, x, norm);
+        }
+        if constexpr (wide) {
+            norm += __shfl_xor_sync(whole_warp, norm, 1);
+        }
+        search_limit const limit(norm, exact_steps);
+        if constexpr (sweeps) {
+            return open_candidates(v, mul_rn(s.a, steps.unit), s.start, limit, steps);
+        } else {
+            int const four =
+                max(static_cast<int>(e4m3_byte(mul_rn(mul_rn(s.a, 0.25F), rule.global))), 1);
+            return open_of_two(v, s.start, four, limit, steps);
+        }
+    }
+    /// One turn of a warp; undecided groups are appended to `queue` at `count`.
+    __device__ void turn(std::uint32_t unit, undecided* queue, unsigned& count) {
+        bool const wanted = unit < work.map.units;
+        search_segment const s = read(unit, wanted);
+        std::uint32_t byte;
+        std::uint32_t out[4];
+        if (__any_sync(whole_warp, !is_plain(s))) {
+            byte = search_carefully<Half, Format, Method>(s.x, work, rule.global, out);
+        } else {
+            steps.normalise(s.a);
+            std::uint32_t const left = open_of(s);
+            std::uint32_t const open = s.a == 0.0F ? bit_of_offset(0) : left;
+            int const offset = offset_of_bit(__ffs(static_cast<int>(open)) - 1);
+            byte = s.a == 0.0F ? s.byte : static_cast<std::uint32_t>(s.start + offset);
+            encode_segment<Half, Format>(s.x, steps.halves(byte), out);
+            bool const owner = !wide || threadIdx.x % 2 == 0;
+            bool const unsure = owner && (open & (open - 1)) != 0;
+            std::uint32_t const all = __ballot_sync(whole_warp, unsure);
+            if (unsure) {
+                std::uint32_t const before = all & ((1u << (threadIdx.x % 32)) - 1u);
+                queue[count + __popc(before)] = {unit, open};
+            }
+            count += __popc(all);
+        }
+        write(s, byte, out, wanted);
+    }
+    /// Settles `count` groups of `queue`, at most a warp full, and writes them again.
+    __device__ void settle_queue(undecided const* queue, unsigned count) {
+        unsigned const lane = threadIdx.x % 32;
+        unsigned const own = wide ? lane / 2 : lane;
+        bool const wanted = own < count;
+        undecided const group = wanted ? queue[own] : undecided{0, 0};
+        search_segment const s = read(group.unit + (wide ? lane % 2 : 0), wanted);
+        steps.normalise(s.a);
+        float x[16];
+        FPQ_UNROLL
+        for (int i = 0; i < 16; ++i) {
+            x[i] = normalised(s, i);
+        }
+        int const offset = settle<Format>(x, group.open, s.start, steps);
+        auto const byte = static_cast<std::uint32_t>(s.start + offset);
+        std::uint32_t out[4];
+        encode_segment<Half, Format>(s.x, steps.halves(byte), out);
+        write(s, byte, out, wanted);
+    }
+};
+
+/// Blocks that a multiprocessor should hold: 64 registers a thread.
+inline constexpr unsigned search_blocks = 4;
+
+/// One segment a thread at a time, the grid walking the matrix; see the head of the file.
+template <class Half, block_format Format, scale_method Method>
+__global__ void __launch_bounds__(quantize_threads, search_blocks)
+    quantize_search(quantize_work const work) {
+    constexpr unsigned full = Format == block_format::nvfp4 ? 32 : 16;
+    __shared__ half_reciprocal table[plain_rule<Format>::table_entries];
+    __shared__ undecided queues[quantize_threads / 32][undecided_room];
+    using searcher_type = group_searcher<Half, Format, Method>;
+    __shared__ typename searcher_type::own_table candidates;
+    searcher_type searcher(work, table, candidates);
+    undecided* const queue = queues[threadIdx.x / 32];
+    unsigned count = 0;
+    std::uint32_t const step = gridDim.x * quantize_threads;
+    for (std::uint32_t base = blockIdx.x * quantize_threads; base < work.map.units; base += step) {
+        searcher.turn(base + threadIdx.x, queue, count);
+        __syncwarp();
+        if (count >= full) {
+            count -= full;
+            searcher.settle_queue(queue + count, full);
+            __syncwarp();
+        }
+    }
+    if (count != 0) {
+        searcher.settle_queue(queue, count);
     }
 }
 

@@ -12,16 +12,12 @@
 
 namespace fpq::cuda {
 
-struct quantize_work {
-    void const* x = nullptr;
+/// What quantizing and dequantizing have in common: where scales are and what they are divided by.
+struct scaled_work {
     std::size_t cols = 0;
-    std::size_t stride = 0;  // values
-    std::uint8_t* codes = nullptr;
-    std::uint8_t* scales = nullptr;
     std::size_t groups = 0;  // of a row
     float global = 1.0F;
     float const* global_at = nullptr;
-    scale_method method = scale_method::minmax;
     segment_map map{};
 
     __device__ float global_scale() const { return global_at == nullptr ? global : *global_at; }
@@ -29,6 +25,14 @@ struct quantize_work {
         return map.swizzled ? swizzled_scales{groups}(row, group)
                             : row_major_scales{groups}(row, group);
     }
+};
+
+struct quantize_work : scaled_work {
+    void const* x = nullptr;
+    std::size_t stride = 0;  // of x, values
+    std::uint8_t* codes = nullptr;
+    std::uint8_t* scales = nullptr;
+    scale_method method = scale_method::minmax;
 };
 
 /// The step of every stored byte as a half_reciprocal: a table in shared memory for E4M3 (each
@@ -99,6 +103,31 @@ struct plain_byte<block_format::mxfp8> {
 
     __device__ plain_byte(scale_method method, float g) : rule(mx_constants(method, true, g)) {}
     __device__ std::uint32_t operator()(float a) const { return mx_byte_in_range(rule, a); }
+};
+
+/// What the threads of a fast kernel have ready before they walk the matrix.
+template <block_format Format>
+struct plain_rule {
+    static constexpr int table_entries = Format == block_format::nvfp4 ? 128 : 1;
+
+    float global;
+    step_source<Format> steps{};
+    plain_byte<Format> byte_of;
+    bool plain_global;
+
+    /// All threads of the block call it; `table` (table_entries) is shared.
+    __device__ plain_rule(quantize_work const& work, scale_method method, half_reciprocal* table)
+        : global(work.global_scale()),
+          byte_of(method, global),
+          plain_global(is_plain_global(global)) {
+        if constexpr (Format == block_format::nvfp4) {
+            steps.table = table;
+            steps.prepare(global);
+            __syncthreads();
+        } else {
+            steps.prepare(global);
+        }
+    }
 };
 
 /// Two E4M3 codes, a in the low byte.

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "fpq/cuda/quantize_general.cuh"
-#include "fpq/cuda/quantize_rotated.cuh"
+#include "fpq/cuda/rotate_rows.cuh"
 
 namespace fpq::cuda {
 
@@ -32,42 +32,21 @@ __global__ void __launch_bounds__(rotate_threads)
     std::uint32_t const step = gridDim.x * (rotate_threads / 32);
     for (std::uint32_t warp = blockIdx.x * (rotate_threads / 32) + threadIdx.x / 32;
          warp < map.warps; warp += step) {
-        std::uint32_t row[2];
-        std::uint32_t seg[2];
-        half_segment x[2][halves];
-        FPQ_UNROLL
-        for (std::uint32_t q = 0; q < 2; ++q) {
-            block_place const place = map.template place<false>(warp, lane / 4 + 8 * q);
-            row[q] = place.row;
-            seg[q] = place.block * (4 * halves) + (lane & 3u);
-            auto const* const from =
-                static_cast<std::uint16_t const*>(work.x) + row[q] * work.stride + seg[q] * segment;
-            FPQ_UNROLL
-            for (std::uint32_t h = 0; h < halves; ++h) {
-                x[q][h].clear();
-                if (row[q] < map.rows && seg[q] + 4 * h < segs) {
-                    x[q][h].load(from + 64 * h);
-                }
-            }
-        }
+        rotate_rows<Half, Size> own;
+        own.place(map, warp, lane);
+        own.load(work.x, work.stride, map.rows, segs);
         FPQ_UNROLL
         for (std::uint32_t q = 0; q < 2; ++q) {
             float v[halves][16];
+            own.rotate(q, operand, v);
             FPQ_UNROLL
             for (std::uint32_t h = 0; h < halves; ++h) {
-                rotate_segment<Half, Size>(x[q][h].word, operand, v[h]);
-            }
-            if constexpr (halves == 2) {
-                join_halves(v[0], v[1]);
-            }
-            FPQ_UNROLL
-            for (std::uint32_t h = 0; h < halves; ++h) {
-                if (row[q] >= map.rows || seg[q] + 4 * h >= segs) {
+                if (own.row[q] >= map.rows || own.seg[q] + 4 * h >= segs) {
                     continue;
                 }
-                auto* const to =
-                    reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(work.out) +
-                                             row[q] * work.out_stride + (seg[q] + 4 * h) * segment);
+                auto* const to = reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(work.out) +
+                                                          own.row[q] * work.out_stride +
+                                                          (own.seg[q] + 4 * h) * segment);
                 FPQ_UNROLL
                 for (int i = 0; i < 2; ++i) {
                     float const* const w = v[h] + 8 * i;
