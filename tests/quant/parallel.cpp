@@ -56,6 +56,7 @@ TEST_CASE("parallel_for may be nested and called from many threads", "[quant]") 
     std::atomic<int> seen{0};
     {
         std::vector<std::jthread> callers;
+        callers.reserve(4);
         for (int k = 0; k < 4; ++k) {
             callers.emplace_back([&] {
                 for (int round = 0; round < 50; ++round) {
