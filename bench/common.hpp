@@ -149,6 +149,7 @@ inline int run_cases(int argc, char** argv) {
         flags.emplace_back(argv[i]);
     }
     std::vector<char*> pointers;
+    pointers.reserve(flags.size());
     for (std::string& f : flags) {
         pointers.push_back(f.data());
     }

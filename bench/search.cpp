@@ -20,7 +20,7 @@ constexpr std::size_t cols = 4096;
 constexpr std::size_t mebi = std::size_t{1} << 20;
 
 std::shared_ptr<std::vector<float>> weights(std::size_t count) {
-    auto const w = std::make_shared<std::vector<float>>(count);
+    auto w = std::make_shared<std::vector<float>>(count);
     fpq::philox const source{1, 0};
     for (std::size_t i = 0; i < count; ++i) {
         (*w)[i] = i < mebi ? source.normal_at(i) : (*w)[i - mebi + 17];
