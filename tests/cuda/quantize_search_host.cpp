@@ -86,6 +86,8 @@ TEST_CASE("the exact error is the group rule's and the fast one is within its bo
         }
         float const exact = lane[0];
         wrong += exact == squared_error(g.x, 16, s, 1.0F) ? 0 : 1;
+        float const fine = fine_error(g.x, step);
+        far += std::fabs(fine - exact) < 0.5F * (fine_limit(exact) - exact) ? 0 : 1;
         search_limit const limit(g.norm, false);
         step_pair const steps = pair_of_steps(step, step);
         float fast = low_of_pair(quick_errors<search_reach::beyond>(g.pair, steps));

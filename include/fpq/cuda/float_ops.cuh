@@ -75,4 +75,13 @@ FPQ_HD inline float max_number(float a, float b) noexcept {
 #endif
 }
 
+/// The smaller of two numbers; a NaN loses.
+FPQ_HD inline float min_number(float a, float b) noexcept {
+#if defined(__CUDA_ARCH__)
+    return fminf(a, b);
+#else
+    return __builtin_fminf(a, b);
+#endif
+}
+
 }  // namespace fpq::cuda

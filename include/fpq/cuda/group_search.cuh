@@ -104,6 +104,25 @@ struct search_limit {
     FPQ_HD float operator()(float error) const noexcept { return fma_rn(error, factor, margin); }
 };
 
+/// The error of 16 values under one step in float32: within half of fine_limit's excess of the
+/// exact one. Rounds as quick_errors does.
+FPQ_HD inline float fine_error(float const (&x)[16], search_step const& step) noexcept {
+    float const r = 2.0F * 0x1p-126F * step.half.hi;
+    float const s = -0x1p126F * step.size;
+    float sum = 0.0F;
+    FPQ_UNROLL
+    for (int i = 0; i < 16; ++i) {
+        std::uint32_t const q = bits_of<std::uint32_t>(mul_rn(x[i], r));
+        std::uint32_t const value = (q + 0x00200000u) & 0xFFC00000u;
+        float const d = fma_rn(min_number(bits_of<float>(value), 6.0F * 0x1p-126F), s, x[i]);
+        sum = fma_rn(d, d, sum);
+    }
+    return sum;
+}
+
+/// What a fine error must exceed to lose for certain against `error`.
+FPQ_HD inline float fine_limit(float error) noexcept { return fma_rn(error, 1.00001F, 1e-6F); }
+
 /// Candidates are counted from a start; a set of them is a word. The pair of offsets 2 i - 15 and
 /// 2 i - 14 has bits i and i + 16.
 inline constexpr int lowest_offset = -15;

@@ -64,18 +64,23 @@ __device__ inline std::uint32_t open_candidates(std::uint32_t const (&x)[16], fl
                                                 search_limit const& limit,
                                                 search_steps<block_format::mxfp4> const& steps) {
     search_step const at = steps(start);
+    // Neighbours are powers of two apart, exactly.
+    auto const times = [&at](float power, float inverse) {
+        return search_step{at.size * power, {at.half.hi * inverse, at.half.lo * inverse}};
+    };
+    search_step const below = times(0.5F, 2.0F);
     bool const up = a > least_useful * 2.0F * at.size;
     auto const errors = [&x](search_step const& low, search_step const& high) {
         std::uint32_t const own = quick_errors<search_reach::beyond>(x, pair_of_steps(low, high));
         return pair_add(own, __shfl_xor_sync(whole_warp, own, 1));
     };
     std::uint32_t e[2];
-    e[0] = errors(steps(up ? start + 1 : start - 1), at);
+    e[0] = errors(up ? times(2.0F, 0.5F) : below, at);
     e[1] = infinite_pair;
     std::uint32_t const first = bit_of_offset(0) | bit_of_offset(up ? 1 : -1);
     float at_most = limit(fminf(low_of_pair(e[0]), high_of_pair(e[0])));
-    if (any_lane(may_clip(a, steps(up ? start - 1 : start - 2).size, at_most))) {
-        e[1] = errors(steps(start - 1), steps(start - 2));
+    if (any_lane(may_clip(a, (up ? 0.5F : 0.25F) * at.size, at_most))) {
+        e[1] = errors(below, times(0.25F, 4.0F));
     }
     return close_to_least<2>(e, {first, bit_of_offset(-1) | bit_of_offset(-2)}, limit, at_most);
 }
@@ -99,18 +104,43 @@ __device__ float exact_group_error(float const (&x)[16], search_step const& step
     return add_rn(add_rn(sum[0], sum[2]), add_rn(sum[1], sum[3]));
 }
 
+/// The open candidates whose error in float32 is within the limit of the least.
+template <block_format Format>
+__device__ std::uint32_t closest(float const (&x)[16], std::uint32_t open, int start,
+                                 search_steps<Format> const& steps) {
+    float least = 3e38F;
+    std::uint32_t close = 0;
+#pragma unroll 1
+    while (any_lane(open != 0)) {
+        std::uint32_t const bit = open & (0u - open);
+        int const offset = open == 0 ? 0 : offset_of_bit(__ffs(static_cast<int>(open)) - 1);
+        float e = fine_error(x, steps(start + offset));
+        if constexpr (Format != block_format::nvfp4) {
+            e += __shfl_xor_sync(whole_warp, e, 1);
+        }
+        close = bit != 0 && fine_limit(e) < least ? 0u : close;
+        close |= e > fine_limit(least) ? 0u : bit;  // NaN stays
+        least = bit != 0 ? fminf(e, least) : least;
+        open ^= bit;
+    }
+    return close;
+}
+
 /// The open candidate of least exact error, as an offset. All lanes enter, some without candidates.
 template <block_format Format>
 __device__ int settle(float const (&x)[16], std::uint32_t open, int start,
                       search_steps<Format> const& steps) {
-    constexpr bool wide = Format != block_format::nvfp4;
+    std::uint32_t close = closest<Format>(x, open, start, steps);
+    int found = close == 0 ? 0 : offset_of_bit(__ffs(static_cast<int>(close)) - 1);
+    if (!any_lane((close & (close - 1)) != 0)) {
+        return found;
+    }
     float least = 3.4e38F;
-    int found = 0;
 #pragma unroll 1
-    while (__any_sync(whole_warp, open != 0)) {
-        int const offset = open == 0 ? found : offset_of_bit(__ffs(static_cast<int>(open)) - 1);
-        open &= open - 1;
-        float const e = exact_group_error<wide>(x, steps(start + offset));
+    while (any_lane(close != 0)) {
+        int const offset = close == 0 ? found : offset_of_bit(__ffs(static_cast<int>(close)) - 1);
+        close &= close - 1;
+        float const e = exact_group_error<Format != block_format::nvfp4>(x, steps(start + offset));
         bool const first = rank_of_offset(offset) < rank_of_offset(found);
         found = e < least || (e == least && first) ? offset : found;
         least = fminf(e, least);

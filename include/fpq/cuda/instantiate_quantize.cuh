@@ -89,7 +89,7 @@ template <class Half, int Size>
 void launch_rotate_size(rotate_work const& work, rotation_map const& map, cudaStream_t stream) {
     constexpr auto kernel = rotate_blocks<Half, Size>;
     unsigned const wanted = blocks_for(map.warps, rotate_threads / 32);
-    kernel<<<resident_blocks(kernel, rotate_threads, rotated_waves, wanted), rotate_threads, 0,
+    kernel<<<resident_blocks(kernel, rotate_threads, rotate_waves, wanted), rotate_threads, 0,
              stream>>>(work, map);
 }
 

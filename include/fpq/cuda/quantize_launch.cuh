@@ -18,6 +18,8 @@ inline unsigned blocks_for(std::size_t units, std::size_t each) noexcept {
 /// blocks which end early are replaced.
 inline constexpr unsigned packed_waves = 8;
 inline constexpr unsigned rotated_waves = 4;
+inline constexpr unsigned rotate_waves = 16;  // without quantizing
+inline constexpr unsigned search_waves = 4;
 
 /// Blocks of such a kernel, at most `wanted`.
 template <class Kernel>
@@ -115,7 +117,7 @@ template <class Half, block_format Format, scale_method Method>
 void launch_search_method(quantize_work const& work, cudaStream_t stream) {
     constexpr auto kernel = quantize_search<Half, Format, Method>;
     unsigned const wanted = blocks_for(work.map.units, quantize_threads);
-    kernel<<<resident_blocks(kernel, quantize_threads, packed_waves, wanted), quantize_threads, 0,
+    kernel<<<resident_blocks(kernel, quantize_threads, search_waves, wanted), quantize_threads, 0,
              stream>>>(work);
 }
 

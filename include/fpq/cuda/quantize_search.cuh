@@ -137,19 +137,23 @@ struct group_searcher {
     /// The candidates that fast errors leave open.
     __device__ std::uint32_t open_of(search_segment const& s) const {
         std::uint32_t v[16];
-        float norm = 0.0F;
         FPQ_UNROLL
         for (int i = 0; i < 16; ++i) {
             float const x = normalised(s, i);
             v[i] = pair_of(x, x);
-            norm = fma_rn(x, x, norm);
         }
-        if constexpr (wide) {
-            norm += __shfl_xor_sync(whole_warp, norm, 1);
+        float const a = mul_rn(s.a, steps.unit);
+        float norm = (wide ? 32.0F : 16.0F) * a * a;  // at most
+        if (!wide && !exact_steps) {
+            norm = 0.0F;
+            FPQ_UNROLL
+            for (int i = 0; i < 16; ++i) {
+                norm = fma_rn(normalised(s, i), normalised(s, i), norm);
+            }
         }
         search_limit const limit(norm, exact_steps);
         if constexpr (sweeps) {
-            return open_candidates(v, mul_rn(s.a, steps.unit), s.start, limit, steps);
+            return open_candidates(v, a, s.start, limit, steps);
         } else {
             int const four =
                 max(static_cast<int>(e4m3_byte(mul_rn(mul_rn(s.a, 0.25F), rule.global))), 1);

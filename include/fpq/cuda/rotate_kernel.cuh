@@ -29,6 +29,10 @@ __global__ void __launch_bounds__(rotate_threads)
     rotation_operand<Half, Size> operand;
     operand.prepare(lane);
     std::uint32_t const segs = static_cast<std::uint32_t>(work.cols / segment);
+    // Two lanes have four pieces of 16 bytes; each stores one of the first two and one of the last
+    // two, so that a store has whole sectors.
+    bool const pairs = segs % 2 == 0;
+    bool const odd = pairs && lane % 2 != 0;
     std::uint32_t const step = gridDim.x * (rotate_threads / 32);
     for (std::uint32_t warp = blockIdx.x * (rotate_threads / 32) + threadIdx.x / 32;
          warp < map.warps; warp += step) {
@@ -41,18 +45,29 @@ __global__ void __launch_bounds__(rotate_threads)
             own.rotate(q, operand, v);
             FPQ_UNROLL
             for (std::uint32_t h = 0; h < halves; ++h) {
-                if (own.row[q] >= map.rows || own.seg[q] + 4 * h >= segs) {
+                std::uint32_t word[8];
+                FPQ_UNROLL
+                for (int i = 0; i < 8; ++i) {
+                    word[i] = op::pack(v[h][2 * i] * n, v[h][2 * i + 1] * n);
+                }
+                if (pairs) {
+                    FPQ_UNROLL
+                    for (int i = 0; i < 4; ++i) {
+                        std::uint32_t const other =
+                            __shfl_xor_sync(0xFFFFFFFFu, odd ? word[i] : word[4 + i], 1);
+                        word[i] = odd ? other : word[i];
+                        word[4 + i] = odd ? word[4 + i] : other;
+                    }
+                }
+                std::uint32_t const seg = own.seg[q] + 4 * h;
+                if (own.row[q] >= map.rows || seg >= segs) {
                     continue;
                 }
                 auto* const to = reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(work.out) +
                                                           own.row[q] * work.out_stride +
-                                                          (own.seg[q] + 4 * h) * segment);
-                FPQ_UNROLL
-                for (int i = 0; i < 2; ++i) {
-                    float const* const w = v[h] + 8 * i;
-                    to[i] = {op::pack(w[0] * n, w[1] * n), op::pack(w[2] * n, w[3] * n),
-                             op::pack(w[4] * n, w[5] * n), op::pack(w[6] * n, w[7] * n)};
-                }
+                                                          (odd ? seg - 1 : seg) * segment);
+                to[odd ? 1 : 0] = {word[0], word[1], word[2], word[3]};
+                to[pairs && !odd ? 2 : odd ? 3 : 1] = {word[4], word[5], word[6], word[7]};
             }
         }
     }
