@@ -12,6 +12,8 @@
 
 #include "fpq/cuda/api_gptq.hpp"
 #include "fpq/cuda/hessian_tiles.cuh"
+#include "fpq/cuda/runs_warpgroups.hpp"
+#include "fpq/cuda/tensor_map.hpp"
 
 namespace fpq::cuda::detail {
 
@@ -26,51 +28,20 @@ inline char const* tiles_refuse(hessian_args const& a) noexcept {
     return nullptr;
 }
 
-/// True when this device is of compute capability 9.0 and the kernels were built for 90a. A build
-/// for another card holds a body that only traps, which needs hardly any registers.
-inline bool tiles_can_run() {
-    int device = 0;
-    int major = 0;
-    int minor = 0;
-    cudaFuncAttributes attributes{};
-    bool const asked =
-        cudaGetDevice(&device) == cudaSuccess &&
-        cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-        cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
-        major == 9 && minor == 0 &&
-        cudaFuncGetAttributes(&attributes, hessian_tiles_kernel<hessian_stage>) == cudaSuccess;
-    static_cast<void>(cudaGetLastError());
-    return asked && attributes.binaryVersion == 90 && attributes.numRegs > 100;
+inline bool tiles_can_run() noexcept {
+    return runs_warpgroups(&hessian_tiles_kernel<hessian_stage>, 100);
 }
 
-/// X as the copy engine needs it. The driver is asked for its encoder, so nothing links to it.
+/// X as the copy engine needs it.
 inline status describe_inputs(hessian_args const& a, CUtensorMap& map) {
-    using encoder = decltype(&cuTensorMapEncodeTiled);
-    static encoder const encode = [] {
-        void* found = nullptr;
-        cudaDriverEntryPointQueryResult result{};
-        static_cast<void>(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000,
-                                                           cudaEnableDefault, &result));
-        return result == cudaDriverEntryPointSuccess ? reinterpret_cast<encoder>(found) : nullptr;
-    }();
-    if (encode == nullptr) {
-        return unsupported("launch_hessian: driver", "cuTensorMapEncodeTiled", "none");
-    }
-    cuuint64_t const sizes[2] = {a.cols, a.tokens};
-    cuuint64_t const strides[1] = {a.x_stride * 2};
-    cuuint32_t const box[2] = {64, hessian_stage::tokens};
-    cuuint32_t const every[2] = {1, 1};
-    CUresult const result =
-        encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(a.x), sizes, strides,
-               box, every, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-               CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    if (result != CUDA_SUCCESS) {
-        status s = refuse("launch_hessian: cuTensorMapEncodeTiled", "CUDA_SUCCESS (0)",
-                          static_cast<long long>(result));
-        s.code = status_code::device;
-        return s;
-    }
-    return {};
+    tensor_matrix const x{CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                          a.x,
+                          a.cols,
+                          a.tokens,
+                          a.x_stride * 2,
+                          64,
+                          hessian_stage::tokens};
+    return describe_matrix("launch_hessian", x, map);
 }
 
 inline status launch_tiles(cudaStream_t stream, hessian_args const& a) {

@@ -18,8 +18,9 @@
 #include <cstdint>
 
 #include "fpq/core/config.hpp"
-#include "fpq/cuda/hessian_ptx.cuh"
 #include "fpq/cuda/hessian_units.hpp"
+#include "fpq/cuda/sm90_ptx.cuh"
+#include "fpq/cuda/warpgroup_mma.cuh"
 
 namespace fpq::cuda {
 
@@ -44,7 +45,7 @@ __device__ inline void prefetch_hessian(float const* h, std::uint32_t n, std::ui
     float const* const line = h + static_cast<std::size_t>(row) * n;
     for (std::uint32_t c = col0; c < col0 + 128; c += 32) {
         if (row < n && c < n) {
-            hessian_ptx::prefetch(line + c);
+            sm90::prefetch(line + c);
         }
     }
 }
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__(Stage::threads, 1)
                          std::uint32_t steps, bool accumulate) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     using stage = Stage;
-    namespace ptx = hessian_ptx;
+    namespace ptx = sm90;
     extern __shared__ unsigned char raw[];
     std::uint32_t const base = (ptx::shared_address(raw) + 1023u) & ~1023u;
     std::uint32_t const full = base + stage::count * stage::bytes;
