@@ -314,14 +314,14 @@ int main() {
     must(cublasLtCreate(&handle));
     time_copy();
     float_type const bf16 = float_type::bf16;
-    for (std::size_t m : {1, 16, 32, 64}) {
+    for (std::size_t m : {1, 16, 32, 64, 128, 256, 512}) {
         double const blas = time_blas(handle, m, 14336, 4096);
         time_w4a16(handle, block_format::nvfp4, m, 14336, 4096, false, blas, bf16);
         time_w4a16(handle, block_format::nvfp4, m, 14336, 4096, true, blas, bf16);
         time_w4a16(handle, block_format::nvfp4, m, 14336, 4096, true, blas, float_type::fp16);
         time_w4a16(handle, block_format::mxfp4, m, 14336, 4096, true, blas, bf16);
     }
-    for (std::size_t m : {1, 16}) {
+    for (std::size_t m : {1, 16, 32, 64, 128}) {
         double const blas = time_blas(handle, m, 4096, 14336);
         time_w4a16(handle, block_format::nvfp4, m, 4096, 14336, true, blas, bf16);
     }

@@ -30,7 +30,7 @@ struct w4a16_operands {
     void* out = nullptr;                   // (m, n) of problem.out, no gaps between rows
     void* workspace = nullptr;             // plan.workspace_bytes, on 256 bytes; zeroed once after
     std::size_t workspace_bytes = 0;       //   its allocation, left ready by every call
-    cublasLtContext* blas = nullptr;       // a cublasLtHandle_t, or null: streaming for every m
+    cublasLtContext* blas = nullptr;       // a cublasLtHandle_t, or null: our kernels for every m
     /// The kernel may begin while the one before it on the stream ends (sm_90 and later): it reads
     /// weights and scales at once, and waits before it reads x or writes anything. For weights
     /// that no kernel still under way is writing.
@@ -38,13 +38,15 @@ struct w4a16_operands {
 };
 
 /// The path, grid and workspace that launch_w4a16 will use for this problem on the current device.
-/// `with_blas`: operands.blas will be set; `aligned`: operands.codes starts on 16 bytes.
+/// `with_blas`: operands.blas will be set; `aligned`: operands.codes starts on 16 bytes
+/// and operands.scales on 4.
 status plan_w4a16(w4a16_problem const& problem, bool with_blas, bool aligned,
                   w4a16_plan* plan) noexcept;
 
 /// Queues the product. Sums are float32; element * scale is exact in the activations' type for
 /// NVFP4 (fp16 and bf16) and for MXFP4 scales in 2^-68 .. 2^65 (bf16) and 2^-18 .. 2^6 (fp16), on
-/// the streaming path larger scales saturate there. A NaN E4M3 scale byte counts as 480 there.
+/// the stream and tiles paths larger scales saturate there. A NaN E4M3 scale byte counts as 480
+/// there.
 /// On the dequantize_gemm path bias is rounded to the type of out before it is added.
 /// Errors: a shape, stride, alignment, type or workspace that does not fit; a CUDA error.
 status launch_w4a16(w4a16_problem const& problem, w4a16_operands const& operands,

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "fpq/core/half.hpp"
+#include "fpq/cuda/half_words.cuh"
 #include "fpq/cuda/types.hpp"
 
 namespace fpq::cuda {
@@ -19,6 +21,21 @@ __device__ __forceinline__ void store_output(void* out, float_type type, std::si
     } else {
         static_cast<fp16*>(out)[at] = to_fp16(value);
     }
+}
+
+/// The same for four neighbours, the first on a multiple of four values' bytes.
+__device__ __forceinline__ void store_output_four(void* out, float_type type, std::size_t at,
+                                                  float4 const& value) {
+    if (type == float_type::fp32) {
+        *reinterpret_cast<float4*>(static_cast<float*>(out) + at) = value;
+        return;
+    }
+    uint2 const words = type == float_type::bf16
+                            ? make_uint2(half_words<bf16>::pack(value.x, value.y),
+                                         half_words<bf16>::pack(value.z, value.w))
+                            : make_uint2(half_words<fp16>::pack(value.x, value.y),
+                                         half_words<fp16>::pack(value.z, value.w));
+    *reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(out) + at) = words;
 }
 
 }  // namespace fpq::cuda

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wing cuda. The launcher of the W4A16 product: checks, plan, one of three paths.
+// Wing cuda. The launcher of the W4A16 product: checks, plan, one of four paths.
 #pragma once
 
 #include <cmath>
 
 #include "fpq/cuda/api_gemm.hpp"
 #include "fpq/cuda/gemm_checks.hpp"
+#include "fpq/cuda/runs_warpgroups.hpp"
 #include "fpq/cuda/w4a16_blas.cuh"
 #include "fpq/cuda/w4a16_dequantize.cuh"
 #include "fpq/cuda/w4a16_stream.cuh"
+#include "fpq/cuda/w4a16_tiles_launch.cuh"
 
 namespace fpq::cuda {
 
@@ -17,7 +19,9 @@ status plan_w4a16(w4a16_problem const& problem, bool with_blas, bool aligned,
     int multiprocessors = 0;
     status s = current_device_attribute(cudaDevAttrMultiProcessorCount, &multiprocessors);
     if (s.ok()) {
-        *plan = choose_w4a16(problem, {multiprocessors, aligned, with_blas});
+        bool const tiles = detail::runs_warpgroups(
+            &w4a16_tiles_kernel<bf16_math, nvfp4_weight, w4a16_tile<128>>, 60);
+        *plan = choose_w4a16(problem, {multiprocessors, aligned, with_blas, tiles});
     }
     return s;
 }
@@ -78,6 +82,9 @@ status launch_w4a16_as(w4a16_args const& args, w4a16_plan const& plan, w4a16_ope
     if (plan.path == w4a16_path::dequantize_gemm) {
         return launch_dequantize_gemm<storage, nv>(args, plan, o.workspace, o.blas, stream);
     }
+    if (plan.path == w4a16_path::tiles) {
+        return launch_tiles<Math, Weight>(args, plan, o.workspace, o.overlap_previous, stream);
+    }
     if (plan.path == w4a16_path::stream) {
         return plan.token_tiles == 1
                    ? launch_stream<Math, Weight, 1, 1>(args, plan, o.overlap_previous, stream)
@@ -93,7 +100,8 @@ status launch_w4a16_as(w4a16_args const& args, w4a16_plan const& plan, w4a16_ope
 
 status launch_w4a16(w4a16_problem const& problem, w4a16_operands const& o,
                     cudaStream_t stream) noexcept {
-    bool const aligned = reinterpret_cast<std::uintptr_t>(o.codes) % 16 == 0;
+    bool const aligned = reinterpret_cast<std::uintptr_t>(o.codes) % 16 == 0 &&
+                         reinterpret_cast<std::uintptr_t>(o.scales) % 4 == 0;
     w4a16_plan plan;
     status s = plan_w4a16(problem, o.blas != nullptr, aligned, &plan);
     s = first_error(s, detail::check_w4a16(problem, o, plan));
