@@ -45,9 +45,9 @@ status plan_w4a16(w4a16_problem const& problem, bool with_blas, bool aligned,
 
 /// Queues the product. Sums are float32; element * scale is exact in the activations' type for
 /// NVFP4 (fp16 and bf16) and for MXFP4 scales in 2^-68 .. 2^65 (bf16) and 2^-18 .. 2^6 (fp16), on
-/// the stream and tiles paths larger scales saturate there. A NaN E4M3 scale byte counts as 480
-/// there.
-/// On the dequantize_gemm path bias is rounded to the type of out before it is added.
+/// the stream and tiles paths larger scales saturate there. A NaN E4M3 scale byte counts as 480 but
+/// on the reference path. On the dequantize_gemm path bias is rounded to the type of out before it
+/// is added.
 /// Errors: a shape, stride, alignment, type or workspace that does not fit; a CUDA error.
 status launch_w4a16(w4a16_problem const& problem, w4a16_operands const& operands,
                     cudaStream_t stream) noexcept;

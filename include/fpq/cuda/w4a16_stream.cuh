@@ -17,10 +17,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "fpq/cuda/split_arrival.cuh"
-#include "fpq/cuda/store_output.cuh"
 #include "fpq/cuda/w4a16_args.hpp"
 #include "fpq/cuda/w4a16_decode.cuh"
+#include "fpq/cuda/w4a16_finish.cuh"
 
 namespace fpq::cuda {
 
@@ -168,12 +167,6 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
     };
 
     float const alpha = p.scale_of_output();
-    auto const finish = [&](unsigned token, unsigned row, float sum) {
-        float const bias = p.bias != nullptr ? p.bias[row] : 0.0F;
-        store_output(p.out, p.out_type, std::size_t{token} * p.n + row, alpha * sum + bias);
-    };
-    bool const split = gridDim.y > 1;
-
     auto const one_tile = [&](fragment& f, int tile, int turn) {
         float acc[TokenTiles][4] = {};
         multiply_tile(f, acc, tile + Ahead * step);
@@ -198,12 +191,7 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
             for (int w = 0; w < w4a16_stream::warps; ++w) {
                 sum += partial[w][e / 16][e % 16];
             }
-            unsigned const token = first_token + e / 16;
-            if (split) {
-                p.partials[(std::size_t{blockIdx.y} * p.m + token) * p.n + row] = sum;
-            } else {
-                finish(token, row, sum);
-            }
+            detail::store_window_sum(p, alpha, first_token + e / 16, row, sum);
         }
     };
     int turn = 0;
@@ -217,26 +205,7 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
             ++turn;
         }
     }
-    if (!split) {
-        return;
-    }
-
-    // The last of the CTAs that share these rows adds their windows, in order.
-    if (!last_split_to_arrive(p.counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) {
-        return;
-    }
-    for (int tile = static_cast<int>(blockIdx.x); tile < tiles; tile += step) {
-        int const e = static_cast<int>(threadIdx.x);
-        unsigned const row = 16u * tile + e % 16;
-        if (e < 16 * tokens && row < p.n) {
-            unsigned const token = first_token + e / 16;
-            float sum = 0.0F;
-            for (unsigned window = 0; window < gridDim.y; ++window) {
-                sum += __ldcg(p.partials + (std::size_t{window} * p.m + token) * p.n + row);
-            }
-            finish(token, row, sum);
-        }
-    }
+    detail::add_windows(p, alpha, first_token, static_cast<unsigned>(tokens));
 }
 
 }  // namespace fpq::cuda
