@@ -94,7 +94,7 @@ struct code_piece<block_format::mxfp8> {
 };
 
 /// Rows that a thread decodes: with swizzled scales those whose bytes are in its 16.
-inline constexpr int dequantize_rows_each(bool swizzled) { return swizzled ? 4 : 2; }
+FPQ_HD constexpr int dequantize_rows_each(bool swizzled) { return swizzled ? 4 : 2; }
 
 /// A block a row (or Swizzled: a row of each quarter of 128) and blockDim.x pieces of it.
 template <class Out, block_format Format, bool Swizzled>
