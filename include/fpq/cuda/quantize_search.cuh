@@ -207,8 +207,8 @@ struct group_searcher {
     }
 };
 
-/// Blocks that a multiprocessor should hold: 64 registers a thread.
-inline constexpr unsigned search_blocks = 4;
+/// Blocks that a multiprocessor should hold: 80 registers a thread. With 64, for four, some spill.
+inline constexpr unsigned search_blocks = 3;
 
 /// One segment a thread at a time, the grid walking the matrix; see the head of the file.
 template <class Half, block_format Format, scale_method Method>
