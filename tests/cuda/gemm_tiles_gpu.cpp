@@ -26,33 +26,16 @@ bool tiles_run_here() {
     return true;
 }
 
-struct shape {
-    std::size_t m, n, k;
-};
-
 }  // namespace
 
 TEST_CASE("W4A16 tiles, exact range: no wrong value", "[cuda][w4a16][tiles]") {
     if (!tiles_run_here()) {
         return;
     }
-    std::vector<shape> const shapes = {{17, 256, 256}, {32, 1, 64},     {33, 300, 4096},
-                                       {64, 257, 320}, {100, 513, 832}, {128, 31, 3584},
-                                       {129, 64, 512}, {260, 96, 1088}, {20, 16, 14336}};
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
-        for (float_type type : {float_type::bf16, float_type::fp16}) {
-            for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
-                for (shape const& s : shapes) {
-                    weight_case const c(31, make(format, s.m, s.n, s.k, type, order), range::exact);
-                    INFO(name_of(format) << ' ' << name_of(type) << ' ' << name_of(order) << " m "
-                                         << s.m << " n " << s.n << " k " << s.k);
-                    w4a16_path path{};
-                    REQUIRE(wrong_values(c.run(nullptr, 0, &path), c.expected()) == 0);
-                    REQUIRE(path == w4a16_path::tiles);
-                }
-            }
-        }
-    }
+    std::vector<gemm_shape> const shapes = {{17, 256, 256}, {32, 1, 64},     {33, 300, 4096},
+                                            {64, 257, 320}, {100, 513, 832}, {128, 31, 3584},
+                                            {129, 64, 512}, {260, 96, 1088}, {20, 16, 14336}};
+    require_exact(31, shapes, w4a16_path::tiles);
 }
 
 TEST_CASE("W4A16 tiles, wide scales and normal activations: close to double",

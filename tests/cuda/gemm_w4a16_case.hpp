@@ -116,4 +116,27 @@ inline w4a16_problem make(block_format format, std::size_t m, std::size_t n, std
     return p;
 }
 
+struct gemm_shape {
+    std::size_t m, n, k;
+};
+
+/// Every shape in both formats, types and scale orders, exact range: no wrong value, all by `path`.
+inline void require_exact(unsigned seed, std::vector<gemm_shape> const& shapes, w4a16_path path) {
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (float_type type : {float_type::bf16, float_type::fp16}) {
+            for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
+                for (gemm_shape const& s : shapes) {
+                    weight_case const c(seed, make(format, s.m, s.n, s.k, type, order),
+                                        range::exact);
+                    INFO(name_of(format) << ' ' << name_of(type) << ' ' << name_of(order) << " m "
+                                         << s.m << " n " << s.n << " k " << s.k);
+                    w4a16_path found{};
+                    REQUIRE(wrong_values(c.run(nullptr, 0, &found), c.expected()) == 0);
+                    REQUIRE(found == path);
+                }
+            }
+        }
+    }
+}
+
 }  // namespace fpq_test

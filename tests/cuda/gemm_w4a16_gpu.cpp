@@ -16,27 +16,11 @@ using namespace fpq::cuda;
 using namespace fpq_test;
 
 TEST_CASE("W4A16 streaming, exact range: no wrong value", "[cuda][w4a16]") {
-    struct shape {
-        std::size_t m, n, k;
-    };
-    std::vector<shape> const shapes = {{1, 512, 4096},  {8, 100, 1024}, {9, 33, 512},
-                                       {16, 257, 4096}, {3, 16, 32},    {17, 40, 160},
-                                       {2, 48, 14336},  {16, 31, 8224}, {40, 64, 2080},
-                                       {1, 10571, 256}, {1, 700, 8224}};
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
-        for (float_type type : {float_type::bf16, float_type::fp16}) {
-            for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
-                for (shape const& s : shapes) {
-                    weight_case const c(11, make(format, s.m, s.n, s.k, type, order), range::exact);
-                    INFO(name_of(format) << ' ' << name_of(type) << ' ' << name_of(order) << " m "
-                                         << s.m << " n " << s.n << " k " << s.k);
-                    w4a16_path path{};
-                    REQUIRE(wrong_values(c.run(nullptr, 0, &path), c.expected()) == 0);
-                    REQUIRE(path == w4a16_path::stream);
-                }
-            }
-        }
-    }
+    std::vector<gemm_shape> const shapes = {{1, 512, 4096},  {8, 100, 1024}, {9, 33, 512},
+                                            {16, 257, 4096}, {3, 16, 32},    {17, 40, 160},
+                                            {2, 48, 14336},  {16, 31, 8224}, {40, 64, 2080},
+                                            {1, 10571, 256}, {1, 700, 8224}};
+    require_exact(11, shapes, w4a16_path::stream);
 }
 
 TEST_CASE("W4A16: rows of x at any stride and address", "[cuda][w4a16]") {
