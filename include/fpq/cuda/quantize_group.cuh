@@ -14,9 +14,6 @@
 
 namespace fpq::cuda {
 
-/// Largest group of the wing's formats.
-inline constexpr int max_group = 32;
-
 /// What a group is quantized by.
 struct group_rule {
     block_format format;

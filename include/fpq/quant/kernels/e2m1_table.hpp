@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 2. E2M1 codes under a one-byte scale without a division, exactly: for every scale byte, the
-// least weights at which encode(fl(w / s)) steps to the next code. A weight's cell floor(2 |w| / s)
-// picks the one threshold that can lie near it, so the cell itself may be a rounding error off.
+// least weights at which encode(fl(w / s)) steps to the next code. A weight's cell, some part of
+// w / s, picks the one threshold that can lie near it, so the cell may be a rounding error off.
 #pragma once
 
 #include <array>
@@ -14,13 +14,7 @@
 
 namespace fpq::kernels {
 
-/// Cells of 2|w|/s: 0..15, the last ones all beyond the largest code.
-inline constexpr std::size_t e2m1_cells = 16;
-/// Which threshold a cell looks at = the code below that threshold.
-inline constexpr std::array<std::uint8_t, e2m1_cells> e2m1_cell_code{0, 1, 2, 3, 4, 4, 5, 5,
-                                                                     6, 6, 6, 6, 6, 6, 6, 6};
-
-/// Twice the value where code k becomes k + 1, and whether the tie itself goes up (to an even
+/// The value where code k becomes k + 1, and whether the tie itself goes up (to an even
 /// code).
 struct e2m1_step {
     float midpoint;

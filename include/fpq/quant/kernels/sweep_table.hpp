@@ -16,6 +16,12 @@
 
 namespace fpq::kernels {
 
+/// Cells of 2|w|/s: 0..15, the last ones all beyond the largest code.
+inline constexpr std::size_t e2m1_cells = 16;
+/// Which threshold a cell looks at = the code below that threshold.
+inline constexpr std::array<std::uint8_t, e2m1_cells> e2m1_cell_code{0, 1, 2, 3, 4, 4, 5, 5,
+                                                                     6, 6, 6, 6, 6, 6, 6, 6};
+
 /// One scale: by cell of 2|w|/s, the threshold and the decoded values below and above it.
 struct alignas(64) sweep_row {
     std::array<std::uint32_t, e2m1_cells> threshold;  // bits
