@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include "fpq/cuda/split_arrival.cuh"
 #include "fpq/cuda/store_output.cuh"
@@ -28,6 +29,59 @@ __device__ __forceinline__ void store_window_sum(w4a16_args const& p, float alph
     }
 }
 
+/// Adds the windows of rows row .. row + Rows - 1, in order; n is a multiple of Rows.
+template <int Rows>
+__device__ __forceinline__ void add_windows_of(w4a16_args const& p, float alpha, unsigned token,
+                                               unsigned row) {
+    using rows = std::conditional_t<Rows == 4, float4, float>;
+    float sum[Rows] = {};
+    for (unsigned first = 0; first < gridDim.y; first += 4) {
+        rows part[4];  // asked for at once: one round trip for four windows
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) {
+            if (first + i < gridDim.y) {
+                part[i] = __ldcg(reinterpret_cast<rows const*>(
+                    p.partials + (std::size_t{first + i} * p.m + token) * p.n + row));
+            }
+        }
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) {
+            if (first + i < gridDim.y) {
+                if constexpr (Rows == 4) {
+                    sum[0] += part[i].x;
+                    sum[1] += part[i].y;
+                    sum[2] += part[i].z;
+                    sum[3] += part[i].w;
+                } else {
+                    sum[0] += part[i];
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < Rows; ++i) {
+        store_sum(p, alpha, token, row + static_cast<unsigned>(i), sum[i]);
+    }
+}
+
+/// add_windows_of all rows that this CTA's row tiles have, shared among its threads.
+template <int Rows>
+__device__ __forceinline__ void add_windows_of_tiles(w4a16_args const& p, float alpha,
+                                                     unsigned first_token, unsigned tokens) {
+    constexpr unsigned pieces = 16 / Rows;  // of a row tile
+    unsigned const per_tile = pieces * tokens;
+    for (unsigned e = threadIdx.x;; e += blockDim.x) {
+        unsigned const first_row = 16 * (blockIdx.x + e / per_tile * gridDim.x);
+        if (first_row >= p.n) {
+            return;
+        }
+        unsigned const row = first_row + e % pieces * Rows;
+        if (row < p.n) {
+            add_windows_of<Rows>(p, alpha, first_token + e % per_tile / pieces, row);
+        }
+    }
+}
+
 /// With more than one window of k: the last CTA of those that share the row tiles blockIdx.x,
 /// blockIdx.x + gridDim.x, ... adds their windows. Every thread of the CTA calls it.
 __device__ __forceinline__ void add_windows(w4a16_args const& p, float alpha, unsigned first_token,
@@ -36,21 +90,10 @@ __device__ __forceinline__ void add_windows(w4a16_args const& p, float alpha, un
         !last_split_to_arrive(p.counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) {
         return;
     }
-    unsigned const per_tile = 16 * tokens;
-    for (unsigned e = threadIdx.x;; e += blockDim.x) {
-        unsigned const first_row = 16 * (blockIdx.x + e / per_tile * gridDim.x);
-        if (first_row >= p.n) {
-            return;
-        }
-        unsigned const row = first_row + e % 16;
-        unsigned const token = first_token + e % per_tile / 16;
-        if (row < p.n) {
-            float sum = 0.0F;
-            for (unsigned window = 0; window < gridDim.y; ++window) {
-                sum += __ldcg(p.partials + (std::size_t{window} * p.m + token) * p.n + row);
-            }
-            store_sum(p, alpha, token, row, sum);
-        }
+    if (p.n % 4 == 0) {
+        add_windows_of_tiles<4>(p, alpha, first_token, tokens);
+    } else {
+        add_windows_of_tiles<1>(p, alpha, first_token, tokens);
     }
 }
 
