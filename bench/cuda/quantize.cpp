@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times of the quantize part on the device at hand, each beside a device-to-device copy of the same
-// run: bytes read plus bytes written over time. usage: fpq_bench_cuda_quantize [ROWS COLS] [JSON]
+// run: bytes read plus bytes written over time.
+// usage: fpq_bench_cuda_quantize [ROWS COLS [FILE.json [WORD]]]; with WORD only the quantizers
+// whose names have it, for a card that the rows before have not warmed.
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -30,6 +32,7 @@ struct bench {
     std::size_t rows = 0;
     std::size_t cols = 0;
     std::FILE* json = nullptr;
+    char const* only = "";
     double copy_rate = 0.0;
     device_buffer<std::uint16_t> x[sets];
     device_buffer<std::uint8_t> codes[sets];
@@ -66,6 +69,9 @@ struct bench {
     }
     void quantize_case(std::string const& name, float_type type, block_format format,
                        scale_order order, quantize_options const& options, int repetitions = 20) {
+        if (name.find(only) == std::string::npos) {
+            return;
+        }
         auto const t = fpq_bench::time_on_device(
             [&](int i) {
                 int const k = i % sets;
@@ -78,6 +84,9 @@ struct bench {
             json, name, t, static_cast<double>(x[0].bytes()) + quantized_bytes(format), copy_rate);
     }
     void dequantize_case(std::string const& name, block_format format, scale_order order) {
+        if (*only != '\0') {
+            return;
+        }
         auto const t = fpq_bench::time_on_device([&](int i) {
             int const k = i % sets;
             require(dequantize({codes[k].data(), scales[k].data(), format, order}, rows, cols, 3.0F,
@@ -97,6 +106,7 @@ int main(int argc, char** argv) {
     b.rows = rows;
     b.cols = cols;
     b.json = argc > 3 ? std::fopen(argv[3], "w") : nullptr;
+    b.only = argc > 4 ? argv[4] : "";
     for (int k = 0; k < sets; ++k) {
         require(b.x[k].resize(rows * cols));
         require(b.out[k].resize(rows * cols));
@@ -149,7 +159,7 @@ int main(int argc, char** argv) {
     b.quantize_case("quantize mxfp4 row-major quest + hadamard 32", bf, mxfp4, row_major, mx);
     mx = {};
     b.quantize_case("quantize mxfp8 row-major", bf, mxfp8, row_major, mx);
-    {
+    if (*b.only == '\0') {
         auto const t = fpq_bench::time_on_device([&](int i) {
             int const k = i % sets;
             require(hadamard({b.x[k].data(), bf, rows, cols, cols}, 128, b.out[k].data(), cols,
