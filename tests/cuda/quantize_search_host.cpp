@@ -134,7 +134,10 @@ TEST_CASE("candidates and bits of a search correspond, equal errors go to the CP
 TEST_CASE("the best byte is among the candidates that fast errors leave open", "[cuda]") {
     for (float global : {512.0F, 2688.0F / 5.3F, 3.0F, 700.1F, 0.05F, 1500.0F}) {
         auto const table = std::make_unique<search_table>();
-        table->fill(global, 0, 1);
+        table->fill_sizes(global, 0, 1);
+        table->fill_pairs(
+            global, [&](std::uint32_t byte) { return half_reciprocal_of(table->size[byte]); }, 0,
+            1);
         search_window window(*table, global);
         bool const exact = global == 512.0F;
         std::size_t lost = 0;

@@ -22,7 +22,11 @@ struct search_steps<block_format::nvfp4> : search_window {
 
     __device__ search_steps(step_source<block_format::nvfp4> h, float global, search_table& shared)
         : search_window(shared, global), halves(h) {
-        shared.fill(global, static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x));
+        auto const first = static_cast<int>(threadIdx.x);
+        auto const stride = static_cast<int>(blockDim.x);
+        shared.fill_sizes(global, first, stride);
+        __syncthreads();
+        shared.fill_pairs(global, halves, first, stride);
         __syncthreads();
     }
     __device__ search_step operator()(int byte) const {

@@ -21,25 +21,26 @@ struct search_table {
     FPQ_HD static std::uint32_t octave_of(float global) noexcept {
         return (bits_of<std::uint32_t>(div_rn(1.0F, global)) >> 23) + 14u;
     }
-    /// Entries first, first + stride, and so on.
-    FPQ_HD void fill(float global, int first, int stride) noexcept {
-        constexpr int last = e4m3::max_code;
+    /// Sizes first, first + stride, and so on.
+    FPQ_HD void fill_sizes(float global, int first, int stride) noexcept {
+        for (int byte = first; byte <= e4m3::max_code; byte += stride) {
+            size[byte] = step_of(block_format::nvfp4, static_cast<std::uint8_t>(byte), global);
+        }
+    }
+    /// Then the pairs, in the same way; halves: the half_reciprocal of every size but the first.
+    template <class Halves>
+    FPQ_HD void fill_pairs(float global, Halves const& halves, int first, int stride) noexcept {
         std::uint32_t const octave = octave_of(global);
         float const unit = bits_of<float>((254u - octave) << 23);
         float const back = bits_of<float>(octave << 23);
-        auto const size_of = [global](int byte) {
-            return step_of(block_format::nvfp4, static_cast<std::uint8_t>(byte), global);
-        };
         auto const normal = [&](int byte) {
             // Beyond the last byte comes the last again.
-            float const s = size_of(byte < 1 ? 1 : byte > last ? last : byte);
-            half_reciprocal const half = half_reciprocal_of(s);
-            return search_step{mul_rn(s, unit), {mul_rn(half.hi, back), mul_rn(half.lo, back)}};
+            int const at = byte < 1 ? 1 : byte > e4m3::max_code ? e4m3::max_code : byte;
+            half_reciprocal const half = halves(static_cast<std::uint32_t>(at));
+            return search_step{mul_rn(size[at], unit),
+                               {mul_rn(half.hi, back), mul_rn(half.lo, back)}};
         };
         for (int byte = first; byte < pairs; byte += stride) {
-            if (byte <= last) {
-                size[byte] = size_of(byte);
-            }
             pair[byte] = pair_of_steps(normal(byte), normal(byte + 1));
         }
     }

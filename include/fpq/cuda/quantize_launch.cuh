@@ -19,7 +19,7 @@ inline unsigned blocks_for(std::size_t units, std::size_t each) noexcept {
 inline constexpr unsigned packed_waves = 8;
 inline constexpr unsigned rotated_waves = 4;
 inline constexpr unsigned rotate_waves = 16;  // without quantizing
-inline constexpr unsigned search_waves = 4;
+inline constexpr unsigned search_waves = 6;
 
 /// Blocks of such a kernel, at most `wanted`.
 template <class Kernel>

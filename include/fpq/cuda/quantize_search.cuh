@@ -52,7 +52,6 @@ __device__ std::uint32_t search_carefully(half_segment const& x, quantize_work c
 
 /// A lane's part of a group.
 struct search_segment {
-    segment_place place;
     bool inside;
     half_segment x;
     float a;             // the group's maximum
@@ -90,12 +89,12 @@ struct group_searcher {
 
     __device__ search_segment read(std::uint32_t unit, bool wanted) const {
         search_segment s;
-        s.place = work.map.at(unit);
-        s.inside = wanted && s.place.row < work.map.rows && s.place.seg < work.map.segs;
+        segment_place const place = work.map.at(unit);
+        s.inside = wanted && place.row < work.map.rows && place.seg < work.map.segs;
         s.x.clear();
         if (s.inside) {
-            s.x.load(static_cast<std::uint16_t const*>(work.x) + s.place.row * work.stride +
-                     s.place.seg * segment);
+            s.x.load(static_cast<std::uint16_t const*>(work.x) + place.row * work.stride +
+                     place.seg * segment);
         }
         s.a = s.x.template maximum<Half>();
         if constexpr (wide) {
@@ -111,16 +110,22 @@ struct group_searcher {
         std::uint32_t const w = s.x.word[i / 2];
         return mul_rn(absolute(i % 2 == 0 ? op::low(w) : op::high(w)), steps.unit);
     }
-    __device__ void write(search_segment const& s, std::uint32_t byte,
+    /// The place is found anew where it is not the unit itself: registers are scarce in between.
+    __device__ void write(std::uint32_t unit, search_segment const& s, std::uint32_t byte,
                           std::uint32_t const (&out)[4], bool wanted) const {
+        std::size_t at = unit;
+        std::uint32_t scale = wide ? unit >> 1 : unit;
+        if (work.map.swizzled) {
+            segment_place const place = work.map.template place<true>(unit);
+            at = place.row * static_cast<std::size_t>(work.map.segs) + place.seg;
+            scale = place.scale;
+        }
         if (s.inside) {
-            std::size_t const at =
-                s.place.row * static_cast<std::size_t>(work.map.segs) + s.place.seg;
             reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};
         }
         bool const owner = !wide || threadIdx.x % 2 == 0;
         if (owner && wanted && (work.map.swizzled || s.inside)) {
-            work.scales[s.place.scale] = static_cast<std::uint8_t>(s.inside ? byte : 0u);
+            work.scales[scale] = static_cast<std::uint8_t>(s.inside ? byte : 0u);
         }
     }
     /// False where the fast errors do not apply.
@@ -184,7 +189,7 @@ struct group_searcher {
             }
             count += __popc(all);
         }
-        write(s, byte, out, wanted);
+        write(unit, s, byte, out, wanted);
     }
     /// Settles `count` groups of `queue`, at most a warp full, and writes them again.
     __device__ void settle_queue(undecided const* queue, unsigned count) {
@@ -192,7 +197,8 @@ struct group_searcher {
         unsigned const own = wide ? lane / 2 : lane;
         bool const wanted = own < count;
         undecided const group = wanted ? queue[own] : undecided{0, 0};
-        search_segment const s = read(group.unit + (wide ? lane % 2 : 0), wanted);
+        std::uint32_t const unit = group.unit + (wide ? lane % 2 : 0);
+        search_segment const s = read(unit, wanted);
         steps.normalise(s.a);
         float x[16];
         FPQ_UNROLL
@@ -203,12 +209,16 @@ struct group_searcher {
         auto const byte = static_cast<std::uint32_t>(s.start + offset);
         std::uint32_t out[4];
         encode_segment<Half, Format>(s.x, steps.halves(byte), out);
-        write(s, byte, out, wanted);
+        write(unit, s, byte, out, wanted);
     }
 };
 
-/// Blocks that a multiprocessor should hold: 80 registers a thread. With 64, for four, some spill.
+/// Blocks that a multiprocessor should hold, as many as there are registers for without spills.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+inline constexpr unsigned search_blocks = 4;
+#else
 inline constexpr unsigned search_blocks = 3;
+#endif
 
 /// One segment a thread at a time, the grid walking the matrix; see the head of the file.
 template <class Half, block_format Format, scale_method Method>
@@ -232,8 +242,28 @@ __global__ void __launch_bounds__(quantize_threads, search_blocks)
             __syncwarp();
         }
     }
-    if (count != 0) {
-        searcher.settle_queue(queue, count);
+    // What the warps have left, in as few turns as will do.
+    unsigned const warp = threadIdx.x / 32;
+    unsigned const lane = threadIdx.x % 32;
+    __shared__ unsigned left[quantize_threads / 32];
+    undecided const own = queue[lane];
+    if (lane == 0) {
+        left[warp] = count;
+    }
+    __syncthreads();
+    unsigned before = 0;
+    unsigned all = 0;
+    for (unsigned w = 0; w < quantize_threads / 32; ++w) {
+        before += w < warp ? left[w] : 0;
+        all += left[w];
+    }
+    undecided* const together = queues[0];
+    if (lane < count) {
+        together[before + lane] = own;
+    }
+    __syncthreads();
+    if (full * warp < all) {
+        searcher.settle_queue(together + full * warp, min(full, all - full * warp));
     }
 }
 
