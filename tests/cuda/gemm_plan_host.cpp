@@ -77,6 +77,15 @@ TEST_CASE("the shape of the figures uses one window and all multiprocessors", "[
     REQUIRE(choose_w4a16(weights(16, 14336, 4096), {132, true, true}).token_tiles == 2);
 }
 
+TEST_CASE("one token has a kernel of its own where k is a multiple of 64", "[cuda][plan]") {
+    w4a16_means const h200{132, true, true};
+    REQUIRE(choose_w4a16(weights(1, 14336, 4096), h200).single);
+    REQUIRE(choose_w4a16(weights(1, 48, 64), h200).single);
+    REQUIRE_FALSE(choose_w4a16(weights(1, 48, 96), h200).single);
+    REQUIRE_FALSE(choose_w4a16(weights(2, 48, 64), h200).single);
+    REQUIRE_FALSE(choose_w4a16(weights(1, 48, 48), h200).single);
+}
+
 TEST_CASE("W4A4 tiles follow m, and splits cover k once", "[cuda][plan]") {
     REQUIRE(choose_w4a4({block_format::nvfp4, float_type::bf16, 16, 4096, 4096}, 170).tile_m == 16);
     REQUIRE(choose_w4a4({block_format::nvfp4, float_type::bf16, 17, 4096, 4096}, 170).tile_m == 64);

@@ -2,13 +2,17 @@
 // The W4A16 paths against sums in double: streaming, dequantize and cuBLASLt, and the reference.
 #include <cublasLt.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <vector>
 
 #include "catch.hpp"
 #include "fpq/cuda/api_gemm.hpp"
+#include "fpq/cuda/w4a16_decode.hpp"
 #include "gemm_w4a16_case.hpp"
 #include "gpu.hpp"
 
@@ -21,6 +25,39 @@ TEST_CASE("W4A16 streaming, exact range: no wrong value", "[cuda][w4a16]") {
                                             {2, 48, 14336},  {16, 31, 8224}, {40, 64, 2080},
                                             {1, 10571, 256}, {1, 700, 8224}};
     require_exact(11, shapes, w4a16_path::stream);
+}
+
+TEST_CASE("W4A16 of one token, exact range: no wrong value", "[cuda][w4a16]") {
+    std::vector<gemm_shape> const shapes = {{1, 1, 64},      {1, 33, 192},   {1, 100, 1024},
+                                            {1, 2117, 4096}, {1, 48, 14336}, {1, 700, 8256},
+                                            {1, 31, 4160},   {1, 16, 128}};
+    require_exact(23, shapes, w4a16_path::stream);
+}
+
+TEST_CASE("W4A16 of one token: activations of any size", "[cuda][w4a16]") {
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (int largest : {-40, 78, 79, 100}) {
+            weight_case c(24, make(format, 1, 70, 512), range::exact);
+            for (std::size_t j = 0; j < c.x.size(); ++j) {
+                int const exponent = largest - static_cast<int>(j % 9) * 3;
+                c.x[j] = bits_as(float_type::bf16, std::ldexp(j % 2 == 0 ? 1.5F : -1.0F, exponent));
+            }
+            INFO(name_of(format) << " up to 2^" << largest);
+            REQUIRE(relative_error(c.run(), c.expected()) < 1e-6);
+        }
+        for (float_type type : {float_type::bf16, float_type::fp16}) {
+            weight_case c(25, make(format, 1, 20, 256, type), range::exact);
+            c.w.scales[c.w.scales.size() - 1] = format == block_format::nvfp4 ? 0x7F : 0xFF;
+            std::vector<float> const one_nan = c.run();
+            REQUIRE(std::count_if(one_nan.begin(), one_nan.end(),
+                                  [](float y) { return std::isnan(y); }) == 1);
+            REQUIRE(std::isnan(one_nan.back()));
+            c.x[200] = bits_as(type, std::numeric_limits<float>::infinity());
+            for (float y : c.run()) {
+                REQUIRE_FALSE(std::isfinite(y));
+            }
+        }
+    }
 }
 
 TEST_CASE("W4A16: rows of x at any stride and address", "[cuda][w4a16]") {
@@ -66,18 +103,29 @@ TEST_CASE("W4A16, wide scales and normal activations: close to double", "[cuda][
     }
 }
 
-TEST_CASE("W4A16: every E4M3 scale code is exact", "[cuda][w4a16]") {
-    for (float_type type : {float_type::bf16, float_type::fp16}) {
-        // One group a row, one non-zero activation: the output is the decoded weight itself.
-        weight_case c(18, make(block_format::nvfp4, 1, 127, 32, type), range::exact);
-        for (std::size_t row = 0; row < 127; ++row) {
-            c.w.scales[2 * row] = c.w.scales[2 * row + 1] = static_cast<std::uint8_t>(row);
-        }
-        for (std::size_t at = 0; at < 32; ++at) {
-            for (std::size_t j = 0; j < 32; ++j) {
-                c.x[j] = bits_as(type, j == at ? 1.0F : 0.0F);
+TEST_CASE("W4A16: every scale code is exact", "[cuda][w4a16]") {
+    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (float_type type : {float_type::bf16, float_type::fp16}) {
+            decode_range const mx = type == float_type::bf16 ? mxfp4_bf16_range : mxfp4_fp16_range;
+            bool const nv = format == block_format::nvfp4;
+            int const least = nv ? 0 : 127 + mx.least;
+            int const most = nv ? 126 : 127 + mx.most;
+            for (std::size_t k : {32, 64}) {  // 64: the kernel for one token
+                // A row a scale code, one non-zero activation: the output is a decoded weight.
+                auto const rows = static_cast<std::size_t>(most - least + 1);
+                weight_case c(18, make(format, 1, rows, k, type), range::exact);
+                std::size_t const groups = k / c.w.group();
+                for (std::size_t i = 0; i < c.w.scales.size(); ++i) {
+                    c.w.scales[i] =
+                        static_cast<std::uint8_t>(static_cast<std::size_t>(least) + i / groups);
+                }
+                for (std::size_t at = 0; at < k; ++at) {
+                    for (std::size_t j = 0; j < k; ++j) {
+                        c.x[j] = bits_as(type, j == at ? 1.0F : 0.0F);
+                    }
+                    REQUIRE(wrong_values(c.run(), c.expected()) == 0);
+                }
             }
-            REQUIRE(wrong_values(c.run(), c.expected()) == 0);
         }
     }
 }

@@ -34,6 +34,12 @@ struct bf16_math {
     static __device__ __forceinline__ std::uint32_t from_e8m0(std::uint32_t byte) {
         return e8m0_to_bf16_multiplier(byte);
     }
+    /// For scales that multiply sums: codes times lifted activations are value * 2^single_shift.
+    static constexpr int single_shift = -126 + 48;
+    /// Times 2^48: sums of tiny codes come to the middle of float32. From 2^80 on infinite.
+    static __device__ __forceinline__ std::uint32_t lifted(std::uint32_t pair) {
+        return multiply(pair, 0x57805780u);
+    }
     static constexpr decode_range nvfp4_range = nvfp4_bf16_range;
     static constexpr decode_range mxfp4_range = mxfp4_bf16_range;
 };
@@ -59,6 +65,9 @@ struct fp16_math {
     static __device__ __forceinline__ std::uint32_t from_e8m0(std::uint32_t byte) {
         return e8m0_to_fp16_multiplier(byte);
     }
+    /// As bf16_math has them; nothing needs lifting.
+    static constexpr int single_shift = -14;
+    static __device__ __forceinline__ std::uint32_t lifted(std::uint32_t pair) { return pair; }
     static constexpr decode_range nvfp4_range = nvfp4_fp16_range;
     static constexpr decode_range mxfp4_range = mxfp4_fp16_range;
 };

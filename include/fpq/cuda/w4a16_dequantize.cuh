@@ -12,7 +12,6 @@
 
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/ptx_mma.cuh"
-#include "fpq/cuda/store_output.cuh"
 #include "fpq/cuda/w4a16_args.hpp"
 #include "fpq/cuda/w4a16_decode.hpp"
 #include "fpq/format/minifloat.hpp"
@@ -109,28 +108,6 @@ __global__ void __launch_bounds__(256)
             }
         }
     }
-}
-
-/// The obvious W4A16 product, the oracle of the fast ones and the path of shapes they refuse: one
-/// thread an output, float32 sums in order of k.
-template <class Storage, bool Nv>
-__global__ void __launch_bounds__(256) w4a16_reference_kernel(w4a16_args const p) {
-    std::size_t const i = static_cast<std::size_t>(blockIdx.x) * 256 + threadIdx.x;
-    if (i >= std::size_t{p.m} * p.n) {
-        return;
-    }
-    auto const token = static_cast<unsigned>(i / p.n);
-    auto const row = static_cast<unsigned>(i % p.n);
-    auto const* const x = static_cast<Storage const*>(p.x) + token * p.x_stride;
-    float sum = 0.0F;
-    for (unsigned j = 0; j < p.k; ++j) {
-        std::uint8_t const byte =
-            p.scales[p.scales_at.row(row) + p.scales_at.column(j / (Nv ? 16 : 32))];
-        std::uint8_t const code = p.codes[row * p.row_bytes + j / 2] >> (j % 2 * 4) & 15u;
-        sum += e2m1::decode(code) * (Nv ? e4m3::decode(byte) : e8m0::decode(byte)) * to_float(x[j]);
-    }
-    float const value = p.scale_of_output() * sum + (p.bias != nullptr ? p.bias[row] : 0.0F);
-    store_output(p.out, p.out_type, i, value);
 }
 
 }  // namespace fpq::cuda

@@ -9,6 +9,8 @@
 #include "fpq/cuda/runs_warpgroups.hpp"
 #include "fpq/cuda/w4a16_blas.cuh"
 #include "fpq/cuda/w4a16_dequantize.cuh"
+#include "fpq/cuda/w4a16_reference.cuh"
+#include "fpq/cuda/w4a16_single.cuh"
 #include "fpq/cuda/w4a16_stream.cuh"
 #include "fpq/cuda/w4a16_tiles_launch.cuh"
 
@@ -56,11 +58,10 @@ bool may_overlap(Kernel* kernel) noexcept {
     return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= 90;
 }
 
-template <class Math, class Weight, int TokenTiles, int Ahead>
-status launch_stream(w4a16_args args, w4a16_plan const& plan, bool overlap,
-                     cudaStream_t stream) noexcept {
-    args.alpha = std::ldexp(args.alpha, -Weight::template shift<Math>);
-    auto* const kernel = &w4a16_stream_kernel<Math, Weight, TokenTiles, Ahead>;
+/// shift: the power of two that the kernel's sums are too large by.
+inline status launch_stream(void (*kernel)(w4a16_args), int shift, w4a16_args args,
+                            w4a16_plan const& plan, bool overlap, cudaStream_t stream) noexcept {
+    args.alpha = std::ldexp(args.alpha, -shift);
     cudaLaunchAttribute attribute{};
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -86,9 +87,14 @@ status launch_w4a16_as(w4a16_args const& args, w4a16_plan const& plan, w4a16_ope
         return launch_tiles<Math, Weight>(args, plan, o.workspace, o.overlap_previous, stream);
     }
     if (plan.path == w4a16_path::stream) {
-        return plan.token_tiles == 1
-                   ? launch_stream<Math, Weight, 1, 1>(args, plan, o.overlap_previous, stream)
-                   : launch_stream<Math, Weight, 2, 1>(args, plan, o.overlap_previous, stream);
+        if (plan.single) {
+            return launch_stream(&w4a16_single_kernel<Math, Weight>,
+                                 single_scales<Weight>::template shift<Math>, args, plan,
+                                 o.overlap_previous, stream);
+        }
+        return launch_stream(plan.token_tiles == 1 ? &w4a16_stream_kernel<Math, Weight, 1, 1>
+                                                   : &w4a16_stream_kernel<Math, Weight, 2, 1>,
+                             Weight::template shift<Math>, args, plan, o.overlap_previous, stream);
     }
     std::size_t const outputs = std::size_t{args.m} * args.n;
     w4a16_reference_kernel<storage, nv>

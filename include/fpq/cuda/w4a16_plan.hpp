@@ -42,6 +42,7 @@ struct w4a16_means {
 struct w4a16_plan {
     w4a16_path path = w4a16_path::reference;
     int token_tiles = 1;  // tiles of 8 tokens a CTA holds: 1 or 2; of the tiles path 4, 8 or 16
+    bool single = false;  // the stream path's kernel for one token; k is a multiple of 64
     int token_blocks = 1;
     int windows = 1;
     int chunks_per_window = 1;  // of 128 columns; of the tiles path of 256
@@ -118,6 +119,7 @@ constexpr w4a16_plan choose_w4a16(w4a16_problem const& p, w4a16_means const& wit
     }
     plan.path = w4a16_path::stream;
     plan.token_tiles = p.m <= 8 ? 1 : 2;
+    plan.single = p.m == 1 && p.k % 64 == 0;
     auto const block = static_cast<std::size_t>(8 * plan.token_tiles);
     plan.token_blocks = static_cast<int>((p.m + block - 1) / block);
     int const chunks = static_cast<int>((p.k + 127) / 128);

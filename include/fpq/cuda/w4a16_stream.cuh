@@ -2,13 +2,14 @@
 // Wing cuda. W4A16 for few tokens: out (m, n) = alpha * x (m, k) * w (n, k)^T + bias, w packed
 // E2M1 row-major. Every weight byte is read once, straight into registers.
 //
-// Grid (ctas, k windows, token blocks of 8 or 16); 16 warps a CTA, one CTA a multiprocessor. A warp
-// keeps the activations of its 256 columns of k in registers for its whole life and walks down the
-// rows of w, 16 at a time. The weights are the A operand of mma.m16n8k16, so 1 to 8 tokens cost the
-// same. A lane reads 32 consecutive codes of a row; which k of the instruction they stand for does
-// not matter, since the activations are permuted alike. The 16 partial sums of a row tile meet in
-// shared memory and are added in the order of the warps; k windows are added in order by the CTA
-// that finishes last: the result does not depend on timing. Memory bandwidth sets the limit.
+// Grid (ctas, k windows, token blocks of 8 or 16); 16 warps a CTA, one CTA a multiprocessor. A
+// warp keeps the activations of its 256 columns of k in registers for its whole life and walks
+// down the rows of w, 16 at a time. The weights are the A operand of mma.m16n8k16, so 2 to 8
+// tokens cost the same (one has w4a16_single.cuh). A lane reads 32 consecutive codes of a row;
+// which k of the instruction they stand for does not matter, since the activations are permuted
+// alike. The 16 partial sums of a row tile meet in shared memory and are added in the order of
+// the warps; k windows are added in order by the CTA that finishes last: the result does not
+// depend on timing. Memory bandwidth sets the limit.
 //
 //          k: |warp 0: 2 x 128|warp 1|  ...  |warp 15|        lane 4g + t: rows g and g + 8,
 //   16 rows   |               |      |       |       |        codes 32t .. 32t + 31 of each 128
