@@ -39,6 +39,8 @@ struct bench {
     device_buffer<std::uint8_t> scales[sets];
     device_buffer<std::uint16_t> out[sets];
 
+    /// No word was given: rows other than quantizers are wanted too.
+    [[nodiscard]] bool everything() const { return *only == '\0'; }
     void fill(float_type type) {
         std::vector<std::uint16_t> block(std::size_t{1} << 22);
         for (std::size_t k = 0; k < block.size(); ++k) {
@@ -84,7 +86,7 @@ struct bench {
             json, name, t, static_cast<double>(x[0].bytes()) + quantized_bytes(format), copy_rate);
     }
     void dequantize_case(std::string const& name, block_format format, scale_order order) {
-        if (*only != '\0') {
+        if (!everything()) {
             return;
         }
         auto const t = fpq_bench::time_on_device([&](int i) {
@@ -159,7 +161,7 @@ int main(int argc, char** argv) {
     b.quantize_case("quantize mxfp4 row-major quest + hadamard 32", bf, mxfp4, row_major, mx);
     mx = {};
     b.quantize_case("quantize mxfp8 row-major", bf, mxfp8, row_major, mx);
-    if (*b.only == '\0') {
+    if (b.everything()) {
         auto const t = fpq_bench::time_on_device([&](int i) {
             int const k = i % sets;
             require(hadamard({b.x[k].data(), bf, rows, cols, cols}, 128, b.out[k].data(), cols,
@@ -168,7 +170,7 @@ int main(int argc, char** argv) {
         fpq_bench::print_row(b.json, "hadamard 128 alone", t,
                              2.0 * static_cast<double>(b.x[0].bytes()), b.copy_rate);
     }
-    {
+    if (b.everything()) {
         device_buffer<float> amax;
         require(amax.resize(2));
         auto const t = fpq_bench::time_on_device([&](int i) {
