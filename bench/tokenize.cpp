@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "common.hpp"
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 
 int main(int argc, char** argv) {
     std::filesystem::path const root = FPQ_SOURCE_DIR;

@@ -59,7 +59,17 @@ function(fpq_find_library name header)
     endif()
 endfunction()
 
-# Floors 5-7: JSON, .json.gz, messages, and what the tokenizers stand on.
+# What reads and writes safetensors and their configuration.
+macro(fpq_find_json)
+    set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
+    find_package(nlohmann_json 3.9 QUIET CONFIG)
+    set(FPQ_MISSING_JSON "")
+    if(NOT TARGET nlohmann_json::nlohmann_json)
+        set(FPQ_MISSING_JSON "nlohmann_json::nlohmann_json")
+    endif()
+endmacro()
+
+# Floors 5-8: JSON, .json.gz, messages, and what the tokenizers stand on.
 macro(fpq_find_harness)
     set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
     find_package(nlohmann_json 3.9 QUIET CONFIG)

@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "fpq/io/checkpoint.hpp"
-#include "fpq/io/checkpoint_writer.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/safetensors/checkpoint_writer.hpp"
 
 int main() {
     namespace fs = std::filesystem;

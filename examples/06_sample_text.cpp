@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "fpq/io/checkpoint.hpp"
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/generate.hpp"
 #include "fpq/model/load.hpp"
 

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "fpq/core/half.hpp"
-#include "fpq/cuda/api_gemm.hpp"
-#include "fpq/cuda/buffer.hpp"
+#include "fpq/cuda/api/buffer.hpp"
+#include "fpq/cuda/api/gemm.hpp"
 #include "fpq/format/scale_layout.hpp"
 
 using namespace fpq::cuda;

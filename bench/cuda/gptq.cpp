@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "fpq/cuda/api_gptq.hpp"
-#include "fpq/cuda/linear_algebra.hpp"
+#include "fpq/cuda/api/gptq.hpp"
+#include "fpq/cuda/gptq/linear_algebra.hpp"
 
 namespace {
 

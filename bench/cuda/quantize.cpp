@@ -11,8 +11,8 @@
 
 #include "fpq/core/half.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/cuda/api_quantize.hpp"
-#include "fpq/cuda/buffer.hpp"
+#include "fpq/cuda/api/buffer.hpp"
+#include "fpq/cuda/api/quantize.hpp"
 #include "timing.hpp"
 
 using namespace fpq::cuda;

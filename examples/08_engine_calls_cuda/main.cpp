@@ -16,7 +16,7 @@
 
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api.hpp"
-#include "fpq/cuda/buffer.hpp"
+#include "fpq/cuda/api/buffer.hpp"
 
 namespace {
 

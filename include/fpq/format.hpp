@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floors 0-1 in one include: number formats, block formats, packing, scale layouts. This is what an
 // inference engine includes; it needs nothing but the standard library, and no allocation.
-// Left out on purpose: the hosted core/error.hpp, and core/random.hpp with its <cmath>.
+// Left out on purpose: the hosted core/hosted/error.hpp, and core/random.hpp with its <cmath>.
 #pragma once
 
 #include "fpq/core/bits.hpp"
@@ -9,7 +9,6 @@
 #include "fpq/core/half.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
-#include "fpq/format/dtype.hpp"
 #include "fpq/format/element.hpp"
 #include "fpq/format/minifloat.hpp"
 #include "fpq/format/pack.hpp"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 
 namespace {
 

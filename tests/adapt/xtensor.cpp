@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 
 TEST_CASE("a view with a stride is an xtensor adaptor of the same elements", "[adapt]") {
     std::vector<float> data(3 * 5);

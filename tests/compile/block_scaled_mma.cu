@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiled, not run: the W4A4 mainloop with the hardware's instruction, every format and tile.
 // run_block_scaled_mma.sh counts the instructions and the registers.
-#include "fpq/cuda/w4a4_kernel.cuh"
+#include "fpq/cuda/gemm/w4a4_kernel.cuh"
 
 namespace fpq::cuda {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bitwise decoding of packed words against the formats' own decoders, over all codes and scales.
-#include "fpq/cuda/w4a16_decode.hpp"
+#include "fpq/cuda/gemm/w4a16_decode.hpp"
 
 #include <cmath>
 #include <cstdint>

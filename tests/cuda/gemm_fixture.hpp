@@ -12,8 +12,8 @@
 
 #include "catch.hpp"
 #include "fpq/core/half.hpp"
-#include "fpq/cuda/buffer.hpp"
-#include "fpq/cuda/types.hpp"
+#include "fpq/cuda/api/buffer.hpp"
+#include "fpq/cuda/api/types.hpp"
 #include "fpq/format/minifloat.hpp"
 #include "fpq/format/scale_layout.hpp"
 

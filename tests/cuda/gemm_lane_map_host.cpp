@@ -2,13 +2,13 @@
 // The lane maps of the block-scaled m16n8k64 against the formulas of PTX ISA 9.1 written the other
 // way round (what a lane holds, not where a value is), and a whole instruction carried out on the
 // host through them. Needs no GPU.
-#include "fpq/cuda/lane_map.hpp"
+#include "fpq/cuda/gemm/lane_map.hpp"
 
 #include <cstdint>
 #include <random>
 
 #include "catch.hpp"
-#include "fpq/cuda/w4a4_args.hpp"
+#include "fpq/cuda/gemm/w4a4_args.hpp"
 #include "fpq/format/minifloat.hpp"
 #include "fpq/format/scale_layout.hpp"
 

@@ -3,8 +3,8 @@
 #include <cstddef>
 
 #include "catch.hpp"
-#include "fpq/cuda/w4a16_plan.hpp"
-#include "fpq/cuda/w4a4_plan.hpp"
+#include "fpq/cuda/gemm/w4a16_plan.hpp"
+#include "fpq/cuda/gemm/w4a4_plan.hpp"
 #include "fpq/format/scale_layout.hpp"
 
 using namespace fpq::cuda;

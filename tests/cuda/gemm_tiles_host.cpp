@@ -6,9 +6,9 @@
 #include <set>
 
 #include "catch.hpp"
-#include "fpq/cuda/w4a16_decode.hpp"
-#include "fpq/cuda/w4a16_plan.hpp"
-#include "fpq/cuda/w4a16_tiles_map.hpp"
+#include "fpq/cuda/gemm/w4a16_decode.hpp"
+#include "fpq/cuda/gemm/w4a16_plan.hpp"
+#include "fpq/cuda/gemm/w4a16_tiles_map.hpp"
 
 using namespace fpq::cuda;
 

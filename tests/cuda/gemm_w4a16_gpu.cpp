@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/cuda/api_gemm.hpp"
-#include "fpq/cuda/w4a16_decode.hpp"
+#include "fpq/cuda/api/gemm.hpp"
+#include "fpq/cuda/gemm/w4a16_decode.hpp"
 #include "gemm_w4a16_case.hpp"
 #include "gpu.hpp"
 

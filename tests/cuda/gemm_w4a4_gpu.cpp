@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/cuda/api_gemm.hpp"
+#include "fpq/cuda/api/gemm.hpp"
 #include "gemm_fixture.hpp"
 #include "gpu.hpp"
 

@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/backend/gptq_cuda.hpp"
+#include "fpq/backend/cuda/gptq.hpp"
 #include "fpq/core/half.hpp"
-#include "fpq/cuda/api_gptq.hpp"
-#include "fpq/cuda/linear_algebra.hpp"
+#include "fpq/cuda/api/gptq.hpp"
+#include "fpq/cuda/gptq/linear_algebra.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"

@@ -7,11 +7,11 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/cuda/gptq_codec.hpp"
-#include "fpq/cuda/gptq_lanes.hpp"
-#include "fpq/cuda/gptq_pack.hpp"
-#include "fpq/cuda/hessian_blas.hpp"
-#include "fpq/cuda/hessian_units.hpp"
+#include "fpq/cuda/gptq/codec.hpp"
+#include "fpq/cuda/gptq/hessian_blas.hpp"
+#include "fpq/cuda/gptq/hessian_units.hpp"
+#include "fpq/cuda/gptq/lanes.hpp"
+#include "fpq/cuda/gptq/pack.hpp"
 #include "fpq/format/pack.hpp"
 #include "fpq/quant/rounding.hpp"
 

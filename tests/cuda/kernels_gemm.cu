@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one translation unit that owns the kernels of the part "gemm", for tests and benchmarks.
-#include "fpq/cuda/instantiate_gemm.cuh"
+#include "fpq/cuda/gemm/instantiate.cuh"

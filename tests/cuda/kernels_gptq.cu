@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one translation unit that owns the kernels of the part "gptq", for tests and benchmarks.
-#include "fpq/cuda/instantiate_gptq.cuh"
+#include "fpq/cuda/gptq/instantiate.cuh"

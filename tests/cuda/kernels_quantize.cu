@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one translation unit that owns the kernels of the part "quantize", for tests and benchmarks.
-#include "fpq/cuda/instantiate_quantize.cuh"
+#include "fpq/cuda/quantize/instantiate.cuh"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which kernel serves a request and what is refused: no device is touched.
-#include "fpq/cuda/quantize_choice.hpp"
+#include "fpq/cuda/quantize/choice.hpp"
 
 #include <cstdint>
 #include <string>

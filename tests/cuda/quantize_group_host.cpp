@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The scale rules and codes of the kernels against the CPU path, on the host, bit for bit.
-#include "fpq/cuda/quantize_group.cuh"
+#include "fpq/cuda/quantize/group.cuh"
 
 #include <cmath>
 #include <vector>
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/cuda/e2m1_codes.cuh"
+#include "fpq/cuda/quantize/e2m1_codes.cuh"
 #include "fpq/quant/quantize.hpp"
 
 using namespace fpq::cuda;

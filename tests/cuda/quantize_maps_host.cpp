@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/cuda/rotation_map.cuh"
+#include "fpq/cuda/quantize/rotation_map.cuh"
 #include "fpq/format/scale_layout.hpp"
 #include "fpq/transform/hadamard.hpp"
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Codes by reciprocals against codes by division, where they could differ: at and around the
 // midpoints, for every significand of bf16 and fp16 values near them.
-#include "fpq/cuda/reciprocal.cuh"
+#include "fpq/cuda/ptx/reciprocal.cuh"
 
 #include <cmath>
 
 #include "catch.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/cuda/e2m1_codes.cuh"
+#include "fpq/cuda/quantize/e2m1_codes.cuh"
 #include "fpq/format/minifloat.hpp"
 
 using namespace fpq::cuda;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The two errors of a search step: one equal to the group rule's, one within the bound that decides
 // which candidates stay open; and the sets of candidates.
-#include "fpq/cuda/group_search_window.cuh"
+#include "fpq/cuda/quantize/group_search_window.cuh"
 
 #include <cmath>
 #include <memory>
@@ -9,7 +9,7 @@
 #include "catch.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/cuda/quantize_group.cuh"
+#include "fpq/cuda/quantize/group.cuh"
 
 using namespace fpq::cuda;
 

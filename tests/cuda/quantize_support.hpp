@@ -11,9 +11,9 @@
 #include "catch.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/cuda/api_quantize.hpp"
-#include "fpq/cuda/buffer.hpp"
-#include "fpq/cuda/quantize_group.cuh"
+#include "fpq/cuda/api/buffer.hpp"
+#include "fpq/cuda/api/quantize.hpp"
+#include "fpq/cuda/quantize/group.cuh"
 #include "fpq/quant/quantize.hpp"
 
 namespace fpq_test {

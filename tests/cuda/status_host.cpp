@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What launchers return, and the sizes that the enums of the wing stand for. Needs no GPU.
-#include "fpq/cuda/status.hpp"
+#include "fpq/cuda/api/status.hpp"
 
 #include <string>
 
 #include "catch.hpp"
-#include "fpq/cuda/types.hpp"
+#include "fpq/cuda/api/types.hpp"
 
 TEST_CASE("a refused argument says what, expected and found", "[cuda]") {
     fpq::cuda::status const s = fpq::cuda::refuse("quantize: cols", "a multiple of 16", 17);

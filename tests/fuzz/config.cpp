@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/model/config.hpp"
 #include "fpq/model/names.hpp"
 

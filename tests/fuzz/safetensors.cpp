@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fuzz target of the safetensors reader: any bytes either open, and then every tensor lies inside
 // the file, or end in fpq::error of one line. Anything else is a finding.
-#include "fpq/io/safetensors.hpp"
+#include "fpq/io/safetensors/safetensors.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>

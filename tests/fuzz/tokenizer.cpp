@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 #include "io/tokenizer_fixture.hpp"
 
 namespace {

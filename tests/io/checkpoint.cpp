@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of io/checkpoint.hpp: single and sharded directories, what is refused, and weights as
-// floats.
-#include "fpq/io/checkpoint.hpp"
+// Tests of io/safetensors/checkpoint.hpp: single and sharded directories, what is refused, and
+// weights as floats.
+#include "fpq/io/safetensors/checkpoint.hpp"
 
 #include <unistd.h>
 

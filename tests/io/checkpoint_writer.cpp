@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of io/checkpoint_writer.hpp, shard_plan.hpp and staging_directory.hpp: layout of the bytes,
-// atomic appearance, and what stays behind after every way to fail (nothing).
-#include "fpq/io/checkpoint_writer.hpp"
+// Tests of io/safetensors/checkpoint_writer.hpp, shard_plan.hpp and staging_directory.hpp: layout
+// of the bytes, atomic appearance, and what stays behind after every way to fail (nothing).
+#include "fpq/io/safetensors/checkpoint_writer.hpp"
 
 #include <signal.h>
 #include <sys/mount.h>
@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/io/checkpoint.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
 #include "support/tiny_checkpoint.hpp"
 
 using fpq::checkpoint_writer;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of io/safetensors.hpp, json_file.hpp and mapped_file.hpp: what is read, and every file that
-// the container format forbids, refused in one line with file, tensor and byte.
-#include "fpq/io/safetensors.hpp"
+// Tests of io/safetensors/safetensors.hpp, json_file.hpp and mapped_file.hpp: what is read, and
+// every file that the container format forbids, refused in one line with file, tensor and byte.
+#include "fpq/io/safetensors/safetensors.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calibration text from files, windows of tokens, and the Unicode part: repair, NFC, classes.
-#include "fpq/io/text.hpp"
+#include "fpq/io/text/text.hpp"
 
 #include <utf8proc.h>
 #include <zlib.h>
@@ -14,7 +14,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/io/text_windows.hpp"
+#include "fpq/io/text/text_windows.hpp"
 #include "tokenizer_fixture.hpp"
 
 namespace {

@@ -11,8 +11,8 @@
 #include <system_error>
 #include <vector>
 
-#include "fpq/core/error.hpp"
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 
 namespace fpq_test {
 

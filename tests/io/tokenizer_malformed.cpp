@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "catch.hpp"
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 #include "tokenizer_fixture.hpp"
 
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hand-written scanners against the regular expressions themselves, run by PCRE2: on the public
 // vectors, on books where they are at hand, on all code points and on random Unicode strings.
-#include "fpq/io/pretokenizer.hpp"
+#include "fpq/io/tokenizer/pretokenizer.hpp"
 
 #include <utf8proc.h>
 
@@ -12,7 +12,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/io/tokenizer_parts.hpp"
+#include "fpq/io/tokenizer/tokenizer_parts.hpp"
 #include "support/shared_data.hpp"
 #include "tokenizer_fixture.hpp"
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/model/load.hpp"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/io/mapped_file.hpp"
+#include "fpq/io/file/mapped_file.hpp"
 #include "support/shared_data.hpp"
 
 using namespace fpq;

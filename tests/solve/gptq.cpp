@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/rtn.hpp"
 #include "support/gaussian.hpp"

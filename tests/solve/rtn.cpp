@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 #include "support/gaussian.hpp"
 
 namespace {

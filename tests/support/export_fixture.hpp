@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "fpq/core/random.hpp"
-#include "fpq/io/checkpoint_writer.hpp"
-#include "fpq/io/exporter.hpp"
+#include "fpq/dialect/exporter.hpp"
+#include "fpq/io/safetensors/checkpoint_writer.hpp"
 
 namespace fpq_test {
 

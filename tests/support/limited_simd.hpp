@@ -2,7 +2,7 @@
 // Kernels at one simd level while an object lives.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 namespace fpq_test {
 

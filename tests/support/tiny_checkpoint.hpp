@@ -21,7 +21,7 @@
 
 #include "fpq/core/half.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/format/dtype.hpp"
+#include "fpq/io/safetensors/dtype.hpp"
 
 namespace fpq_test {
 

@@ -17,7 +17,7 @@
 #include <string_view>
 #include <thread>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/version.hpp"
 

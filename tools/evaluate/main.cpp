@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/console.hpp"
-#include "fpq/io/whole_file.hpp"
+#include "fpq/io/file/whole_file.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/opened_model.hpp"
 

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "common/console.hpp"
-#include "fpq/io/checkpoint.hpp"
-#include "fpq/io/quantized_source.hpp"
-#include "fpq/io/verify.hpp"
+#include "fpq/dialect/quantized_source.hpp"
+#include "fpq/dialect/verify.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"

@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "common/console.hpp"
-#include "fpq/io/whole_file.hpp"
+#include "fpq/io/file/whole_file.hpp"
 #include "fpq/pipeline/run.hpp"
 #include "options.hpp"
 

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "fpq/core/half.hpp"
-#include "fpq/cuda/api_gemm.hpp"
-#include "fpq/cuda/buffer.hpp"
-#include "fpq/cuda/lane_map.hpp"
+#include "fpq/cuda/api/buffer.hpp"
+#include "fpq/cuda/api/gemm.hpp"
+#include "fpq/cuda/gemm/lane_map.hpp"
 #include "fpq/format/minifloat.hpp"
 #include "fpq/format/scale_layout.hpp"
 #include "probes.hpp"

@@ -3,8 +3,8 @@
 #include "probes.hpp"
 
 #include "fpq/core/half.hpp"
-#include "fpq/cuda/buffer.hpp"
-#include "fpq/cuda/mma_atom.cuh"
+#include "fpq/cuda/api/buffer.hpp"
+#include "fpq/cuda/gemm/mma_atom.cuh"
 #include "fpq/format/minifloat.hpp"
 
 namespace fpq::selftest {

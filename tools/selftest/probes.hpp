@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "fpq/cuda/status.hpp"
+#include "fpq/cuda/api/status.hpp"
 
 namespace fpq::selftest {
 

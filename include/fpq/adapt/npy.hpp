@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 
 namespace fpq {
 

@@ -17,7 +17,7 @@
 #include <string>
 #include <type_traits>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/core/view.hpp"
 
 namespace fpq {

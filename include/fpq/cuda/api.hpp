@@ -4,6 +4,6 @@
 // program that includes fpq/cuda/instantiate.cuh.
 #pragma once
 
-#include "fpq/cuda/api_gemm.hpp"
-#include "fpq/cuda/api_gptq.hpp"
-#include "fpq/cuda/api_quantize.hpp"
+#include "fpq/cuda/api/gemm.hpp"
+#include "fpq/cuda/api/gptq.hpp"
+#include "fpq/cuda/api/quantize.hpp"

@@ -5,6 +5,6 @@
 //   arch=compute_120f,code=sm_120
 #pragma once
 
-#include "fpq/cuda/instantiate_gemm.cuh"
-#include "fpq/cuda/instantiate_gptq.cuh"
-#include "fpq/cuda/instantiate_quantize.cuh"
+#include "fpq/cuda/gemm/instantiate.cuh"
+#include "fpq/cuda/gptq/instantiate.cuh"
+#include "fpq/cuda/quantize/instantiate.cuh"

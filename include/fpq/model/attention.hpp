@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Causal attention of one window with grouped key/value heads, in float32.
 //
-// Floor 6 (model). Queries are taken in tiles; the scores of a tile against all keys up to its last
+// Floor 7. Queries are taken in tiles; the scores of a tile against all keys up to its last
 // query are held whole, so softmax is exact and needs no rescaling, and memory is one tile of
-// scores per thread. Products are those of solve/matmul.hpp. No sliding window, no cache
+// scores per thread. Products are those of linalg/matmul.hpp. No sliding window, no cache
 // (generate.hpp).
 #pragma once
 
@@ -11,10 +11,10 @@
 #include <cmath>
 #include <cstddef>
 
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
+#include "fpq/linalg/matmul.hpp"
 #include "fpq/model/elementwise.hpp"
-#include "fpq/quant/parallel.hpp"
-#include "fpq/solve/matmul.hpp"
 
 namespace fpq {
 

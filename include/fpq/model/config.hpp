@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json -> model_config, or one line that says which key was refused and why.
 //
-// Floor 6 (model). Rules and defaults are those of the transformers' configuration classes of the
+// Floor 7. Rules and defaults are those of the transformers' configuration classes of the
 // four families. Nothing is guessed: a key that changes the arithmetic and has a value this library
 // does not implement is refused by name. It reads no files: the caller parses the JSON.
 #pragma once

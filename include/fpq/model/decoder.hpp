@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The decoder's forward pass in float32: embedding, one layer over one window, logits.
 //
-// Floor 6 (model). Prefill only: every position of a window at once, causal. Arithmetic follows the
+// Floor 7. Prefill only: every position of a window at once, causal. Arithmetic follows the
 // transformers' Llama, Mistral, Qwen2 and Qwen3. The pass knows nothing of quantization; a hook may
 // read and change what each linear is about to consume. Layers come from load.hpp or from a
 // quantized source; the one-token pass with a cache is in generate.hpp.
@@ -20,16 +20,16 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
+#include "fpq/linalg/matmul.hpp"
 #include "fpq/model/attention.hpp"
 #include "fpq/model/elementwise.hpp"
 #include "fpq/model/model_config.hpp"
 #include "fpq/model/names.hpp"
 #include "fpq/model/rope.hpp"
 #include "fpq/model/weight_rows.hpp"
-#include "fpq/quant/parallel.hpp"
-#include "fpq/solve/matmul.hpp"
 
 namespace fpq {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of a decoder that are not matrix products: exp, RMSNorm, SiLU gating, sums.
 //
-// Floor 6 (model). All loops run over blocks of 16 values with their own accumulators, which any
+// Floor 7. All loops run over blocks of 16 values with their own accumulators, which any
 // compiler vectorizes without fast-math and which give the same bits whatever the alignment or the
 // number of threads. Not a general math library: ranges are those of a forward pass.
 #pragma once

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Perplexity of a model over windows of text and its distance to a reference model.
 //
-// Floor 6 (model). Layers are the outer loop: each is loaded once for a batch of windows, so memory
+// Floor 7. Layers are the outer loop: each is loaded once for a batch of windows, so memory
 // is one layer, the hidden states of the batch and a slice of logits, whatever the model's depth.
 // Conventions: the GPTQ one for perplexity (equal windows, L - 1 targets each), that of llama.cpp's
 // KL mode for the rest, over the same L - 1 positions. Text is cut by the caller or cut_windows.
@@ -17,11 +17,11 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/model/decoder.hpp"
 #include "fpq/model/elementwise.hpp"
-#include "fpq/quant/parallel.hpp"
 
 namespace fpq {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text sampled from the model itself, token by token with a key/value cache: data-free calibration.
 //
-// Floor 6 (model). Temperature 1 over the whole vocabulary. Unlike the rest of this floor it keeps
+// Floor 7. Temperature 1 over the whole vocabulary. Unlike the rest of this floor it keeps
 // all layers in memory (float32), since every token needs every layer, and a cache that is bounded
 // by choosing how many sequences run side by side. Not an inference engine.
 #pragma once
@@ -14,12 +14,12 @@
 #include <string>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/model/decoder.hpp"
 #include "fpq/model/elementwise.hpp"
-#include "fpq/quant/parallel.hpp"
 
 namespace fpq {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a checkpoint's tensors to the decoder and its layers, with every shape checked by name.
 //
-// Floor 6 (model). Reads unquantized tensors (bf16, fp16, fp32). One layer is loaded at a time and
+// Floor 7. Reads unquantized tensors (bf16, fp16, fp32). One layer is loaded at a time and
 // belongs to the caller; the vocabulary matrices stay in the checkpoint's memory map.
 #pragma once
 
@@ -14,8 +14,8 @@
 #include <string_view>
 #include <vector>
 
-#include "fpq/core/error.hpp"
-#include "fpq/io/checkpoint.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/config.hpp"
 #include "fpq/model/decoder.hpp"
 #include "fpq/model/names.hpp"

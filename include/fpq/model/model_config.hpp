@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the decoder must know about a checkpoint: sizes, biases, norms, rotary embedding, window.
 //
-// Floor 6 (model). The keys are those of the config.json that the Hugging Face transformers write
+// Floor 7. The keys are those of the config.json that the Hugging Face transformers write
 // for Llama, Mistral, Qwen2 and Qwen3, in the spelling before version 5 (rope_theta, rope_scaling,
 // torch_dtype) and since (rope_parameters, dtype). Whatever would change the arithmetic and is not
 // known here is refused by its key. Reading is in config.hpp, tensor names in names.hpp.
@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 
 namespace fpq {
 

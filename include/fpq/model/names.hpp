@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensor names and shapes of a decoder, and which linears share an input or a global scale.
 //
-// Floor 6 (model). The only place where tensor names are written. All supported families use the
+// Floor 7. The only place where tensor names are written. All supported families use the
 // same names; they differ in which biases and norms exist, which model_config says.
 #pragma once
 

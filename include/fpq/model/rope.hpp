@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rotary position embedding: frequencies, the table of cosines and sines, and its application.
 //
-// Floor 6 (model). The rotate-half convention of the transformers: value i of a head is paired with
+// Floor 7. The rotate-half convention of the transformers: value i of a head is paired with
 // value i + head_dim / 2. Frequencies and angles are rounded to float32 as there, so that long
 // positions get the angles the models were trained with. Not the interleaved convention.
 #pragma once

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rows of an embedding or an output head, left in the type they are stored in.
 //
-// Floor 6 (model). A vocabulary matrix is the largest tensor of a checkpoint, so it stays mapped
+// Floor 7. A vocabulary matrix is the largest tensor of a checkpoint, so it stays mapped
 // (or owned, in tests) as bf16, fp16 or fp32 bytes and rows are widened when used. Not for linears.
 #pragma once
 
@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/core/error.hpp"
 #include "fpq/core/half.hpp"
-#include "fpq/format/dtype.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/safetensors/dtype.hpp"
 
 namespace fpq {
 

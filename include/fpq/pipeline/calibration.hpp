@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. The calibration windows as hidden states that advance through the model, one decoder
+// Floor 8. The calibration windows as hidden states that advance through the model, one decoder
 // layer at a time; and where those windows come from.
 #pragma once
 
@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "fpq/io/text.hpp"
-#include "fpq/io/text_windows.hpp"
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/io/text/text.hpp"
+#include "fpq/io/text/text_windows.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/decoder.hpp"
 #include "fpq/model/generate.hpp"
 #include "fpq/pipeline/opened_model.hpp"

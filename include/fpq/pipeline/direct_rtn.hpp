@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. Rounding to nearest without calibration: weights go from the mapped file through the
+// Floor 8. Rounding to nearest without calibration: weights go from the mapped file through the
 // kernels of floor 2 to the output, a few rows at a time, in the type they are stored in. The same
 // bytes as layer_solver makes by way of a float32 layer; what is held is one linear's codes.
 #pragma once
@@ -18,7 +18,8 @@
 #include <vector>
 
 #include "fpq/core/half.hpp"
-#include "fpq/io/checkpoint.hpp"
+#include "fpq/core/hosted/parallel.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/names.hpp"
 #include "fpq/pipeline/layer_solver.hpp"
@@ -26,7 +27,6 @@
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/sink.hpp"
 #include "fpq/quant/error_stats.hpp"
-#include "fpq/quant/parallel.hpp"
 #include "fpq/quant/quantize.hpp"
 
 namespace fpq {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. Evaluation of opened checkpoints, and of a model while it is being quantized: the hidden
+// Floor 8. Evaluation of opened checkpoints, and of a model while it is being quantized: the hidden
 // states of the original and of the quantized model advance together, a layer at a time.
 #pragma once
 
@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "fpq/core/error.hpp"
-#include "fpq/io/text.hpp"
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/text/text.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/calibration.hpp"
 #include "fpq/pipeline/opened_model.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. One decoder layer: transform its weights, watch its inputs, find the global scales that
+// Floor 8. One decoder layer: transform its weights, watch its inputs, find the global scales that
 // fused linears share, solve each linear. Holds the statistics of one layer at a time; knows
 // nothing of checkpoints, text or files.
 #pragma once
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "fpq/core/half.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/model/decoder.hpp"
 #include "fpq/model/names.hpp"
 #include "fpq/pipeline/recipe.hpp"
@@ -24,7 +25,6 @@
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
-#include "fpq/solve/hessian.hpp"
 #include "fpq/solve/rtn.hpp"
 #include "fpq/transform/transform.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. A checkpoint directory as a model that can run layer by layer, whether its linears are
+// Floor 8. A checkpoint directory as a model that can run layer by layer, whether its linears are
 // dense or quantized in any dialect that fpq writes. Holds no layer.
 #pragma once
 
@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "fpq/core/half.hpp"
-#include "fpq/io/checkpoint.hpp"
-#include "fpq/io/quantized_source.hpp"
+#include "fpq/dialect/quantized_source.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/decoder.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/names.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. What a run will do, decided before it does anything: one action for every tensor of the
+// Floor 8. What a run will do, decided before it does anything: one action for every tensor of the
 // checkpoint, the tensors of the output, and the memory it will need.
 #pragma once
 
@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "fpq/core/error.hpp"
-#include "fpq/io/checkpoint.hpp"
-#include "fpq/io/checkpoint_writer.hpp"
-#include "fpq/io/exporter.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/dialect/exporter.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/model/config.hpp"
 #include "fpq/model/names.hpp"
 #include "fpq/pipeline/recipe.hpp"

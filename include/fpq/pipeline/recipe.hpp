@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. Every choice a user makes, as one struct with defaults, the checks between the choices,
+// Floor 8. Every choice a user makes, as one struct with defaults, the checks between the choices,
 // and the formats that follow from them. It knows no flag spelling: tools/quantize/options.hpp
 // binds flags to these fields.
 #pragma once
@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/dialect/dialect.hpp"
 #include "fpq/format/block.hpp"
-#include "fpq/io/dialect.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/transform/transform.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. What a run tells: the error of every linear, totals, evaluation; and the progress events
+// Floor 8. What a run tells: the error of every linear, totals, evaluation; and the progress events
 // it raises on the way. Data only; tools print it.
 #pragma once
 

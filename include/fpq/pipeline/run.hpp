@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. The straight line of fpq-quantize: open, plan, calibrate, then layer by layer load,
+// Floor 8. The straight line of fpq-quantize: open, plan, calibrate, then layer by layer load,
 // transform, tap, solve, write, advance; finish, verify, report. Memory is one layer, never one
 // model.
 #pragma once
@@ -13,10 +13,10 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/io/checkpoint.hpp"
-#include "fpq/io/checkpoint_writer.hpp"
-#include "fpq/io/text.hpp"
-#include "fpq/io/tokenizer.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/safetensors/checkpoint_writer.hpp"
+#include "fpq/io/text/text.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/decoder.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/pipeline/calibration.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 7. Where quantized linears go: into a checkpoint of the recipe's dialect, or nowhere. What
+// Floor 8. Where quantized linears go: into a checkpoint of the recipe's dialect, or nowhere. What
 // was written is opened again and compared before the run counts as done.
 #pragma once
 
@@ -15,16 +15,16 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/core/error.hpp"
-#include "fpq/io/checkpoint.hpp"
-#include "fpq/io/checkpoint_writer.hpp"
-#include "fpq/io/exporter.hpp"
-#include "fpq/io/verify.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
+#include "fpq/dialect/exporter.hpp"
+#include "fpq/dialect/verify.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/pipeline/layer_solver.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/report.hpp"
-#include "fpq/quant/parallel.hpp"
 #include "fpq/transform/transform.hpp"
 
 namespace fpq {

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/quant/observer.hpp"
-#include "fpq/quant/parallel.hpp"
 #include "fpq/quant/rounding.hpp"
 
 namespace fpq {

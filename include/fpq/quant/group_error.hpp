@@ -10,8 +10,8 @@
 #include <cstdint>
 
 #include "fpq/core/bits.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/quant/kernels/error_lanes.hpp"
-#include "fpq/quant/kernels/simd_level.hpp"
 #include "fpq/quant/rounding.hpp"
 
 namespace fpq {

@@ -8,11 +8,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
 #include "fpq/quant/kernels/sweep_batches.hpp"
 #include "fpq/quant/observer_options.hpp"
-#include "fpq/quant/parallel.hpp"
 #include "fpq/quant/scale_rule.hpp"
 #include "fpq/quant/scale_search.hpp"
 

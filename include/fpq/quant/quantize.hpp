@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/pack.hpp"
 #include "fpq/format/packed.hpp"
@@ -18,7 +19,6 @@
 #include "fpq/quant/kernels/quantize_rows.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/quant/packed_matrix.hpp"
-#include "fpq/quant/parallel.hpp"
 
 namespace fpq {
 

@@ -13,14 +13,14 @@
 #include <utility>
 #include <vector>
 
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/pack.hpp"
+#include "fpq/linalg/quadratic_form.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/quant/packed_matrix.hpp"
-#include "fpq/quant/parallel.hpp"
 #include "fpq/solve/gptq_factor.hpp"
-#include "fpq/solve/hessian.hpp"
-#include "fpq/solve/objective.hpp"
 #include "fpq/solve/options.hpp"
 #include "fpq/solve/polish.hpp"
 #include "fpq/solve/rtn.hpp"

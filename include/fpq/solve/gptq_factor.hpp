@@ -14,11 +14,11 @@
 #include <type_traits>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
-#include "fpq/quant/parallel.hpp"
-#include "fpq/solve/cholesky.hpp"
-#include "fpq/solve/hessian.hpp"
+#include "fpq/linalg/cholesky.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/solve/options.hpp"
 
 namespace fpq {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/quant/packed_matrix.hpp"

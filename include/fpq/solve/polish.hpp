@@ -11,9 +11,9 @@
 
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
+#include "fpq/linalg/matmul.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/solve/codec.hpp"
-#include "fpq/solve/matmul.hpp"
 
 namespace fpq::detail {
 

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "fpq/core/view.hpp"
+#include "fpq/linalg/quadratic_form.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
-#include "fpq/solve/hessian.hpp"
-#include "fpq/solve/objective.hpp"
 #include "fpq/solve/options.hpp"
 
 namespace fpq {

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/quant/kernels/hadamard_rows.hpp"
 #include "fpq/quant/kernels/quantize_rows.hpp"
-#include "fpq/quant/parallel.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/hadamard.hpp"
 

@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/core/error.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
-#include "fpq/quant/parallel.hpp"
 #include "fpq/transform/block_matrices.hpp"
 #include "fpq/transform/hadamard.hpp"
 #include "fpq/transform/small_matrix.hpp"

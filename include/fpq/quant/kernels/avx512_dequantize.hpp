@@ -3,7 +3,7 @@
 // then every code is one permute away. Wider codes gather from a table of 256.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 

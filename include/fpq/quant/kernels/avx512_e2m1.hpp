@@ -3,7 +3,7 @@
 // (e2m1_table.hpp says why this is exact). Eight vectors of 16 weights make 64 bytes of codes.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 

@@ -3,7 +3,7 @@
 // same order: four stages inside a vector, three across eight of them, the rest over memory.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 

@@ -3,7 +3,7 @@
 // ends with one group a lane, then the arithmetic of scale_rule.hpp in 16 lanes.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 

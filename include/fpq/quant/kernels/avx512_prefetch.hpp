@@ -2,7 +2,7 @@
 // Floor 2. Prefetching by software, for kernels that stream through memory.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 

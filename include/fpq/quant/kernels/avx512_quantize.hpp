@@ -3,7 +3,7 @@
 // scale bytes, their codes. A batch that the lanes cannot do exactly goes to the plain loops.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 

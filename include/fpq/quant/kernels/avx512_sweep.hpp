@@ -3,7 +3,7 @@
 // each a vector, are summed by one tree in the order of sum_lanes, so that lane k is candidate k.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 

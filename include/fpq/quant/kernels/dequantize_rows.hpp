@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "fpq/core/half.hpp"
+#include "fpq/core/hosted/parallel.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/packed.hpp"
 #include "fpq/quant/kernels/avx512_dequantize.hpp"
 #include "fpq/quant/kernels/pack_words.hpp"
-#include "fpq/quant/kernels/simd_level.hpp"
-#include "fpq/quant/parallel.hpp"
 
 namespace fpq::kernels {
 

@@ -9,8 +9,8 @@
 #include <cstring>
 
 #include "fpq/core/bits.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/format/element.hpp"
-#include "fpq/quant/kernels/simd_level.hpp"
 
 namespace fpq::kernels {
 

@@ -3,7 +3,7 @@
 // without FMA, so that nothing can be fused; other processors take the plain loops.
 #pragma once
 
-#include "fpq/quant/kernels/simd_level.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 

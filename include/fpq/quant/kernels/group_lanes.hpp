@@ -9,8 +9,8 @@
 #include <type_traits>
 
 #include "fpq/core/half.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/quant/kernels/encode_lanes.hpp"
-#include "fpq/quant/kernels/simd_level.hpp"
 
 #if FPQ_X86_KERNELS
 #include <immintrin.h>

@@ -7,9 +7,9 @@
 #include <cstddef>
 #include <cstring>
 
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/quant/kernels/avx512_hadamard.hpp"
 #include "fpq/quant/kernels/encode_lanes.hpp"
-#include "fpq/quant/kernels/simd_level.hpp"
 
 namespace fpq::kernels {
 

@@ -9,15 +9,15 @@
 #include <cstring>
 #include <vector>
 
+#include "fpq/core/hosted/parallel.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/quant/kernels/avx512_quantize.hpp"
 #include "fpq/quant/kernels/encode_lanes.hpp"
 #include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/kernels/pack_words.hpp"
 #include "fpq/quant/kernels/plain_groups.hpp"
-#include "fpq/quant/kernels/simd_level.hpp"
 #include "fpq/quant/packed_matrix.hpp"
-#include "fpq/quant/parallel.hpp"
 
 namespace fpq::kernels {
 

@@ -7,11 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/format/block.hpp"
 #include "fpq/format/packed.hpp"
 #include "fpq/quant/kernels/avx512_sweep.hpp"
 #include "fpq/quant/kernels/scale_lanes.hpp"
-#include "fpq/quant/kernels/simd_level.hpp"
 #include "fpq/quant/kernels/sweep_table.hpp"
 #include "fpq/quant/observer_options.hpp"
 

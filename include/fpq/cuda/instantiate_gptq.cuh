@@ -1,8 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-// Wing cuda. The definitions of the launchers in api_gptq.hpp: include in one .cu of a program.
-#pragma once
-
-#include "fpq/cuda/api_gptq.hpp"
-#include "fpq/cuda/gptq_factor.cuh"
-#include "fpq/cuda/gptq_solve.cuh"
-#include "fpq/cuda/hessian.cuh"

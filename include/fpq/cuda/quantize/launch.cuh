@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wing cuda. Launches of the quantize kernels: the switches from run-time enums to templates.
+#pragma once
+
+#include "fpq/cuda/quantize/choice.hpp"
+#include "fpq/cuda/quantize/general.cuh"
+#include "fpq/cuda/quantize/packed.cuh"
+#include "fpq/cuda/quantize/rotated.cuh"
+#include "fpq/cuda/quantize/search.cuh"
+
+namespace fpq::cuda {
+
+inline unsigned blocks_for(std::size_t units, std::size_t each) noexcept {
+    return static_cast<unsigned>((units + each - 1) / each);
+}
+
+/// How many times over a kernel that walks its work fills the device: more than once, so that
+/// blocks which end early are replaced.
+inline constexpr unsigned packed_waves = 8;
+inline constexpr unsigned rotated_waves = 4;
+inline constexpr unsigned rotate_waves = 16;  // without quantizing
+inline constexpr unsigned search_waves = 6;
+
+/// Blocks of such a kernel, at most `wanted`.
+template <class Kernel>
+unsigned resident_blocks(Kernel kernel, unsigned threads, unsigned waves,
+                         unsigned wanted) noexcept {
+    int device = 0;
+    int processors = 1;
+    int each = 1;
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) !=
+            cudaSuccess ||
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, static_cast<int>(threads),
+                                                      0) != cudaSuccess) {
+        return wanted;
+    }
+    auto const resident = static_cast<unsigned>(processors * (each > 0 ? each : 1)) * waves;
+    return wanted < resident ? wanted : resident;
+}
+
+/// Segments that a thread of the packed kernel takes at a time.
+inline constexpr int packed_turns = 2;
+
+template <class Half, block_format Format, bool Swizzled>
+void launch_packed_order(quantize_work const& work, cudaStream_t stream) {
+    constexpr auto kernel = quantize_packed<Half, Format, Swizzled, packed_turns>;
+    unsigned const wanted = blocks_for(work.map.units, quantize_threads * packed_turns);
+    kernel<<<resident_blocks(kernel, quantize_threads, packed_waves, wanted), quantize_threads, 0,
+             stream>>>(work);
+}
+
+template <class Half, block_format Format>
+void launch_packed_format(quantize_work const& work, cudaStream_t stream) {
+    work.map.swizzled ? launch_packed_order<Half, Format, true>(work, stream)
+                      : launch_packed_order<Half, Format, false>(work, stream);
+}
+
+template <class Half>
+void launch_packed(block_format format, quantize_work const& work, cudaStream_t stream) {
+    if (format == block_format::nvfp4) {
+        launch_packed_format<Half, block_format::nvfp4>(work, stream);
+    } else if (format == block_format::mxfp4) {
+        launch_packed_format<Half, block_format::mxfp4>(work, stream);
+    } else {
+        launch_packed_format<Half, block_format::mxfp8>(work, stream);
+    }
+}
+
+template <class Half, block_format Format, int Size, bool Swizzled, bool Quest>
+void launch_rotated_method(quantize_work const& work, rotation_map const& map,
+                           cudaStream_t stream) {
+    constexpr auto kernel = quantize_rotated<Half, Format, Size, Swizzled, Quest>;
+    unsigned const wanted = blocks_for(map.warps, rotate_threads / 32);
+    kernel<<<resident_blocks(kernel, rotate_threads, rotated_waves, wanted), rotate_threads, 0,
+             stream>>>(work, map);
+}
+
+template <class Half, block_format Format, int Size>
+void launch_rotated_size(quantize_work const& work, rotation_map const& map, cudaStream_t stream) {
+    bool const quest = work.method == scale_method::quest;
+    if (quest) {
+        return map.swizzled
+                   ? launch_rotated_method<Half, Format, Size, true, true>(work, map, stream)
+                   : launch_rotated_method<Half, Format, Size, false, true>(work, map, stream);
+    }
+    map.swizzled ? launch_rotated_method<Half, Format, Size, true, false>(work, map, stream)
+                 : launch_rotated_method<Half, Format, Size, false, false>(work, map, stream);
+}
+
+template <class Half, block_format Format>
+void launch_rotated(int size, quantize_work const& work, rotation_map const& map,
+                    cudaStream_t stream) {
+    switch (size) {
+        case 16:
+            return launch_rotated_size<Half, Format, 16>(work, map, stream);
+        case 32:
+            return launch_rotated_size<Half, Format, 32>(work, map, stream);
+        case 64:
+            return launch_rotated_size<Half, Format, 64>(work, map, stream);
+        default:
+            return launch_rotated_size<Half, Format, 128>(work, map, stream);
+    }
+}
+
+template <class Half>
+void launch_rotated_format(block_format format, int size, quantize_work const& work,
+                           rotation_map const& map, cudaStream_t stream) {
+    if (format == block_format::nvfp4) {
+        launch_rotated<Half, block_format::nvfp4>(size, work, map, stream);
+    } else {
+        launch_rotated<Half, block_format::mxfp4>(size, work, map, stream);
+    }
+}
+
+template <class Half, block_format Format, scale_method Method>
+void launch_search_method(quantize_work const& work, cudaStream_t stream) {
+    constexpr auto kernel = quantize_search<Half, Format, Method>;
+    unsigned const wanted = blocks_for(work.map.units, quantize_threads);
+    kernel<<<resident_blocks(kernel, quantize_threads, search_waves, wanted), quantize_threads, 0,
+             stream>>>(work);
+}
+
+template <class Half>
+void launch_search(block_format format, quantize_work const& work, cudaStream_t stream) {
+    if (work.method == scale_method::four_over_six) {
+        launch_search_method<Half, block_format::nvfp4, scale_method::four_over_six>(work, stream);
+    } else if (format == block_format::nvfp4) {
+        launch_search_method<Half, block_format::nvfp4, scale_method::sweep>(work, stream);
+    } else {
+        launch_search_method<Half, block_format::mxfp4, scale_method::sweep>(work, stream);
+    }
+}
+
+}  // namespace fpq::cuda

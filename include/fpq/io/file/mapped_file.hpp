@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 5. A whole file as read-only memory, and the owning file descriptor that the storage
+// headers share. It knows nothing of what the bytes mean. A file that another process truncates
+// while it is mapped ends this process by SIGBUS: inputs must not change during a run.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "fpq/core/hosted/error.hpp"
+
+namespace fpq {
+
+namespace detail {
+
+/// The system's words for an errno value.
+inline std::string system_words(int code) { return std::generic_category().message(code); }
+
+/// f(piece) for pieces of at most 16 MiB, in order: what walks a mapped file this way and releases
+/// each piece holds no more of it. The size is a multiple of every element's.
+template <class F>
+void for_each_piece(std::span<std::byte const> bytes, F const& f) {
+    constexpr std::size_t most = std::size_t{16} << 20;
+    for (std::size_t at = 0; at < bytes.size(); at += most) {
+        f(bytes.subspan(at, std::min(most, bytes.size() - at)));
+    }
+}
+
+/// A file descriptor that closes itself. Move only.
+class unique_fd {
+public:
+    unique_fd() = default;
+    explicit unique_fd(int fd) noexcept : fd_(fd) {}
+    unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    unique_fd& operator=(unique_fd&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        return *this;
+    }
+    ~unique_fd() {
+        if (fd_ >= 0) {
+            ::close(fd_);
+        }
+    }
+    [[nodiscard]] int get() const noexcept { return fd_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
+
+private:
+    int fd_ = -1;
+};
+
+}  // namespace detail
+
+/// A file mapped read-only for the life of the object. Move only; moving keeps the addresses.
+/// Errors: fpq::error (input) when the path cannot be opened, is no regular file or cannot be
+/// mapped. An empty file gives an empty span.
+class mapped_file {
+public:
+    explicit mapped_file(std::filesystem::path const& path) {
+        detail::unique_fd const fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        if (!fd) {
+            fail_input("cannot open", path.string(), "a readable file",
+                       detail::system_words(errno));
+        }
+        struct stat facts {};
+        if (::fstat(fd.get(), &facts) != 0) {
+            fail_input("cannot stat", path.string(), "a readable file",
+                       detail::system_words(errno));
+        }
+        if (!S_ISREG(facts.st_mode)) {
+            fail_input("cannot map", path.string(), "a regular file", "something else");
+        }
+        size_ = static_cast<std::size_t>(facts.st_size);
+        if (size_ == 0) {
+            return;
+        }
+        void* const at = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+        if (at == MAP_FAILED) {
+            fail_input("cannot map", path.string(), std::to_string(size_) + " bytes",
+                       detail::system_words(errno));
+        }
+        data_ = static_cast<std::byte const*>(at);
+    }
+    mapped_file(mapped_file&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    mapped_file& operator=(mapped_file&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    ~mapped_file() {
+        if (data_ != nullptr) {
+            ::munmap(const_cast<std::byte*>(data_), size_);
+        }
+    }
+
+    /// Every byte of the file.
+    [[nodiscard]] std::span<std::byte const> bytes() const noexcept { return {data_, size_}; }
+
+    /// Takes the pages of `part`, a piece of bytes(), out of this process; what is touched again is
+    /// mapped again. Addresses and contents stay; nothing is read or written. Safe beside readers.
+    void release(std::span<std::byte const> part) const noexcept {
+        // The kernel maps whole aligned windows around a fault: give back those of the borders too.
+        constexpr std::size_t window = std::size_t{64} << 10;
+        std::size_t const first = static_cast<std::size_t>(part.data() - data_) / window * window;
+        std::size_t const behind = static_cast<std::size_t>(part.data() - data_) + part.size();
+        std::size_t const last = std::min(size_, (behind + window - 1) / window * window);
+        if (!part.empty()) {
+            ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
+        }
+    }
+
+private:
+    std::byte const* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+}  // namespace fpq

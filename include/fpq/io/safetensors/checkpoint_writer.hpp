@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 5. Writes a checkpoint whose tensors were declared beforehand: every shard is reserved at
+// its final size, tensors land in their place in any order and from any thread, and nothing
+// appears under the final name before all of it is whole and flushed. It holds no tensor in memory.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/mapped_file.hpp"
+#include "fpq/io/file/staging_directory.hpp"
+#include "fpq/io/safetensors/shard_plan.hpp"
+
+namespace fpq {
+
+/// Refuses to write onto the input: the writer replaces the files of its target.
+inline void require_distinct(std::filesystem::path const& source,
+                             std::filesystem::path const& target) {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(source, target, ignored)) {
+        fail_input("output is the input", target.string(), "another directory",
+                   "the checkpoint that is read");
+    }
+}
+
+/// Streaming writer of one checkpoint directory. write, add_* and copy_file may be called from
+/// several threads at once. A target that already holds files gets the new ones: the weights,
+/// index, config and quantization files that stood there are removed, others stay.
+/// Errors: fpq::error (input) for the disk (no space, no permission, a failed write), (usage) for a
+/// tensor that was not planned, has another size or comes twice. Without finish() nothing remains.
+class checkpoint_writer {
+public:
+    checkpoint_writer(std::filesystem::path const& directory, std::vector<tensor_plan> plan,
+                      std::uint64_t max_shard_size)
+        : plan_(std::move(plan)),
+          shards_(plan_shards(plan_, max_shard_size)),
+          staging_(directory),
+          written_(plan_.size(), false) {
+        require_space(staging_.path(), planned_bytes(shards_));
+        for (std::size_t s = 0; s < shards_.size(); ++s) {
+            std::filesystem::path const path = staging_.path() / shards_[s].file;
+            files_.push_back(detail::create_file(path));
+            detail::reserve_file(files_.back().get(), shards_[s].size, path);
+            detail::write_all(files_.back().get(), std::as_bytes(std::span(shards_[s].head)), 0,
+                              path);
+            for (std::size_t k = 0; k < shards_[s].tensors.size(); ++k) {
+                std::size_t const i = shards_[s].tensors[k];
+                places_.emplace(plan_[i].name, place{i, s, shards_[s].offsets[k]});
+            }
+        }
+    }
+
+    /// Puts all bytes of a planned tensor in their place.
+    void write(std::string_view name, std::span<std::byte const> bytes) {
+        write(name, bytes, [](std::span<std::byte const>) {});
+    }
+    /// The same in pieces, calling done(piece) after each: for a source that gives its pages back.
+    template <class F>
+    void write(std::string_view name, std::span<std::byte const> bytes, F const& done) {
+        place const at = claim(name, bytes.size());
+        ++unfinished_;  // stays up when the write throws, so that finish() refuses
+        detail::for_each_piece(bytes, [&](std::span<std::byte const> piece) {
+            std::uint64_t const skip = static_cast<std::uint64_t>(piece.data() - bytes.data());
+            detail::write_all(files_[at.shard].get(), piece, at.offset + skip,
+                              staging_.path() / shards_[at.shard].file);
+            done(piece);
+        });
+        detail::start_flush(files_[at.shard].get(), at.offset, bytes.size());
+        --unfinished_;
+    }
+    /// The same; type and shape must be those of the plan.
+    void write(tensor_data const& t) {
+        auto const found = places_.find(t.name);
+        if (found != places_.end() && (plan_[found->second.tensor].type != t.type ||
+                                       plan_[found->second.tensor].shape != t.shape)) {
+            tensor_plan const& p = plan_[found->second.tensor];
+            fail_usage("tensor differs from the plan", "tensor '" + t.name + "'",
+                       std::string(dtype_name(p.type)) + " " + shape_text(p.shape),
+                       std::string(dtype_name(t.type)) + " " + shape_text(t.shape));
+        }
+        write(t.name, t.bytes);
+    }
+
+    /// A further file: UTF-8 JSON, indented by two, one final line feed.
+    void add_json(std::string_view filename, nlohmann::json const& value) {
+        std::string const text =
+            value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+        add_file(filename, std::as_bytes(std::span(text)));
+    }
+    void add_file(std::string_view filename, std::span<std::byte const> bytes) {
+        std::filesystem::path const path = claim_file(filename);
+        detail::unique_fd const fd = detail::create_file(path);
+        detail::write_all(fd.get(), bytes, 0, path);
+    }
+    void copy_file(std::filesystem::path const& from, std::string_view filename) {
+        mapped_file const source(from);
+        add_file(filename, source.bytes());
+    }
+
+    /// Bytes of weights that will be on disk.
+    [[nodiscard]] std::uint64_t total_bytes() const noexcept { return planned_bytes(shards_); }
+    [[nodiscard]] std::vector<shard_layout> const& shards() const noexcept { return shards_; }
+
+    /// Flushes and publishes everything. Errors: a planned tensor that never came, by name.
+    void finish() {
+        for (std::size_t i = 0; i < plan_.size(); ++i) {
+            if (!written_[i] || unfinished_ != 0) {
+                fail_usage("incomplete checkpoint", staging_.target().string(),
+                           "tensor '" + plan_[i].name + "'", "it never written");
+            }
+        }
+        if (shards_.size() > 1) {
+            nlohmann::json index;
+            std::uint64_t total = 0;
+            for (shard_layout const& shard : shards_) {
+                for (std::size_t const i : shard.tensors) {
+                    index["weight_map"][plan_[i].name] = shard.file;
+                    total += plan_[i].byte_count();
+                }
+            }
+            index["metadata"]["total_size"] = total;
+            write_index(index);
+        }
+        files_.clear();
+        std::vector<std::string> const last{std::string(index_name), "config.json"};
+        staging_.publish(last, [](std::string_view name) {
+            return (name.starts_with("model") && name.ends_with(".safetensors")) ||
+                   name == "hf_quant_config.json";
+        });
+    }
+
+private:
+    struct place {
+        std::size_t tensor;
+        std::size_t shard;
+        std::uint64_t offset;
+    };
+
+    place claim(std::string_view name, std::size_t bytes) {
+        auto const found = places_.find(std::string(name));
+        std::string const where = "tensor '" + detail::printable(name) + "'";
+        if (found == places_.end()) {
+            fail_usage("unplanned tensor", where, "a tensor of the plan", "none");
+        }
+        place const at = found->second;
+        if (bytes != plan_[at.tensor].byte_count()) {
+            fail_usage("tensor differs from the plan", where,
+                       std::to_string(plan_[at.tensor].byte_count()) + " bytes",
+                       std::to_string(bytes));
+        }
+        std::lock_guard const guard(mutex_);
+        if (written_[at.tensor]) {
+            fail_usage("tensor written twice", where, "once", "twice");
+        }
+        written_[at.tensor] = true;
+        return at;
+    }
+
+    std::filesystem::path claim_file(std::string_view filename) {
+        bool const weights = filename.ends_with(".safetensors") || filename == index_name;
+        std::lock_guard const guard(mutex_);
+        if (!is_plain_file_name(filename) || weights ||
+            !extra_files_.insert(std::string(filename)).second) {
+            fail_usage("bad extra file", "'" + detail::printable(filename) + "'",
+                       "a plain name of its own that is no weight file", "another");
+        }
+        return staging_.path() / filename;
+    }
+
+    void write_index(nlohmann::json const& index) {
+        std::filesystem::path const path = staging_.path() / index_name;
+        detail::unique_fd const fd = detail::create_file(path);
+        std::string const text = index.dump(2) + "\n";
+        detail::write_all(fd.get(), std::as_bytes(std::span(text)), 0, path);
+    }
+
+    std::vector<tensor_plan> plan_;
+    std::vector<shard_layout> shards_;
+    staging_directory staging_;
+    std::vector<detail::unique_fd> files_;
+    std::unordered_map<std::string, place> places_;
+    std::mutex mutex_;
+    std::atomic<int> unfinished_ = 0;
+    std::vector<bool> written_;
+    std::set<std::string> extra_files_;
+};
+
+}  // namespace fpq

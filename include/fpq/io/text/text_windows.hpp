@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 5. Cuts tokenized text into windows: at random for calibration (seeded, the same on every
+// platform), one after another for evaluation.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/random.hpp"
+#include "fpq/io/text/text.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
+
+namespace fpq {
+
+struct window_options {
+    std::size_t sequence_length = 2048;  // tokens a window
+    std::size_t num_sequences = 1024;    // windows
+    std::uint64_t seed = 42;
+    bool is_plain_text = false;  // documents are parts of one stream
+    bool add_bos = true;  // documents begin with what the tokenizer adds; a stream never does
+};
+
+using token_windows = std::vector<std::vector<std::int32_t>>;
+
+namespace detail {
+
+inline constexpr std::uint64_t window_stream = 0x77696E646F77;  // "window": this use of the seed
+
+/// Uniform integers from consecutive Philox indices.
+class window_random {
+public:
+    explicit window_random(std::uint64_t seed) : source_{seed, window_stream} {}
+    /// In [0, bound); bound >= 1 and below 2^32.
+    std::size_t below(std::size_t bound) {
+        if (bound > std::numeric_limits<std::uint32_t>::max()) {
+            fail_input("calibration text too long", {}, "fewer than 2^32 tokens and documents",
+                       std::to_string(bound));
+        }
+        return static_cast<std::size_t>(source_.below(next_++, static_cast<std::uint32_t>(bound)));
+    }
+
+private:
+    philox source_;
+    std::uint64_t next_ = 0;
+};
+
+inline std::vector<std::int32_t> crop(std::vector<std::int32_t> const& ids, std::size_t length,
+                                      window_random& random) {
+    std::size_t const offset = random.below(ids.size() - length + 1);
+    auto const begin = ids.begin() + static_cast<std::ptrdiff_t>(offset);
+    return {begin, begin + static_cast<std::ptrdiff_t>(length)};
+}
+
+inline token_windows stream_windows(tokenizer const& t, std::vector<std::string> const& documents,
+                                    window_options const& options) {
+    std::string text;
+    for (std::size_t i = 0; i < documents.size(); ++i) {
+        text.append(i == 0 ? "" : "\n").append(documents[i]);
+    }
+    std::vector<std::int32_t> const ids = t.encode(text, false);
+    if (ids.size() < options.sequence_length) {
+        fail_input("calibration text too short", {},
+                   std::to_string(options.sequence_length) + " tokens or more",
+                   std::to_string(ids.size()));
+    }
+    window_random random(options.seed);
+    token_windows out(options.num_sequences);
+    for (auto& window : out) {
+        window = crop(ids, options.sequence_length, random);
+    }
+    return out;
+}
+
+/// Draws documents until one is longer than a window. One that is not is never drawn again, which
+/// leaves the choice among the others uniform and ends when there are none.
+inline token_windows document_windows(tokenizer const& t, std::vector<std::string> const& documents,
+                                      window_options const& options) {
+    std::vector<std::size_t> open(documents.size());
+    for (std::size_t i = 0; i < open.size(); ++i) {
+        open[i] = i;
+    }
+    window_random random(options.seed);
+    std::size_t longest = 0;
+    token_windows out;
+    while (out.size() < options.num_sequences) {
+        if (open.empty()) {
+            fail_input("calibration documents too short", {},
+                       "one of more than " + std::to_string(options.sequence_length) + " tokens",
+                       std::to_string(documents.size()) + " documents, the longest of " +
+                           std::to_string(longest) + " tokens");
+        }
+        std::size_t const drawn = random.below(open.size());
+        std::vector<std::int32_t> const ids = t.encode(documents[open[drawn]], options.add_bos);
+        longest = std::max(longest, ids.size());
+        if (ids.size() > options.sequence_length) {
+            out.push_back(crop(ids, options.sequence_length, random));
+        } else {
+            open[drawn] = open.back();
+            open.pop_back();
+        }
+    }
+    return out;
+}
+
+}  // namespace detail
+
+/// num_sequences windows of sequence_length tokens. Plain text: the documents joined by a newline
+/// are tokenized once, without BOS, and windows begin anywhere. Documents: a random crop of a
+/// random document that is longer than a window (the harness's rule for C4). The same seed gives
+/// the same windows everywhere. Errors: fpq::error (usage) for a length of zero; (input) for too
+/// few tokens.
+inline token_windows calibration_windows(tokenizer const& t,
+                                         std::vector<std::string> const& documents,
+                                         window_options const& options) {
+    if (options.sequence_length == 0) {
+        fail_usage("sequence_length", {}, "1 or more", "0");
+    }
+    return options.is_plain_text ? detail::stream_windows(t, documents, options)
+                                 : detail::document_windows(t, documents, options);
+}
+
+/// floor(ids.size() / length) windows that do not overlap; the rest is dropped. They view `ids`.
+/// Errors: fpq::error (usage) for a length of zero; (input) when there is no whole window.
+inline std::vector<std::span<std::int32_t const>> evaluation_windows(
+    std::span<std::int32_t const> ids, std::size_t length) {
+    if (length == 0) {
+        fail_usage("sequence_length", {}, "1 or more", "0");
+    }
+    if (ids.size() < length) {
+        fail_input("evaluation text too short", {}, std::to_string(length) + " tokens or more",
+                   std::to_string(ids.size()));
+    }
+    std::vector<std::span<std::int32_t const>> out;
+    for (std::size_t at = 0; length <= ids.size() - at; at += length) {
+        out.push_back(ids.subspan(at, length));
+    }
+    return out;
+}
+
+}  // namespace fpq

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 5. Reads tokenizer.json (Hugging Face tokenizers): BPE models, byte-level or with byte
+// fallback. What it does not know is refused by name, never guessed. "padding" and "truncation" are
+// not read: they change batches, not tokens.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/tokenizer/bpe_vocabulary.hpp"
+#include "fpq/io/tokenizer/tokenizer_added.hpp"
+#include "fpq/io/tokenizer/tokenizer_config.hpp"
+#include "fpq/io/tokenizer/tokenizer_json_access.hpp"
+#include "fpq/io/tokenizer/tokenizer_parts.hpp"
+
+namespace fpq {
+
+namespace detail {
+
+inline void read_normalizer(json_at const& at, std::vector<normalizer_step>& out) {
+    std::string const& type = at.type();
+    if (type == "Sequence") {
+        json_at const list = at.at("normalizers");
+        for (std::size_t i = 0; i < list.array_size(); ++i) {
+            read_normalizer(list.element(i), out);
+        }
+    } else if (type == "NFC") {
+        out.emplace_back(nfc_normalizer{});
+    } else if (type == "Prepend") {
+        out.emplace_back(prepend_normalizer{at.at("prepend").string()});
+    } else if (type == "Replace") {
+        auto const from = at.at("pattern").find("String");
+        if (!from || from->string().empty()) {
+            at.at("pattern").wrong("a String that is not empty");
+        }
+        out.emplace_back(replace_normalizer{from->string(), at.at("content").string()});
+    } else {
+        refuse_component("normalizer", at, "NFC, Prepend, Replace, Sequence", type);
+    }
+}
+
+inline metaspace_prefix read_metaspace(json_at const& at) {
+    if (auto const mark = at.find("replacement"); mark && mark->string() != metaspace_mark) {
+        mark->wrong(metaspace_mark);
+    }
+    if (at.flag("split", false)) {
+        refuse_component("pre_tokenizer Metaspace", at, "split false", "split true");
+    }
+    if (auto const scheme = at.find("prepend_scheme")) {
+        std::string const& s = scheme->string();
+        if (s == "always") {
+            return metaspace_prefix::always;
+        }
+        if (s == "first") {
+            return metaspace_prefix::first;
+        }
+        if (s == "never") {
+            return metaspace_prefix::never;
+        }
+        scheme->wrong("always, first or never");
+    }
+    return at.flag("add_prefix_space", true) ? metaspace_prefix::always : metaspace_prefix::never;
+}
+
+/// The quoted form of a literal string for PCRE2.
+inline std::string quote_regex(std::string_view text) {
+    return "\\Q" + replace_all(text, "\\E", "\\E\\\\E\\Q") + "\\E";
+}
+
+struct pre_tokenizer_facts {
+    std::vector<pretokenizer_step> steps;
+    std::optional<metaspace_prefix> metaspace;
+    bool byte_level = false;
+};
+
+inline void read_split(json_at const& at, pre_tokenizer_facts& out) {
+    std::string const& behavior = at.at("behavior").string();
+    if (behavior != "Isolated") {
+        refuse_component("pre_tokenizer Split behavior", at, "Isolated", behavior);
+    }
+    json_at const pattern = at.at("pattern");
+    if (auto const regex = pattern.find("Regex")) {
+        out.steps.push_back(make_split(regex->string(), regex->name()));
+    } else {
+        out.steps.push_back(make_split(quote_regex(pattern.at("String").string()), pattern.name()));
+    }
+}
+
+inline void read_pre_tokenizer(json_at const& at, pre_tokenizer_facts& out) {
+    std::string const& type = at.type();
+    if (out.byte_level) {
+        refuse_component("pre_tokenizer", at, "ByteLevel last", type);
+    }
+    if (type == "Sequence") {
+        json_at const list = at.at("pretokenizers");
+        for (std::size_t i = 0; i < list.array_size(); ++i) {
+            read_pre_tokenizer(list.element(i), out);
+        }
+    } else if (type == "Split") {
+        read_split(at, out);
+    } else if (type == "ByteLevel") {
+        out.byte_level = true;
+        if (at.flag("add_prefix_space", true)) {
+            out.steps.emplace_back(prefix_space{});
+        }
+        if (at.flag("use_regex", true)) {
+            out.steps.emplace_back(split_pattern::gpt2);
+        }
+    } else if (type == "Metaspace" && out.steps.empty() && !out.metaspace) {
+        out.metaspace = read_metaspace(at);
+    } else {
+        refuse_component("pre_tokenizer", at, "Sequence, Split, ByteLevel, Metaspace alone", type);
+    }
+}
+
+/// The "single" template: ids before and after the text.
+inline void read_template(json_at const& at, tokenizer_parts& out) {
+    json_at const list = at.at("single");
+    bool seen_text = false;
+    for (std::size_t i = 0; i < list.array_size(); ++i) {
+        json_at const item = list.element(i);
+        if (auto const sequence = item.find("Sequence")) {
+            if (seen_text || sequence->at("id").string() != "A") {
+                item.wrong("sequence A once");
+            }
+            seen_text = true;
+            continue;
+        }
+        std::string const& name = item.at("SpecialToken").at("id").string();
+        json_at const ids = at.at("special_tokens").at(name).at("ids");
+        for (std::size_t k = 0; k < ids.array_size(); ++k) {
+            (seen_text ? out.suffix : out.prefix).push_back(ids.element(k).id());
+        }
+    }
+    if (!seen_text) {
+        list.wrong("sequence A once");
+    }
+}
+
+inline void read_post_processor(json_at const& at, tokenizer_parts& out) {
+    std::string const& type = at.type();
+    if (type == "Sequence") {
+        json_at const list = at.at("processors");
+        for (std::size_t i = 0; i < list.array_size(); ++i) {
+            read_post_processor(list.element(i), out);
+        }
+    } else if (type == "TemplateProcessing") {
+        if (!out.prefix.empty() || !out.suffix.empty()) {
+            refuse_component("post_processor", at, "one TemplateProcessing", "two");
+        }
+        read_template(at, out);
+    } else if (type != "ByteLevel") {  // ByteLevel changes offsets only
+        refuse_component("post_processor", at, "ByteLevel, TemplateProcessing, Sequence", type);
+    }
+}
+
+/// Whether the decoder drops one leading space; refuses what does not belong to a BPE of ours.
+inline bool decoder_strips(json_at const& at) {
+    std::string const& type = at.type();
+    if (type == "Sequence") {
+        json_at const list = at.at("decoders");
+        bool strips = false;
+        for (std::size_t i = 0; i < list.array_size(); ++i) {
+            strips = decoder_strips(list.element(i)) || strips;
+        }
+        return strips;
+    }
+    if (type == "Strip") {
+        auto const start = at.find("start");
+        return start && start->value() == 1;
+    }
+    if (type == "Metaspace") {
+        return read_metaspace(at) != metaspace_prefix::never;
+    }
+    if (type != "ByteLevel" && type != "Replace" && type != "ByteFallback" && type != "Fuse") {
+        refuse_component("decoder", at, "ByteLevel, Sequence of Replace, ByteFallback, Fuse, Strip",
+                         type);
+    }
+    return false;
+}
+
+inline void refuse_bpe_extras(json_at const& model) {
+    if (auto const dropout = model.find("dropout"); dropout && dropout->value() != 0) {
+        refuse_component("BPE dropout", *dropout, "null", dropout->value().dump());
+    }
+    for (char const* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+        if (auto const affix = model.find(key); affix && !affix->string().empty()) {
+            refuse_component("BPE " + std::string(key), *affix, "none", affix->string());
+        }
+    }
+}
+
+inline bpe_builder read_bpe(json_at const& model, std::string const& where) {
+    if (auto const type = model.find("type"); type && type->string() != "BPE") {
+        refuse_component("tokenizer model", model, "BPE", type->string());
+    }
+    refuse_bpe_extras(model);
+    bpe_builder builder(where);
+    json_at const vocabulary = model.at("vocab");
+    if (!vocabulary.value().is_object()) {
+        vocabulary.wrong("an object");
+    }
+    for (auto const& [token, id] : vocabulary.value().items()) {
+        if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= max_token_id) {
+            json_at(id, vocabulary.name() + " " + token).id();  // throws with the name
+        }
+        builder.add_token(token, id.get<std::int32_t>());
+    }
+    json_at const merges = model.at("merges");
+    std::size_t const count = merges.array_size();
+    for (std::size_t i = 0; i < count; ++i) {
+        auto const& rule = merges.value()[i];
+        std::string const name = merges.name() + "[" + std::to_string(i) + "]";
+        if (rule.is_array() && rule.size() == 2 && rule[0].is_string() && rule[1].is_string()) {
+            builder.add_merge(rule[0].get_ref<std::string const&>(),
+                              rule[1].get_ref<std::string const&>(), name);
+        } else {
+            builder.add_merge(std::string_view(json_at(rule, name).string()), name);
+        }
+    }
+    return builder;
+}
+
+inline std::vector<added_token> read_added_tokens(json_at const& root) {
+    std::vector<added_token> out;
+    auto const list = root.find("added_tokens");
+    for (std::size_t i = 0; list && i < list->array_size(); ++i) {
+        json_at const at = list->element(i);
+        out.push_back(read_added_token(at, at.at("id").id()));
+    }
+    return out;
+}
+
+/// An added token is the vocabulary's own entry or a new id.
+inline void check_added_tokens(std::vector<added_token> const& tokens, bpe_builder const& builder,
+                               bpe_model const& model, std::string const& where) {
+    for (added_token const& t : tokens) {
+        auto const id = builder.find(t.content);
+        if (id && *id != t.id) {
+            fail_input("added token " + t.content + " has another id in the vocabulary", where,
+                       std::to_string(*id), std::to_string(t.id));
+        }
+        if (!id && model.has(t.id)) {
+            fail_input("added token " + t.content + " has the id of another token", where,
+                       "a new id", std::to_string(t.id));
+        }
+    }
+}
+
+inline void require_known(tokenizer_parts const& parts, std::int32_t id, std::string const& where) {
+    if (!parts.model.has(id) && parts.added.find(id) == nullptr) {
+        fail_input("post_processor: id of no token", where, "a known id", std::to_string(id));
+    }
+}
+
+}  // namespace detail
+
+/// Sets BOS and EOS to the ids that `config` names. Errors: a name that is no token.
+inline void name_special_tokens(tokenizer_parts& parts, tokenizer_config const& config,
+                                std::string const& where) {
+    auto const id_of = [&](std::string const& content, char const* key) {
+        if (added_token const* t = parts.added.find(content)) {
+            return t->id;
+        }
+        std::int32_t const id = parts.model.find(content);
+        if (id < 0) {
+            fail_input("special token is not in the vocabulary", where,
+                       std::string(key) + " to be a token", content);
+        }
+        return id;
+    };
+    if (config.bos_token) {
+        parts.bos = id_of(*config.bos_token, "bos_token");
+    }
+    if (config.eos_token) {
+        parts.eos = id_of(*config.eos_token, "eos_token");
+    }
+}
+
+/// Reads a parsed tokenizer.json. `where` names the file in errors. BOS and EOS are those of
+/// `config`, else the first id of the template before and after the text.
+/// Errors: fpq::error (input) for anything missing, malformed or not supported.
+inline tokenizer_parts parse_tokenizer_json(nlohmann::json const& json,
+                                            tokenizer_config const& config,
+                                            std::string const& where) {
+    detail::json_at const root(json, where);
+    tokenizer_parts out;
+    detail::pre_tokenizer_facts pre;
+    detail::json_at const model = root.at("model");
+    if (auto const at = root.find("normalizer")) {
+        detail::read_normalizer(*at, out.normalizers);
+    }
+    if (auto const at = root.find("pre_tokenizer")) {
+        detail::read_pre_tokenizer(*at, pre);
+    }
+    if (auto const at = root.find("post_processor")) {
+        detail::read_post_processor(*at, out);
+    }
+    if (auto const at = root.find("decoder")) {
+        out.strip_first_space = detail::decoder_strips(*at);
+    }
+    bool const fallback = model.flag("byte_fallback", false);
+    if (pre.byte_level == fallback) {
+        detail::refuse_component("BPE", root, "either ByteLevel pre_tokenizer or byte_fallback",
+                                 fallback ? "both" : "neither");
+    }
+    bpe_builder const builder = detail::read_bpe(model, where);
+    out.model = builder.build(fallback ? bpe_symbols::chars_with_byte_fallback : bpe_symbols::bytes,
+                              model.flag("ignore_merges", false));
+    std::vector<added_token> added = detail::read_added_tokens(root);
+    detail::check_added_tokens(added, builder, out.model, where);
+    out.added = added_tokens(std::move(added), where);
+    out.pre = pretokenizer(std::move(pre.steps));
+    out.metaspace = pre.metaspace;
+    if (!out.prefix.empty()) {
+        out.bos = out.prefix.front();
+    }
+    if (!out.suffix.empty()) {
+        out.eos = out.suffix.back();
+    }
+    name_special_tokens(out, config, where);
+    for (std::int32_t const id : out.prefix) {
+        detail::require_known(out, id, where);
+    }
+    for (std::int32_t const id : out.suffix) {
+        detail::require_known(out, id, where);
+    }
+    return out;
+}
+
+}  // namespace fpq

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 2. The one place that multiplies matrices. Work is cut into tiles whose borders depend on
+// the shape only; each tile is one single-threaded product (BLAS when FPQ_USE_BLAS is defined, else
+// our own where there is AVX-512, else Eigen) and tiles are shared out by parallel_for. So the
+// bytes of a result depend on the machine and its BLAS, never on the number of threads. Not a
+// tensor library: three shapes only.
+#pragma once
+
+// Threads are ours: an OpenMP build of a user's program must not make Eigen start its own.
+#if !defined(EIGEN_DONT_PARALLELIZE)
+#define EIGEN_DONT_PARALLELIZE
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <type_traits>
+
+#if defined(FPQ_USE_BLAS)
+#if __has_include(<cblas.h>)
+#include <cblas.h>
+#else
+extern "C" {
+enum CBLAS_ORDER { CblasRowMajor = 101, CblasColMajor = 102 };
+enum CBLAS_TRANSPOSE { CblasNoTrans = 111, CblasTrans = 112 };
+enum CBLAS_UPLO { CblasUpper = 121, CblasLower = 122 };
+void cblas_sgemm(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, int, int, int, float, float const*,
+                 int, float const*, int, float, float*, int);
+void cblas_dgemm(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, int, int, int, double,
+                 double const*, int, double const*, int, double, double*, int);
+void cblas_ssyrk(CBLAS_ORDER, CBLAS_UPLO, CBLAS_TRANSPOSE, int, int, float, float const*, int,
+                 float, float*, int);
+void cblas_dsyrk(CBLAS_ORDER, CBLAS_UPLO, CBLAS_TRANSPOSE, int, int, double, double const*, int,
+                 double, double*, int);
+}
+#endif
+#if defined(__GNUC__)
+// Present in OpenBLAS only; null with any other BLAS.
+extern "C" void openblas_set_num_threads(int) __attribute__((weak));
+#endif
+#else
+#include <Eigen/Core>
+#endif
+
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
+#include "fpq/core/view.hpp"
+#include "fpq/linalg/avx512_product.hpp"
+
+namespace fpq {
+
+namespace detail {
+
+/// Which operand of a product is read transposed: c = a b, a b^T or a^T b.
+enum class product_shape { nn, nt, tn };
+
+#if defined(FPQ_USE_BLAS)
+
+/// Keeps an OpenBLAS to one thread, once a process: a tile is one thread's work.
+inline void quiet_blas() {
+#if defined(__GNUC__)
+    static bool const done = [] {
+        if (openblas_set_num_threads != nullptr) {
+            openblas_set_num_threads(1);
+        }
+        return true;
+    }();
+    static_cast<void>(done);
+#endif
+}
+
+/// c (m, n) = alpha * op(a) op(b), added to c when `add`; row-major, one thread. None of the sizes
+/// is 0. Leading dimensions in elements.
+template <class Scalar>
+void product(product_shape shape, std::size_t m, std::size_t n, std::size_t k, Scalar alpha,
+             Scalar const* a, std::size_t lda, Scalar const* b, std::size_t ldb, Scalar* c,
+             std::size_t ldc, bool add) {
+    quiet_blas();
+    auto const ta = shape == product_shape::tn ? CblasTrans : CblasNoTrans;
+    auto const tb = shape == product_shape::nt ? CblasTrans : CblasNoTrans;
+    auto const narrow = [](std::size_t v) { return static_cast<int>(v); };
+    Scalar const beta = add ? Scalar{1} : Scalar{0};
+    if constexpr (std::is_same_v<Scalar, float>) {
+        cblas_sgemm(CblasRowMajor, ta, tb, narrow(m), narrow(n), narrow(k), alpha, a, narrow(lda),
+                    b, narrow(ldb), beta, c, narrow(ldc));
+    } else {
+        cblas_dgemm(CblasRowMajor, ta, tb, narrow(m), narrow(n), narrow(k), alpha, a, narrow(lda),
+                    b, narrow(ldb), beta, c, narrow(ldc));
+    }
+}
+
+/// c (n, n) = x^T x on and below the diagonal, added to c when `add`; x (k, n). Otherwise as
+/// product.
+template <class Scalar>
+void lower_gram(std::size_t n, std::size_t k, Scalar const* x, std::size_t ldx, Scalar* c,
+                std::size_t ldc, bool add) {
+    quiet_blas();
+    auto const narrow = [](std::size_t v) { return static_cast<int>(v); };
+    Scalar const beta = add ? Scalar{1} : Scalar{0};
+    if constexpr (std::is_same_v<Scalar, float>) {
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, narrow(n), narrow(k), Scalar{1}, x,
+                    narrow(ldx), beta, c, narrow(ldc));
+    } else {
+        cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, narrow(n), narrow(k), Scalar{1}, x,
+                    narrow(ldx), beta, c, narrow(ldc));
+    }
+}
+
+#else
+
+template <class Scalar>
+using eigen_rows = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+template <class Scalar>
+auto eigen_map(Scalar* data, std::size_t rows, std::size_t cols, std::size_t stride) {
+    using matrix = eigen_rows<std::remove_const_t<Scalar>>;
+    using map = Eigen::Map<std::conditional_t<std::is_const_v<Scalar>, matrix const, matrix>, 0,
+                           Eigen::OuterStride<>>;
+    return map(data, static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(cols),
+               Eigen::OuterStride<>(static_cast<Eigen::Index>(stride)));
+}
+
+/// c (m, n) = alpha * op(a) op(b), added to c when `add`; row-major, one thread. None of the sizes
+/// is 0. Leading dimensions in elements.
+template <class Scalar>
+void product(product_shape shape, std::size_t m, std::size_t n, std::size_t k, Scalar alpha,
+             Scalar const* a, std::size_t lda, Scalar const* b, std::size_t ldb, Scalar* c,
+             std::size_t ldc, bool add) {
+#if FPQ_X86_KERNELS
+    // Below a panel's height its copies cost more than they save.
+    if (m >= kernels::product_rows && active_simd_level() == simd_level::avx512) {
+        bool const a_turned = shape == product_shape::tn;
+        bool const b_turned = shape == product_shape::nt;
+        kernels::product_avx512<Scalar>(m, n, k, alpha, {a, a_turned ? 1 : lda, a_turned ? lda : 1},
+                                        {b, b_turned ? 1 : ldb, b_turned ? ldb : 1}, c, ldc, add);
+        return;
+    }
+#endif
+    auto out = eigen_map(c, m, n, ldc);
+    if (!add) {
+        out.setZero();
+    }
+    if (shape == product_shape::nn) {
+        out.noalias() += alpha * eigen_map(a, m, k, lda) * eigen_map(b, k, n, ldb);
+    } else if (shape == product_shape::nt) {
+        out.noalias() += alpha * eigen_map(a, m, k, lda) * eigen_map(b, n, k, ldb).transpose();
+    } else {
+        out.noalias() += alpha * eigen_map(a, k, m, lda).transpose() * eigen_map(b, k, n, ldb);
+    }
+}
+
+/// c (n, n) = x^T x on and below the diagonal, added to c when `add`; x (k, n). By halving down to
+/// 128 columns, where the upper half is made too. Otherwise as product.
+template <class Scalar>
+void lower_gram(std::size_t n, std::size_t k, Scalar const* x, std::size_t ldx, Scalar* c,
+                std::size_t ldc, bool add) {
+    if (n <= 128) {
+        product(product_shape::tn, n, n, k, Scalar{1}, x, ldx, x, ldx, c, ldc, add);
+        return;
+    }
+    std::size_t const half = n / 2;
+    lower_gram(half, k, x, ldx, c, ldc, add);
+    product(product_shape::tn, n - half, half, k, Scalar{1}, x + half, ldx, x, ldx, c + half * ldc,
+            ldc, add);
+    lower_gram(n - half, k, x + half, ldx, c + half * ldc + half, ldc, add);
+}
+
+#endif
+
+/// Tile borders of the products: chosen so that two packed operands and the result stay in L2.
+inline constexpr std::size_t tile_rows = 256;
+inline constexpr std::size_t tile_cols = 512;
+
+inline void require_shape(bool good, char const* what, std::string const& expected,
+                          std::string const& found) {
+    if (!good) {
+        fail_usage(what, "matrix shapes", expected, found);
+    }
+}
+
+inline std::string shape_text(std::size_t rows, std::size_t cols) {
+    return "(" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
+}
+
+/// f(first row, rows, first column, columns) for every tile of an (m, n) result.
+template <class F>
+void for_each_tile(std::size_t m, std::size_t n, int threads, F const& f) {
+    std::size_t const across = (n + tile_cols - 1) / tile_cols;
+    std::size_t const down = (m + tile_rows - 1) / tile_rows;
+    parallel_for(down * across, 1, threads, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t t = begin; t < end; ++t) {
+            std::size_t const i = t / across * tile_rows;
+            std::size_t const j = t % across * tile_cols;
+            f(i, std::min(tile_rows, m - i), j, std::min(tile_cols, n - j));
+        }
+    });
+}
+
+/// Side of the square tiles of a Gram matrix of n columns: small ones too shall feed two threads.
+constexpr std::size_t gram_tile_side(std::size_t n) noexcept {
+    return n <= 1024 ? 128 : n <= 2048 ? 512 : 1024;
+}
+
+/// f(first row, rows, first column, columns) for every square tile that touches the lower half.
+template <class F>
+void for_each_lower_tile(std::size_t n, int threads, F const& f) {
+    std::size_t const side = gram_tile_side(n);
+    std::size_t const down = (n + side - 1) / side;
+    parallel_for(down * (down + 1) / 2, 1, threads, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t t = begin; t < end; ++t) {
+            std::size_t i = 0;
+            std::size_t left = t;  // tile t in row-by-row order of the lower half
+            while (left > i) {
+                left -= ++i;
+            }
+            std::size_t const row = i * side;
+            std::size_t const col = left * side;
+            f(row, std::min(side, n - row), col, std::min(side, n - col));
+        }
+    });
+}
+
+/// c (rows, cols) = (or +=) columns [i, i + rows) of x against columns [j, j + cols) of x, that is
+/// one tile of x^T x; on the diagonal (i == j) what the lower half needs: above it within 128
+/// columns c is unspecified, further away untouched.
+template <class Scalar>
+void gram_tile(matrix_view<Scalar const> x, std::size_t i, std::size_t rows, std::size_t j,
+               std::size_t cols, Scalar* c, std::size_t ldc, bool add) {
+    if (i == j) {
+        lower_gram(rows, x.rows, x.data + i, x.stride, c, ldc, add);
+        return;
+    }
+    product(product_shape::tn, rows, cols, x.rows, Scalar{1}, x.data + i, x.stride, x.data + j,
+            x.stride, c, ldc, add);
+}
+
+/// y = x op(w), op(w) (x.cols, y.cols), tile by tile; of no depth: 0.
+inline void multiply(product_shape shape, matrix_view<float const> x, matrix_view<float const> w,
+                     matrix_view<float> y, int threads) {
+    for_each_tile(y.rows, y.cols, threads, [&](auto i, auto rows, auto j, auto cols) {
+        if (x.cols == 0) {
+            for (std::size_t r = i; r < i + rows; ++r) {
+                std::fill_n(y.row(r) + j, cols, 0.0F);
+            }
+            return;
+        }
+        product(shape, rows, cols, x.cols, 1.0F, x.row(i), x.stride,
+                shape == product_shape::nt ? w.row(j) : w.data + j, w.stride, y.row(i) + j,
+                y.stride, false);
+    });
+}
+
+}  // namespace detail
+
+/// y = x w^T: x (m, k), w (n, k), y (m, n), all row-major; the shape of a linear layer.
+/// float32 sums in the order of the product library. y must not overlap x or w.
+/// Throws fpq::error (usage) when the shapes disagree. Cost: 2 m n k operations.
+inline void matmul_nt(matrix_view<float const> x, matrix_view<float const> w, matrix_view<float> y,
+                      int threads) {
+    detail::require_shape(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows, "matmul_nt",
+                          detail::shape_text(x.rows, w.rows) + " from equal widths",
+                          detail::shape_text(y.rows, y.cols) + " from widths " +
+                              std::to_string(x.cols) + " and " + std::to_string(w.cols));
+    detail::multiply(detail::product_shape::nt, x, w, y, threads);
+}
+
+/// y = x w: x (m, k), w (k, n), y (m, n), all row-major; otherwise as matmul_nt.
+inline void matmul_nn(matrix_view<float const> x, matrix_view<float const> w, matrix_view<float> y,
+                      int threads) {
+    detail::require_shape(x.cols == w.rows && y.rows == x.rows && y.cols == w.cols, "matmul_nn",
+                          detail::shape_text(x.rows, w.cols) + " from equal depths",
+                          detail::shape_text(y.rows, y.cols) + " from depths " +
+                              std::to_string(x.cols) + " and " + std::to_string(w.rows));
+    detail::multiply(detail::product_shape::nn, x, w, y, threads);
+}
+
+/// h += x^T x on and below the diagonal (what lies above is left in an unspecified state within
+/// 128 columns of the diagonal and untouched elsewhere): x (tokens, n), h (n, n), row-major.
+/// float32 sums; for many tokens use `hessian`, which compensates. Throws on disagreeing shapes.
+inline void add_gram(matrix_view<float const> x, matrix_view<float> h, int threads) {
+    detail::require_shape(h.rows == x.cols && h.cols == x.cols, "add_gram",
+                          detail::shape_text(x.cols, x.cols), detail::shape_text(h.rows, h.cols));
+    if (x.rows == 0) {
+        return;
+    }
+    detail::for_each_lower_tile(x.cols, threads, [&](auto i, auto rows, auto j, auto cols) {
+        detail::gram_tile(x, i, rows, j, cols, h.row(i) + j, h.stride, true);
+    });
+}
+
+}  // namespace fpq
