@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
         r.save_path = scratch.path() / "out";
         r.dataset = (root / "examples" / "text" / "calib.txt").string();
         r.family = fpq::format_family::nvfp;
-        r.w_observer = fpq::observer_kind::sweep;
+        r.w_observer = fpq::scale_rule::sweep;
         r.gptq = true;
         r.order = fpq::quant_order::activation;
         r.sequence_length = 256;

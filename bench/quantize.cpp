@@ -29,8 +29,8 @@ struct named_format {
 std::vector<named_format> const formats{
     {"nvfp4", fpq::nvfp4, {.global_scale = 512.0F}},
     {"mxfp4", fpq::mxfp4, {.global_scale = fpq::mx_fp_quant_global}},
-    {"mxfp6 e2m3", fpq::mxfp6_e2m3, {.mx = fpq::mx_rule::even}},
-    {"mxfp8 e4m3", fpq::mxfp8_e4m3, {.mx = fpq::mx_rule::even}},
+    {"mxfp6 e2m3", fpq::mxfp6_e2m3, {.mx = fpq::scale_rule::even}},
+    {"mxfp8 e4m3", fpq::mxfp8_e4m3, {.mx = fpq::scale_rule::even}},
     {"fp4 group 32", fpq::fp4(32), {}},
     {"int4 group 128", fpq::int_format(4, 128), {}},
     {"int8 group 128", fpq::int_format(8, 128), {}},

@@ -11,10 +11,10 @@
 
 namespace {
 
-using fpq::observer_kind;
 using fpq::observer_options;
 using fpq::packed_matrix;
 using fpq::quant_format;
+using fpq::scale_rule;
 
 constexpr std::size_t cols = 4096;
 constexpr std::size_t mebi = std::size_t{1} << 20;
@@ -97,19 +97,18 @@ void add_rotations(std::shared_ptr<std::vector<float>> const& w) {
 
 int main(int argc, char** argv) {
     auto const small = weights(mebi);
-    observer_options const nvfp{.kind = observer_kind::sweep, .global_scale = 512.0F};
-    observer_options const mxfp{.kind = observer_kind::sweep,
-                                .global_scale = fpq::mx_fp_quant_global};
+    observer_options const nvfp{.rule = scale_rule::sweep, .global_scale = 512.0F};
+    observer_options const mxfp{.rule = scale_rule::sweep, .global_scale = fpq::mx_fp_quant_global};
     for (int threads : {1, 2}) {
         add_search("sweep nvfp4", small, fpq::nvfp4, nvfp, threads);
         add_search("sweep mxfp4", small, fpq::mxfp4, mxfp, threads);
     }
     auto const tiny = weights(mebi / 16);
     observer_options mse = nvfp;
-    mse.kind = observer_kind::mse;
+    mse.rule = scale_rule::mse;
     add_search("mse nvfp4", tiny, fpq::nvfp4, mse, 1);
-    add_search("sweep int4 group 128", tiny, fpq::int_format(4, 128),
-               {.kind = observer_kind::sweep}, 1);
+    add_search("sweep int4 group 128", tiny, fpq::int_format(4, 128), {.rule = scale_rule::sweep},
+               1);
     fpq::bench::add_memcpy(mebi);
     fpq::bench::add_memcpy(64 * mebi);
     add_rotations(weights(mebi / 4));

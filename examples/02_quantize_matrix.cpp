@@ -10,7 +10,7 @@
 #include "fpq/format.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
-#include "fpq/quant/scale_rule.hpp"
+#include "fpq/quant/stored_scale.hpp"
 
 int main() {
     constexpr std::size_t rows = 256;
@@ -28,15 +28,15 @@ int main() {
     for (bool const mx : {false, true}) {
         fpq::quant_format const format = mx ? fpq::mxfp4 : fpq::nvfp4;
         double last = 0.0;
-        for (auto const kind : {fpq::observer_kind::minmax, fpq::observer_kind::sweep}) {
+        for (auto const kind : {fpq::scale_rule::minmax, fpq::scale_rule::sweep}) {
             fpq::observer_options options;
-            options.kind = kind;
+            options.rule = kind;
             options.global_scale = mx ? 1.0F : fpq::nvfp_global_scale(amax, true);
-            options.mx = fpq::mx_rule::floor;
+            options.mx = fpq::scale_rule::floor;
             fpq::packed_matrix const q = fpq::quantize(view, format, options);
             double const db = fpq::measure_packed(view, q.view()).sqnr_db();
             std::printf("%s %-6s  %.3f bits a value  %.2f dB\n", mx ? "MXFP4" : "NVFP4",
-                        kind == fpq::observer_kind::minmax ? "minmax" : "sweep",
+                        kind == fpq::scale_rule::minmax ? "minmax" : "sweep",
                         format.bits_per_value(rows, cols), db);
             right = right && db > last;  // the search is never worse than the rule
             last = db;

@@ -32,7 +32,7 @@ int main() {
     auto const decibels = [&] {
         auto const view = fpq::as_view(static_cast<float const*>(x.data()), tokens, in);
         fpq::observer_options options;
-        options.mx = fpq::mx_rule::floor;
+        options.mx = fpq::scale_rule::floor;
         return fpq::measure_packed(view, fpq::quantize(view, fpq::mxfp4, options).view()).sqnr_db();
     };
 

@@ -27,7 +27,7 @@ int main() {
     h.accumulate(fpq::as_view(static_cast<float const*>(x.data()), tokens, in));
 
     fpq::solve_options options;
-    options.observer.kind = fpq::observer_kind::sweep;
+    options.observer.rule = fpq::scale_rule::sweep;
     options.order = fpq::quant_order::activation;
     double const rtn = fpq::rtn(weights, &h, fpq::mxfp4, options, "example").report.relative_error;
     double const gptq =

@@ -147,15 +147,15 @@ int main(int argc, char** argv) {
     b.dequantize_case("dequantize nvfp4 swizzled", nvfp4, swizzled);
     b.quantize_case("quantize mxfp4 swizzled", bf, mxfp4, swizzled, mx);
     b.dequantize_case("dequantize mxfp4 swizzled", mxfp4, swizzled);
-    nv.method = mx.method = scale_method::sweep;
+    nv.method = mx.method = scale_rule::sweep;
     b.quantize_case("quantize nvfp4 row-major sweep", bf, nvfp4, row_major, nv, 3);
     b.quantize_case("quantize mxfp4 row-major sweep", bf, mxfp4, row_major, mx, 3);
     nv.global_scale = 2688.0F / 5.3F;
     b.quantize_case("quantize nvfp4 row-major sweep, odd scale", bf, nvfp4, row_major, nv, 3);
     nv.global_scale = 512.0F;
-    nv.method = scale_method::four_over_six;
+    nv.method = scale_rule::four_over_six;
     b.quantize_case("quantize nvfp4 row-major four_over_six", bf, nvfp4, row_major, nv, 5);
-    nv.method = mx.method = scale_method::quest;
+    nv.method = mx.method = scale_rule::quest;
     nv.hadamard = mx.hadamard = 32;
     b.quantize_case("quantize nvfp4 row-major quest + hadamard 32", bf, nvfp4, row_major, nv);
     b.quantize_case("quantize mxfp4 row-major quest + hadamard 32", bf, mxfp4, row_major, mx);

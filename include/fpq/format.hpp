@@ -13,5 +13,7 @@
 #include "fpq/format/minifloat.hpp"
 #include "fpq/format/pack.hpp"
 #include "fpq/format/packed.hpp"
+#include "fpq/format/quant_args.hpp"
 #include "fpq/format/scale_layout.hpp"
+#include "fpq/format/scale_rule.hpp"
 #include "fpq/version.hpp"

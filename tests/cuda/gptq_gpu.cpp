@@ -250,8 +250,7 @@ fpq::solve_options options_for(fpq::quant_format const& format, std::vector<floa
         amax = std::max(amax, std::abs(v));
     }
     fpq::solve_options o;
-    o.observer.global_scale =
-        format.family == fpq::format_family::nvfp ? fpq::nvfp_global_scale(amax, true) : 1.0F;
+    o.observer.global_scale = format.has_global ? fpq::nvfp_global_scale(amax, true) : 1.0F;
     o.order = order;
     o.threads = 4;
     return o;
@@ -599,7 +598,7 @@ TEST_CASE("the edge to the CPU solver: the same arguments, report and errors", "
     for (auto const order : orders) {
         for (auto const& format : {fpq::nvfp4, fpq::int_format(4, 32, false)}) {
             auto o = options_for(format, w, order);
-            o.observer.kind = fpq::observer_kind::sweep;
+            o.observer.rule = fpq::scale_rule::sweep;
             for (bool const innovation : {false, true}) {
                 o.weight_by_innovation = innovation;
                 auto const want = fpq::gptq(view_of(w, rows), h, format, o, "layer");

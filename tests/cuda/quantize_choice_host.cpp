@@ -27,12 +27,12 @@ quantized_matrix output(block_format format = block_format::nvfp4) {
 TEST_CASE("aligned 16-bit matrices take the fast kernels", "[cuda]") {
     quantize_options options;
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::packed);
-    options.method = scale_method::sweep;
+    options.method = scale_rule::sweep;
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::search);
-    options.method = scale_method::minmax;
+    options.method = scale_rule::minmax;
     options.hadamard = 64;
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::rotated);
-    options.method = scale_method::quest;
+    options.method = scale_rule::quest;
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::rotated);
 }
 
@@ -71,7 +71,7 @@ TEST_CASE("requests that make no sense are refused with both sides named", "[cud
     REQUIRE(check_quantize(matrix(), output(), options).ok());
     REQUIRE(text(matrix(float_type::bf16, 256, 255), output(), options) ==
             "quantize: x.stride: expected at least x.cols, found 255");
-    options.method = scale_method::floor;
+    options.method = scale_rule::floor;
     REQUIRE(text(matrix(), output(), options).find("found floor") != std::string::npos);
     options = {};
     options.hadamard = 48;

@@ -22,12 +22,11 @@ host_quantized cpu_quantize(host_matrix const& x, block_format format, scale_ord
                             quantize_options const& options) {
     fpq::observer_options o;
     o.global_scale = options.global_scale;
-    o.kind = options.method == scale_method::sweep ? fpq::observer_kind::sweep
-                                                   : fpq::observer_kind::minmax;
-    o.mx = options.method == scale_method::floor  ? fpq::mx_rule::floor
-           : options.method == scale_method::ceil ? fpq::mx_rule::ceil
-           : options.method == scale_method::even ? fpq::mx_rule::even
-                                                  : fpq::mx_rule::fp_quant;
+    o.rule = options.method == scale_rule::sweep ? fpq::scale_rule::sweep : fpq::scale_rule::minmax;
+    o.mx = options.method == scale_rule::floor  ? fpq::scale_rule::floor
+           : options.method == scale_rule::ceil ? fpq::scale_rule::ceil
+           : options.method == scale_rule::even ? fpq::scale_rule::even
+                                                : fpq::scale_rule::fp_quant;
     std::vector<float> const v = x.values();
     fpq::quant_format const f = format == block_format::nvfp4   ? fpq::nvfp4
                                 : format == block_format::mxfp4 ? fpq::mxfp4
@@ -41,15 +40,15 @@ void require_equal(host_quantized const& found, host_quantized const& expected) 
     REQUIRE(places_that_differ(found.codes, expected.codes) == "");
 }
 
-std::vector<scale_method> methods_of(block_format format) {
+std::vector<scale_rule> methods_of(block_format format) {
     if (format == block_format::nvfp4) {
-        return {scale_method::minmax, scale_method::sweep};
+        return {scale_rule::minmax, scale_rule::sweep};
     }
     if (format == block_format::mxfp4) {
-        return {scale_method::minmax, scale_method::floor, scale_method::ceil, scale_method::even,
-                scale_method::sweep};
+        return {scale_rule::minmax, scale_rule::floor, scale_rule::ceil, scale_rule::even,
+                scale_rule::sweep};
     }
-    return {scale_method::minmax, scale_method::floor, scale_method::ceil, scale_method::even};
+    return {scale_rule::minmax, scale_rule::floor, scale_rule::ceil, scale_rule::even};
 }
 
 }  // namespace
@@ -59,7 +58,7 @@ TEST_CASE("quantized bytes are the CPU path's, every format, method, type and or
         host_matrix const x = fpq_test::numbers(137, 352, 352, type, 1);
         for (block_format format :
              {block_format::nvfp4, block_format::mxfp4, block_format::mxfp8}) {
-            for (scale_method method : methods_of(format)) {
+            for (scale_rule method : methods_of(format)) {
                 for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
                     for (float g : {3.0F, 1.0F, 2688.0F / 3.7F}) {
                         CAPTURE(name_of(type), name_of(format), name_of(method), name_of(order), g);
@@ -85,14 +84,14 @@ TEST_CASE("searches of many groups give the CPU path's bytes", "[gpu]") {
                 options.global_scale = g;
                 CAPTURE(name_of(type), g, m->rows);
                 for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
-                    options.method = scale_method::sweep;
+                    options.method = scale_rule::sweep;
                     for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
                         CAPTURE(name_of(format), name_of(order));
                         require_equal(gpu_quantize(*m, format, order, options),
                                       cpu_quantize(*m, format, order, options));
                     }
                 }
-                options.method = scale_method::four_over_six;
+                options.method = scale_rule::four_over_six;
                 require_equal(
                     gpu_quantize(*m, block_format::nvfp4, scale_order::row_major, options),
                     fpq_test::by_group_rules(*m, block_format::nvfp4, options));
@@ -150,8 +149,8 @@ TEST_CASE("QuTLASS's methods, four over six and stochastic rounding follow the g
     for (float_type type : {float_type::bf16, float_type::fp32}) {
         host_matrix const x = fpq_test::numbers(65, 320, 320, type, 3);
         for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
-            for (scale_method method : {scale_method::abs_max, scale_method::quest,
-                                        scale_method::four_over_six, scale_method::minmax}) {
+            for (scale_rule method : {scale_rule::abs_max, scale_rule::quest,
+                                      scale_rule::four_over_six, scale_rule::minmax}) {
                 for (bool stochastic : {false, true}) {
                     if (!has_method(format, method)) {
                         continue;
@@ -159,7 +158,7 @@ TEST_CASE("QuTLASS's methods, four over six and stochastic rounding follow the g
                     CAPTURE(name_of(type), name_of(format), name_of(method), stochastic);
                     quantize_options options;
                     options.method = method;
-                    options.global_scale = method == scale_method::quest ? 1.0F : 3.0F;
+                    options.global_scale = method == scale_rule::quest ? 1.0F : 3.0F;
                     options.stochastic = stochastic;
                     options.seed = 77;
                     options.stream_id = 5;
@@ -210,7 +209,7 @@ TEST_CASE("rotation and quantization in one kernel are close to rotating first",
             }
             for (block_format format :
                  {block_format::nvfp4, block_format::mxfp4, block_format::mxfp8}) {
-                for (scale_method method : {scale_method::minmax, scale_method::quest}) {
+                for (scale_rule method : {scale_rule::minmax, scale_rule::quest}) {
                     for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
                         if (!has_method(format, method)) {
                             continue;

@@ -16,37 +16,36 @@ namespace {
 
 struct pair_of_rules {
     block_format format;
-    scale_method method;
+    scale_rule method;
     fpq::quant_format cpu_format;
     fpq::observer_options options;
 };
 
 std::vector<pair_of_rules> rules() {
     std::vector<pair_of_rules> all;
-    using fpq::mx_rule;
-    using fpq::observer_kind;
+    using fpq::scale_rule;
     for (float g : {1.0F, 512.0F, 2688.0F / 3.7F, 0x1p-20F, 3e20F}) {
-        all.push_back({block_format::nvfp4, scale_method::minmax, fpq::nvfp4, {.global_scale = g}});
+        all.push_back({block_format::nvfp4, scale_rule::minmax, fpq::nvfp4, {.global_scale = g}});
         all.push_back({block_format::nvfp4,
-                       scale_method::sweep,
+                       scale_rule::sweep,
                        fpq::nvfp4,
-                       {.kind = observer_kind::sweep, .global_scale = g}});
+                       {.rule = scale_rule::sweep, .global_scale = g}});
     }
     for (float g : {1.0F, 3.0F, 6.0F, 0.75F}) {
         all.push_back({block_format::mxfp4,
-                       scale_method::sweep,
+                       scale_rule::sweep,
                        fpq::mxfp4,
-                       {.kind = observer_kind::sweep, .global_scale = g}});
+                       {.rule = scale_rule::sweep, .global_scale = g}});
         for (auto [format, cpu] : {std::pair{block_format::mxfp4, fpq::mxfp4},
                                    std::pair{block_format::mxfp8, fpq::mxfp8_e4m3}}) {
             all.push_back(
-                {format, scale_method::minmax, cpu, {.mx = mx_rule::fp_quant, .global_scale = g}});
+                {format, scale_rule::minmax, cpu, {.mx = scale_rule::fp_quant, .global_scale = g}});
             all.push_back(
-                {format, scale_method::floor, cpu, {.mx = mx_rule::floor, .global_scale = g}});
+                {format, scale_rule::floor, cpu, {.mx = scale_rule::floor, .global_scale = g}});
             all.push_back(
-                {format, scale_method::ceil, cpu, {.mx = mx_rule::ceil, .global_scale = g}});
+                {format, scale_rule::ceil, cpu, {.mx = scale_rule::ceil, .global_scale = g}});
             all.push_back(
-                {format, scale_method::even, cpu, {.mx = mx_rule::even, .global_scale = g}});
+                {format, scale_rule::even, cpu, {.mx = scale_rule::even, .global_scale = g}});
         }
     }
     return all;

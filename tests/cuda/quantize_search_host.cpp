@@ -153,7 +153,7 @@ TEST_CASE("the best byte is among the candidates that fast errors leave open", "
                 w[i] = fpq::round_to_bf16(v);
                 a = std::fmax(a, std::fabs(w[i]));
             }
-            int const six = nv_byte_of_maximum(scale_method::minmax, a, global);
+            int const six = nv_byte_of_maximum(scale_rule::minmax, a, global);
             bool const far = a > unclipped_reach * table->size[126] && six == 126;
             if (a == 0.0F || far) {
                 continue;
@@ -168,7 +168,7 @@ TEST_CASE("the best byte is among the candidates that fast errors leave open", "
             }
             search_limit const limit(norm, exact);
             std::uint32_t const open = open_candidates(pair, a * window.unit, six, limit, window);
-            group_rule rule{block_format::nvfp4, scale_method::sweep, global, false, {}};
+            group_rule rule{block_format::nvfp4, scale_rule::sweep, global, false, {}};
             int const best = group_byte(rule, w, 16) - six;
             lost +=
                 best >= lowest_offset && best <= 16 && (open & bit_of_offset(best)) != 0 ? 0 : 1;
@@ -177,7 +177,7 @@ TEST_CASE("the best byte is among the candidates that fast errors leave open", "
 
             int const four = nv_byte(0.25F * a, global);
             std::uint32_t const two = open_of_two(pair, six, four, limit, window);
-            rule.method = scale_method::four_over_six;
+            rule.method = scale_rule::four_over_six;
             lost += (two & bit_of_offset(group_byte(rule, w, 16) - six)) != 0 ? 0 : 1;
         }
         CAPTURE(global, groups, open_groups);

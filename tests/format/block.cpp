@@ -25,7 +25,7 @@ struct expected_row {
 };
 
 double bits_without_global(quant_format const& f) {
-    double const global = f.family == fpq::format_family::nvfp ? 32.0 / (128.0 * 256.0) : 0.0;
+    double const global = f.has_global ? 32.0 / (128.0 * 256.0) : 0.0;
     return f.bits_per_value(128, 256) - global;
 }
 

@@ -126,7 +126,7 @@ TEST_CASE("a run without calibration writes what one that holds layers writes", 
     for (fpq::format_family const family : {fpq::format_family::nvfp, fpq::format_family::mxfp}) {
         for (int const threads : {1, 3}) {
             r.family = family;
-            r.w_observer = fpq::observer_kind::minmax;
+            r.w_observer = fpq::scale_rule::minmax;
             r.threads = threads;
             r.eval_perplexity = true;  // needs layers
             r.save_path = out.path() / "layers";

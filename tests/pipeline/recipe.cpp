@@ -108,9 +108,9 @@ TEST_CASE("impossible recipes are refused by the flag at fault", "[pipeline]") {
 TEST_CASE("the MX rule follows the client that will read the file", "[pipeline]") {
     recipe r;
     r.family = format_family::mxfp;
-    REQUIRE(recipe_mx_rule(r) == mx_rule::fp_quant);
+    REQUIRE(recipe_mx_rule(r) == scale_rule::fp_quant);
     r.exported = export_kind::realquant;
-    REQUIRE(recipe_mx_rule(r) == mx_rule::fp_quant);
+    REQUIRE(recipe_mx_rule(r) == scale_rule::fp_quant);
     r.layout = dialect::compressed_tensors;
-    REQUIRE(recipe_mx_rule(r) == mx_rule::even);
+    REQUIRE(recipe_mx_rule(r) == scale_rule::even);
 }

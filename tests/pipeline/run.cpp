@@ -128,7 +128,7 @@ TEST_CASE("the bytes of a run do not depend on the number of threads", "[pipelin
     r.a_bits = 4;
     r.gptq = true;
     r.order = quant_order::activation;
-    r.w_observer = observer_kind::sweep;
+    r.w_observer = scale_rule::sweep;
     r.exported = export_kind::realquant;
     r.threads = 1;
     r.save_path = out.path / "one";
@@ -147,7 +147,7 @@ TEST_CASE("GPTQ on the model's own text beats rounding, and the sweep beats minm
     r.gptq = true;
     r.order = quant_order::activation;
     double const solved = go(r).evaluation->kl_mean;
-    r.w_observer = observer_kind::sweep;
+    r.w_observer = scale_rule::sweep;
     double const swept = go(r).evaluation->kl_mean;
     REQUIRE(solved < rounded);
     REQUIRE(swept < solved);

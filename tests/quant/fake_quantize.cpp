@@ -10,7 +10,7 @@
 #include "fpq/core/random.hpp"
 #include "fpq/quant/quantize.hpp"
 
-using fpq::observer_kind;
+using fpq::scale_rule;
 
 namespace {
 
@@ -36,8 +36,8 @@ std::vector<fpq::quant_format> const formats{fpq::nvfp4,
 TEST_CASE("fake quantization equals quantize then dequantize", "[quant]") {
     std::vector<float> const x = activations(9 * 172);
     for (fpq::quant_format const& format : formats) {
-        for (observer_kind kind : {observer_kind::minmax, observer_kind::sweep}) {
-            fpq::observer_options const options{.kind = kind, .global_scale = 3.0F};
+        for (scale_rule kind : {scale_rule::minmax, scale_rule::sweep}) {
+            fpq::observer_options const options{.rule = kind, .global_scale = 3.0F};
             std::vector<float> const expected = fpq::dequantize(
                 fpq::quantize(fpq::as_view(x.data(), 9, 172), format, options).view());
             for (int threads : {1, 3}) {

@@ -16,10 +16,10 @@
 
 using fpq::bf16;
 using fpq::fp16;
-using fpq::mx_rule;
 using fpq::observer_options;
 using fpq::packed_matrix;
 using fpq::quant_format;
+using fpq::scale_rule;
 using fpq::simd_level;
 using fpq_test::limited_simd;
 
@@ -46,8 +46,8 @@ std::vector<setting> settings() {
     for (float g : {1.0F, 512.0F, 2688.0F / 3.7F, 2688.0F / 0.1F, 0x1p-90F, 0x1p90F, 0x1p126F}) {
         all.push_back({fpq::nvfp4, {.global_scale = g}});
     }
-    for (mx_rule rule :
-         {mx_rule::fp_quant, mx_rule::floor, mx_rule::ceil, mx_rule::even, mx_rule::divisor_7_25}) {
+    for (scale_rule rule : {scale_rule::fp_quant, scale_rule::floor, scale_rule::ceil,
+                            scale_rule::even, scale_rule::divisor_7_25}) {
         for (float g : {1.0F, 3.0F, 2.9999F, 0x1p70F}) {
             all.push_back({fpq::mxfp4, {.mx = rule, .global_scale = g}});
         }
@@ -55,7 +55,7 @@ std::vector<setting> settings() {
     for (quant_format const& f :
          {fpq::mxfp6_e2m3, fpq::mxfp6_e3m2, fpq::mxfp8_e4m3, fpq::mxfp8_e5m2}) {
         all.push_back({f, {.global_scale = 3.0F}});
-        all.push_back({f, {.mx = mx_rule::even}});
+        all.push_back({f, {.mx = scale_rule::even}});
     }
     for (int bits : {3, 4, 8}) {
         all.push_back({fpq::int_format(bits, 32), {}});
@@ -277,8 +277,7 @@ TEST_CASE("searching kernels find the scales of the plain walk", "[quant][kernel
             }
             for (setting s : settings()) {
                 for (int observer = 0; observer < 3; ++observer) {
-                    s.options.kind =
-                        observer == 0 ? fpq::observer_kind::mse : fpq::observer_kind::sweep;
+                    s.options.rule = observer == 0 ? fpq::scale_rule::mse : fpq::scale_rule::sweep;
                     if (observer == 2) {
                         s.options.column_weight = weight;
                     }

@@ -11,7 +11,7 @@
 #include "catch.hpp"
 #include "support/gaussian.hpp"
 
-using fpq::observer_kind;
+using fpq::scale_rule;
 
 namespace {
 
@@ -31,9 +31,8 @@ TEST_CASE("scales do not depend on the number of threads", "[quant]") {
     std::vector<float> const x = normals(37 * 172);
     auto const w = fpq::as_view(x.data(), 37, 172);
     for (fpq::quant_format const& format : formats) {
-        for (observer_kind kind :
-             {observer_kind::minmax, observer_kind::mse, observer_kind::sweep}) {
-            fpq::observer_options const options{.kind = kind, .global_scale = 3.0F};
+        for (scale_rule kind : {scale_rule::minmax, scale_rule::mse, scale_rule::sweep}) {
+            fpq::observer_options const options{.rule = kind, .global_scale = 3.0F};
             fpq::scale_grid const one = fpq::find_scales(w, format, options, 1);
             fpq::scale_grid const many = fpq::find_scales(w, format, options, 5);
             REQUIRE(one.bytes == many.bytes);
@@ -47,7 +46,7 @@ TEST_CASE("a group's scale depends on its own values alone, ragged tails include
     std::vector<float> const x = normals(3 * 172);
     auto const w = fpq::as_view(x.data(), 3, 172);
     for (fpq::quant_format const& format : formats) {
-        fpq::observer_options const options{.kind = observer_kind::sweep, .global_scale = 3.0F};
+        fpq::observer_options const options{.rule = scale_rule::sweep, .global_scale = 3.0F};
         fpq::scale_grid const grid = fpq::find_scales(w, format, options);
         std::size_t const group = format.group_of(172);
         REQUIRE(grid.groups == (172 + group - 1) / group);
@@ -102,7 +101,7 @@ TEST_CASE("granularity tensor stores one scale and repeats its value a row", "[q
     fpq::scale_grid const grid = fpq::find_scales(w, format, {});
     REQUIRE(grid.bytes.size() == 2);
     REQUIRE(grid.value == std::vector<float>(40, fpq::round_to_fp16(amax / 6.0F)));
-    REQUIRE(fpq::find_scales(w, format, {.kind = observer_kind::sweep}).value[0] < grid.value[0]);
+    REQUIRE(fpq::find_scales(w, format, {.rule = scale_rule::sweep}).value[0] < grid.value[0]);
 }
 
 TEST_CASE("strided views are read by their stride", "[quant]") {

@@ -12,11 +12,10 @@
 #include "catch.hpp"
 #include "support/gaussian.hpp"
 
-using fpq::mx_rule;
-using fpq::observer_kind;
 using fpq::observer_options;
 using fpq::packed_matrix;
 using fpq::quant_format;
+using fpq::scale_rule;
 
 namespace {
 
@@ -54,24 +53,24 @@ struct setting {
     observer_options options;
 };
 
-std::vector<setting> settings(observer_kind kind) {
+std::vector<setting> settings(scale_rule kind) {
     std::vector<setting> all;
     for (float g : {512.0F, 2688.0F / 3.7F}) {
-        all.push_back({fpq::nvfp4, {.kind = kind, .global_scale = g}});
+        all.push_back({fpq::nvfp4, {.rule = kind, .global_scale = g}});
     }
     for (quant_format const& f :
          {fpq::mxfp4, fpq::mxfp6_e2m3, fpq::mxfp6_e3m2, fpq::mxfp8_e4m3, fpq::mxfp8_e5m2}) {
-        all.push_back({f, {.kind = kind, .mx = mx_rule::fp_quant, .global_scale = 3.0F}});
-        all.push_back({f, {.kind = kind, .mx = mx_rule::even}});
+        all.push_back({f, {.rule = kind, .mx = scale_rule::fp_quant, .global_scale = 3.0F}});
+        all.push_back({f, {.rule = kind, .mx = scale_rule::even}});
     }
     for (int bits = 2; bits <= 8; ++bits) {
-        all.push_back({fpq::int_format(bits, 32), {.kind = kind}});
-        all.push_back({fpq::int_format(bits, 16, false), {.kind = kind}});
+        all.push_back({fpq::int_format(bits, 32), {.rule = kind}});
+        all.push_back({fpq::int_format(bits, 16, false), {.rule = kind}});
     }
-    all.push_back({fpq::fp4(16), {.kind = kind}});
-    all.push_back({fpq::fp4(0, fpq::granularity::channel), {.kind = kind}});
-    all.push_back({fpq::fp4(0, fpq::granularity::tensor), {.kind = kind}});
-    all.push_back({fpq::int_format(4, 0, false, fpq::granularity::tensor), {.kind = kind}});
+    all.push_back({fpq::fp4(16), {.rule = kind}});
+    all.push_back({fpq::fp4(0, fpq::granularity::channel), {.rule = kind}});
+    all.push_back({fpq::fp4(0, fpq::granularity::tensor), {.rule = kind}});
+    all.push_back({fpq::int_format(4, 0, false, fpq::granularity::tensor), {.rule = kind}});
     return all;
 }
 
@@ -87,16 +86,17 @@ TEST_CASE("golden NVFP4 row, power-of-two global scale", "[quant][golden]") {
 }
 
 TEST_CASE("golden MXFP4 rows by three rules", "[quant][golden]") {
-    packed_matrix const floor = golden(fpq::mxfp4, {.mx = mx_rule::floor});
+    packed_matrix const floor = golden(fpq::mxfp4, {.mx = scale_rule::floor});
     REQUIRE(hex(floor.scales) == "7e7e");
     REQUIRE(hex(floor.codes) == "3f6f7df9e4c6175f18189080810919180000000000000000d6874f6e7cf1e5a7");
-    for (mx_rule rule : {mx_rule::even, mx_rule::ceil}) {
+    for (scale_rule rule : {scale_rule::even, scale_rule::ceil}) {
         packed_matrix const ct = golden(fpq::mxfp4, {.mx = rule});
         REQUIRE(hex(ct.scales) == "7f7f");
         REQUIRE(hex(ct.codes) ==
                 "1e4d5be8c2a4063d08088080800808080000000000000000b4852d4c6ad1c395");
     }
-    packed_matrix const third = golden(fpq::mxfp4, {.mx = mx_rule::fp_quant, .global_scale = 3.0F});
+    packed_matrix const third =
+        golden(fpq::mxfp4, {.mx = scale_rule::fp_quant, .global_scale = 3.0F});
     REQUIRE(hex(third.scales) == "8080");
     REQUIRE(hex(third.codes) == "2f5e6cf9d3b5174e18189080810908180000000000000000c5864f6d7be1d4a6");
 }
@@ -112,7 +112,7 @@ TEST_CASE("E2M1 midpoints go to the even code in a whole matrix", "[quant]") {
 TEST_CASE("codes and values are the encode and decode rules, element by element", "[quant]") {
     std::vector<float> const x = normals(5 * 172, 1);
     auto const w = fpq::as_view(x.data(), 5, 172);
-    for (observer_kind kind : {observer_kind::minmax, observer_kind::mse, observer_kind::sweep}) {
+    for (scale_rule kind : {scale_rule::minmax, scale_rule::mse, scale_rule::sweep}) {
         for (setting const& s : settings(kind)) {
             fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options);
             packed_matrix const q = fpq::quantize(w, s.format, s.options);
@@ -146,7 +146,7 @@ TEST_CASE("codes and values are the encode and decode rules, element by element"
 TEST_CASE("decoded values quantize to themselves under the same scales", "[quant]") {
     std::vector<float> const x = normals(4 * 172, 2);
     auto const w = fpq::as_view(x.data(), 4, 172);
-    for (setting const& s : settings(observer_kind::sweep)) {
+    for (setting const& s : settings(scale_rule::sweep)) {
         fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options);
         packed_matrix const q = fpq::encode_with(w, s.format, grid, s.options.global_scale);
         std::vector<float> const d = fpq::dequantize(q.view());
@@ -159,7 +159,7 @@ TEST_CASE("decoded values quantize to themselves under the same scales", "[quant
 TEST_CASE("bytes do not depend on the number of threads", "[quant]") {
     std::vector<float> const x = normals(67 * 172, 3);
     auto const w = fpq::as_view(x.data(), 67, 172);
-    for (setting const& s : settings(observer_kind::minmax)) {
+    for (setting const& s : settings(scale_rule::minmax)) {
         packed_matrix const one = fpq::quantize(w, s.format, s.options, 1);
         packed_matrix const many = fpq::quantize(w, s.format, s.options, 7);
         REQUIRE(one.codes == many.codes);
@@ -171,7 +171,7 @@ TEST_CASE("bytes do not depend on the number of threads", "[quant]") {
 
 TEST_CASE("an all-zero matrix decodes to zero in every format", "[quant]") {
     std::vector<float> const x(3 * 40, 0.0F);
-    for (observer_kind kind : {observer_kind::minmax, observer_kind::mse, observer_kind::sweep}) {
+    for (scale_rule kind : {scale_rule::minmax, scale_rule::mse, scale_rule::sweep}) {
         for (setting const& s : settings(kind)) {
             packed_matrix const q =
                 fpq::quantize(fpq::as_view(x.data(), 3, 40), s.format, s.options);

@@ -14,10 +14,9 @@
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
 
-using fpq::mx_rule;
-using fpq::observer_kind;
 using fpq::observer_options;
 using fpq::quant_format;
+using fpq::scale_rule;
 
 namespace {
 
@@ -46,24 +45,24 @@ double normal_db(quant_format const& format, observer_options const& options) {
     return quantization_error(million(), format, options).sqnr_db();
 }
 
-double nvfp_db(observer_kind kind, bool pow2) {
+double nvfp_db(scale_rule kind, bool pow2) {
     float amax = 0.0F;
     for (float v : million()) {
         amax = std::max(amax, std::fabs(v));
     }
     return normal_db(fpq::nvfp4,
-                     {.kind = kind, .global_scale = fpq::nvfp_global_scale(amax, pow2)});
+                     {.rule = kind, .global_scale = fpq::nvfp_global_scale(amax, pow2)});
 }
 
 /// Averaged over 16 phases of sigma inside an octave.
-double mx_db(observer_kind kind, mx_rule rule) {
-    float const global = rule == mx_rule::fp_quant ? 3.0F : 1.0F;
+double mx_db(scale_rule kind, scale_rule rule) {
+    float const global = rule == scale_rule::fp_quant ? 3.0F : 1.0F;
     double relative = 0.0;
     for (int phase = 0; phase < 16; ++phase) {
         std::vector<float> const x = normals(
             std::size_t{1} << 16, 100 + static_cast<unsigned>(phase), std::exp2(phase / 16.0));
         relative +=
-            quantization_error(x, fpq::mxfp4, {.kind = kind, .mx = rule, .global_scale = global})
+            quantization_error(x, fpq::mxfp4, {.rule = kind, .mx = rule, .global_scale = global})
                 .relative();
     }
     return -10.0 * std::log10(relative / 16.0);
@@ -109,27 +108,27 @@ fpq::group_scale search(quant_format const& format, observer_options const& opti
 }  // namespace
 
 TEST_CASE("NVFP4 reaches its published SQNR on normal weights", "[quant]") {
-    REQUIRE(nvfp_db(observer_kind::minmax, false) == Approx(20.44).margin(0.02));
-    REQUIRE(nvfp_db(observer_kind::sweep, false) >= 21.80);
-    REQUIRE(nvfp_db(observer_kind::sweep, true) >= 21.80);
-    REQUIRE(nvfp_db(observer_kind::mse, false) == Approx(21.03).margin(0.03));
+    REQUIRE(nvfp_db(scale_rule::minmax, false) == Approx(20.44).margin(0.02));
+    REQUIRE(nvfp_db(scale_rule::sweep, false) >= 21.80);
+    REQUIRE(nvfp_db(scale_rule::sweep, true) >= 21.80);
+    REQUIRE(nvfp_db(scale_rule::mse, false) == Approx(21.03).margin(0.03));
 }
 
 TEST_CASE("MXFP4 reaches its published SQNR by every rule and by the sweep", "[quant]") {
-    REQUIRE(mx_db(observer_kind::minmax, mx_rule::fp_quant) == Approx(18.64).margin(0.02));
-    REQUIRE(mx_db(observer_kind::minmax, mx_rule::floor) == Approx(18.75).margin(0.02));
-    REQUIRE(mx_db(observer_kind::minmax, mx_rule::ceil) == Approx(18.65).margin(0.02));
-    REQUIRE(mx_db(observer_kind::minmax, mx_rule::even) == Approx(19.00).margin(0.02));
-    REQUIRE(mx_db(observer_kind::minmax, mx_rule::divisor_7_25) == Approx(19.025).margin(0.02));
-    REQUIRE(mx_db(observer_kind::sweep, mx_rule::floor) >= 19.02);
-    REQUIRE(mx_db(observer_kind::sweep, mx_rule::fp_quant) >= 19.02);
+    REQUIRE(mx_db(scale_rule::minmax, scale_rule::fp_quant) == Approx(18.64).margin(0.02));
+    REQUIRE(mx_db(scale_rule::minmax, scale_rule::floor) == Approx(18.75).margin(0.02));
+    REQUIRE(mx_db(scale_rule::minmax, scale_rule::ceil) == Approx(18.65).margin(0.02));
+    REQUIRE(mx_db(scale_rule::minmax, scale_rule::even) == Approx(19.00).margin(0.02));
+    REQUIRE(mx_db(scale_rule::minmax, scale_rule::divisor_7_25) == Approx(19.025).margin(0.02));
+    REQUIRE(mx_db(scale_rule::sweep, scale_rule::floor) >= 19.02);
+    REQUIRE(mx_db(scale_rule::sweep, scale_rule::fp_quant) >= 19.02);
 }
 
 TEST_CASE("INT4 in groups of 32 reaches its published SQNR", "[quant]") {
     quant_format const int4 = fpq::int_format(4, 32);
     REQUIRE(normal_db(int4, {}) == Approx(20.46).margin(0.03));
-    REQUIRE(normal_db(int4, {.kind = observer_kind::sweep}) >= 21.8);
-    REQUIRE(normal_db(int4, {.kind = observer_kind::sweep, .signed_end = false}) ==
+    REQUIRE(normal_db(int4, {.rule = scale_rule::sweep}) >= 21.8);
+    REQUIRE(normal_db(int4, {.rule = scale_rule::sweep, .signed_end = false}) ==
             Approx(21.32).margin(0.04));
     REQUIRE(normal_db(fpq::int_format(4, 32, false), {}) == Approx(21.86).margin(0.03));
     REQUIRE(normal_db(fpq::fp4(16), {}) == Approx(20.525).margin(0.02));
@@ -155,9 +154,9 @@ TEST_CASE("the NVFP sweep finds the best of all 126 codes", "[quant]") {
         // Globals that put the group anywhere in E4M3's range, subnormals and clamping included.
         float const global = fpq::nvfp_global_scale(
             amax * std::exp2(static_cast<float>(trial % 19) - 2.0F), trial % 2 == 0);
-        fpq::group_scale const s = search(
-            fpq::nvfp4,
-            {.kind = observer_kind::sweep, .global_scale = global, .column_weight = weight}, w);
+        fpq::group_scale const s =
+            search(fpq::nvfp4,
+                   {.rule = scale_rule::sweep, .global_scale = global, .column_weight = weight}, w);
         double best = -1.0;
         for (int code = 1; code <= 126; ++code) {
             float const value = fpq::e4m3::decode(static_cast<std::uint8_t>(code)) / global;
@@ -183,7 +182,7 @@ TEST_CASE("the MX sweep finds the best exponent of its window", "[quant]") {
             }
             float const global = trial % 2 == 0 ? 3.0F : 1.0F;
             fpq::group_scale const s =
-                search(format, {.kind = observer_kind::sweep, .global_scale = global}, w);
+                search(format, {.rule = scale_rule::sweep, .global_scale = global}, w);
             int const f =
                 fpq::floor_log2(amax * global) - fpq::element_max_exponent(format.element);
             double best = -1.0;
@@ -204,7 +203,7 @@ TEST_CASE("the fp16 sweep is within half a percent of a search over every fp16 s
         double possible = 0.0;
         for (std::uint64_t trial = 0; trial < 40; ++trial) {
             std::vector<float> const w = normals(16, 700 + trial, 0.02);
-            fpq::group_scale const s = search(format, {.kind = observer_kind::sweep}, w);
+            fpq::group_scale const s = search(format, {.rule = scale_rule::sweep}, w);
             found += slow_error(format, w, {}, s.value);
             double best = 1e9;
             for (int sign = 0; sign < (fpq::is_integer(format.element) ? 2 : 1); ++sign) {
@@ -253,7 +252,7 @@ TEST_CASE("the mse observer is the first minimum of FP-Quant's grid", "[quant]")
             if (close) {
                 continue;
             }
-            observer_options const options{.kind = observer_kind::mse, .global_scale = 3.0F};
+            observer_options const options{.rule = scale_rule::mse, .global_scale = 3.0F};
             float const factor = static_cast<float>(1.0 - 0.8 * best_step / 100.0);
             fpq::group_scale const expected = fpq::store_scale(
                 format, fpq::rule_of(format.element), first * factor, amax * factor, 0, options);
@@ -266,9 +265,9 @@ TEST_CASE("equal errors keep the absmax scale", "[quant]") {
     // 6 alone decodes exactly from 1 * 6, 1.5 * 4, 2 * 3, 3 * 2 and so on.
     std::vector<float> w(16, 0.0F);
     w[5] = -6.0F;
-    REQUIRE(search(fpq::nvfp4, {.kind = observer_kind::sweep}, w).stored == 0x38);
-    REQUIRE(search(fpq::mxfp4, {.kind = observer_kind::sweep}, w).stored == 127);
-    REQUIRE(search(fpq::fp4(16), {.kind = observer_kind::sweep}, w).value == 1.0F);
+    REQUIRE(search(fpq::nvfp4, {.rule = scale_rule::sweep}, w).stored == 0x38);
+    REQUIRE(search(fpq::mxfp4, {.rule = scale_rule::sweep}, w).stored == 127);
+    REQUIRE(search(fpq::fp4(16), {.rule = scale_rule::sweep}, w).value == 1.0F);
 }
 
 TEST_CASE("columns of weight zero do not steer the sweep", "[quant]") {
@@ -279,7 +278,7 @@ TEST_CASE("columns of weight zero do not steer the sweep", "[quant]") {
     w[2] = 5.0F;
     w[3] = 1.0F;
     weight[1] = weight[2] = weight[3] = 1.0F;
-    observer_options options{.kind = observer_kind::sweep};
+    observer_options options{.rule = scale_rule::sweep};
     REQUIRE(search(fpq::nvfp4, options, w).value > 5.0F);
     options.column_weight = weight;
     REQUIRE(search(fpq::nvfp4, options, w).value < 2.0F);
@@ -290,12 +289,11 @@ TEST_CASE("tiny, huge, zero and non-finite groups have finite positive scales", 
                                             fpq::int_format(4, 16), fpq::int_format(4, 16, false)};
     for (float value : {0.0F, -0.0F, 1e-45F, 1e-38F, 1e-20F, 3e38F, -3e38F, INFINITY, NAN}) {
         for (quant_format const& format : formats) {
-            for (observer_kind kind :
-                 {observer_kind::minmax, observer_kind::mse, observer_kind::sweep}) {
+            for (scale_rule kind : {scale_rule::minmax, scale_rule::mse, scale_rule::sweep}) {
                 std::vector<float> w(16, value);
                 w[3] = 0.5F * value;
                 fpq::group_scale const s =
-                    search(format, {.kind = kind, .global_scale = 3.0F, .signed_end = false}, w);
+                    search(format, {.rule = kind, .global_scale = 3.0F, .signed_end = false}, w);
                 REQUIRE(fpq::is_finite(s.value));
                 REQUIRE(s.value > 0.0F);
             }
@@ -310,12 +308,11 @@ TEST_CASE("scales follow the weights by powers of two", "[quant]") {
         for (float& v : scaled) {
             v *= 0x1p-9F;
         }
-        for (observer_kind kind :
-             {observer_kind::minmax, observer_kind::mse, observer_kind::sweep}) {
-            REQUIRE(search(fpq::mxfp4, {.kind = kind, .global_scale = 3.0F}, scaled).stored + 9 ==
-                    search(fpq::mxfp4, {.kind = kind, .global_scale = 3.0F}, w).stored);
-            REQUIRE(search(fpq::nvfp4, {.kind = kind, .global_scale = 0x1p14F}, scaled).stored ==
-                    search(fpq::nvfp4, {.kind = kind, .global_scale = 0x1p5F}, w).stored);
+        for (scale_rule kind : {scale_rule::minmax, scale_rule::mse, scale_rule::sweep}) {
+            REQUIRE(search(fpq::mxfp4, {.rule = kind, .global_scale = 3.0F}, scaled).stored + 9 ==
+                    search(fpq::mxfp4, {.rule = kind, .global_scale = 3.0F}, w).stored);
+            REQUIRE(search(fpq::nvfp4, {.rule = kind, .global_scale = 0x1p14F}, scaled).stored ==
+                    search(fpq::nvfp4, {.rule = kind, .global_scale = 0x1p5F}, w).stored);
         }
     }
 }
@@ -330,11 +327,11 @@ TEST_CASE("the asymmetric sweep is no worse than minmax and always in range", "[
             v += static_cast<float>(trial % 7) - 3.0F;
         }
         auto const view = fpq::as_view(w.data(), 1, 32);
-        for (observer_kind kind : {observer_kind::minmax, observer_kind::sweep}) {
-            auto const q = fpq::quantize(view, format, {.kind = kind});
+        for (scale_rule kind : {scale_rule::minmax, scale_rule::sweep}) {
+            auto const q = fpq::quantize(view, format, {.rule = kind});
             REQUIRE(q.zeros[0] <= 15);
             double const noise = fpq::measure_packed(view, q.view()).noise;
-            (kind == observer_kind::sweep ? swept : plain) += noise;
+            (kind == scale_rule::sweep ? swept : plain) += noise;
         }
     }
     REQUIRE(swept < 0.93 * plain);

@@ -55,8 +55,7 @@ fpq::solve_options options_for(fpq::quant_format const& format, std::vector<floa
         amax = std::max(amax, std::abs(v));
     }
     fpq::solve_options o;
-    o.observer.global_scale =
-        format.family == fpq::format_family::nvfp ? fpq::nvfp_global_scale(amax, true) : 1.0F;
+    o.observer.global_scale = format.has_global ? fpq::nvfp_global_scale(amax, true) : 1.0F;
     o.order = order;
     return o;
 }
@@ -496,7 +495,7 @@ TEST_CASE("one and three threads make the same bytes and report", "[solve]") {
     auto const h = hessian_of(600, n, 10);
     for (int const polish : {0, 1}) {
         auto one = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
-        one.observer.kind = fpq::observer_kind::sweep;
+        one.observer.rule = fpq::scale_rule::sweep;
         one.polish = polish;
         auto three = one;
         three.threads = 3;

@@ -72,7 +72,7 @@ TEST_CASE("polish never raises a row's objective, lowers the sum, and reports wh
                                fpq::int_format(4, 0, true, fpq::granularity::channel)}) {
         fpq::solve_options o;
         o.order = fpq::quant_order::activation;
-        o.observer.global_scale = format.family == fpq::format_family::nvfp ? 1024.0F : 1.0F;
+        o.observer.global_scale = format.has_global ? 1024.0F : 1.0F;
         auto previous = fpq::gptq(wv, h, format, o, "layer");
         double const damping = previous.report.damping;
         auto before = row_objectives(w, previous.weight, h, damping);

@@ -73,15 +73,16 @@ double sqnr(layer const& l, fpq::packed_matrix const& q) {
                                                l.held_out.view(), 1));
 }
 
-fpq::solve_options recipe(layer const& l, fpq::quant_format const& format, fpq::observer_kind kind,
+fpq::solve_options recipe(layer const& l, fpq::quant_format const& format, fpq::scale_rule kind,
                           bool weighted = false, int polish = 0) {
     float amax = 0;
     for (float const v : l.w) {
         amax = std::max(amax, std::abs(v));
     }
     fpq::solve_options o;
-    o.observer.kind = kind;
-    o.observer.global_scale = fpq::default_global_scale(format, amax, true, fpq::mx_rule::fp_quant);
+    o.observer.rule = kind;
+    o.observer.global_scale =
+        fpq::default_global_scale(format, amax, true, fpq::scale_rule::fp_quant);
     o.order = fpq::quant_order::activation;
     o.weight_by_diagonal = weighted;
     o.polish = polish;
@@ -104,7 +105,7 @@ double rtn_db(layer const& l, fpq::quant_format const& format, fpq::solve_option
 
 TEST_CASE("NVFP4: the weighted sweep beats the seed's best recipe, and polish adds to it",
           "[solve]") {
-    using enum fpq::observer_kind;
+    using enum fpq::scale_rule;
     auto const l = make_layer(1);
     auto const db = [&](fpq::solve_options const& o) { return gptq_db(l, fpq::nvfp4, o); };
     double const base = rtn_db(l, fpq::nvfp4, recipe(l, fpq::nvfp4, minmax));
@@ -135,7 +136,7 @@ TEST_CASE("NVFP4: the weighted sweep beats the seed's best recipe, and polish ad
 
 TEST_CASE("MXFP4: the weighted sweep beats the seed's best recipe, and polish adds to it",
           "[solve]") {
-    using enum fpq::observer_kind;
+    using enum fpq::scale_rule;
     auto const l = make_layer(2);
     double const base = rtn_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, minmax));
     double const seed = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, mse)) - base;

@@ -22,9 +22,9 @@ TEST_CASE("rtn without a Hessian is quantize, and reports nothing", "[solve]") {
     auto const w = gaussian(10 * 172, 1);
     auto const v = fpq::as_view(w.data(), 10, 172);
     for (auto const kind :
-         {fpq::observer_kind::minmax, fpq::observer_kind::mse, fpq::observer_kind::sweep}) {
+         {fpq::scale_rule::minmax, fpq::scale_rule::mse, fpq::scale_rule::sweep}) {
         fpq::solve_options o;
-        o.observer.kind = kind;
+        o.observer.rule = kind;
         o.observer.global_scale = 256.0F;
         auto const a = fpq::rtn(v, nullptr, fpq::nvfp4, o, "layer");
         auto const b = fpq::quantize(v, fpq::nvfp4, o.observer);
@@ -47,7 +47,7 @@ TEST_CASE("rtn's error is tr(dW H dW^T) / tr(W H W^T), and the diagonal lowers i
     h.accumulate(fpq::as_view(x.data(), 500, n));
     auto const v = fpq::as_view(w.data(), rows, n);
     fpq::solve_options o;
-    o.observer.kind = fpq::observer_kind::sweep;
+    o.observer.rule = fpq::scale_rule::sweep;
     o.observer.global_scale = 256.0F;
     auto const weighted = fpq::rtn(v, &h, fpq::nvfp4, o, "layer");
     o.weight_by_diagonal = false;

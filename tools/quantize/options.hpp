@@ -81,13 +81,12 @@ inline void add_format_options(CLI::App& app, recipe& r) {
         app, "--scale_precision", r.scale_precision,
         {{"fp16", scale_kind::fp16}, {"e8m0", scale_kind::e8m0}, {"e4m3", scale_kind::e4m3}},
         "fp16, e8m0, e4m3");
-    std::map<std::string, observer_kind> const observers{{"minmax", observer_kind::minmax},
-                                                         {"mse", observer_kind::mse},
-                                                         {"sweep", observer_kind::sweep}};
+    std::map<std::string, scale_rule> const observers{
+        {"minmax", scale_rule::minmax}, {"mse", scale_rule::mse}, {"sweep", scale_rule::sweep}};
     choice(app, "--w_observer", r.w_observer, observers, "minmax, mse, sweep");
-    choice<observer_kind>(app, "--a_observer", r.a_observer,
-                          {{"minmax", observer_kind::minmax}, {"sweep", observer_kind::sweep}},
-                          "minmax, sweep");
+    choice<scale_rule>(app, "--a_observer", r.a_observer,
+                       {{"minmax", scale_rule::minmax}, {"sweep", scale_rule::sweep}},
+                       "minmax, sweep");
     app.add_option("--element", r.element, "of 6 and 8 bits: e2m3, e3m2, e4m3, e5m2")
         ->check(CLI::IsMember({"auto", "e2m3", "e3m2", "e4m3", "e5m2"}))
         ->capture_default_str();

@@ -20,8 +20,6 @@ enum class scale_kind : std::uint8_t { fp16, e8m0, e4m3 };
 #pragma GCC diagnostic pop
 /// What shares a scale: the whole tensor, one row, or a group of values within a row.
 enum class granularity : std::uint8_t { tensor, channel, group };
-/// The families of the command line: --format int, fp, nvfp, mxfp.
-enum class format_family : std::uint8_t { integer, fp, nvfp, mxfp };
 
 /// Bytes of one stored scale.
 FPQ_HD constexpr std::size_t scale_bytes(scale_kind kind) noexcept {
@@ -30,12 +28,12 @@ FPQ_HD constexpr std::size_t scale_bytes(scale_kind kind) noexcept {
 
 /// A run-time block format.
 struct quant_format {
-    format_family family = format_family::nvfp;
     element_kind element = element_kind::e2m1;
     scale_kind scale = scale_kind::e4m3;
     granularity grain = granularity::group;
     std::size_t group = 16;  // values a scale; read only when grain is group
     bool symmetric = true;   // false: INT codes are unsigned and a group has a zero point
+    bool has_global = true;  // one fp32 global scale a tensor is stored beside the group scales
 
     /// Values that share a scale within one row of `cols`.
     FPQ_HD constexpr std::size_t group_of(std::size_t cols) const noexcept {
@@ -67,21 +65,21 @@ struct quant_format {
     FPQ_HD constexpr std::size_t row_bytes(std::size_t cols) const noexcept {
         return (cols * static_cast<std::size_t>(element_bits(element)) + 7) / 8;
     }
-    /// Codes, scales, zero points and the fp32 global scale (NVFP only), per weight; 0 if empty.
+    /// Codes, scales, zero points and the fp32 global scale, per weight; 0 if empty.
     FPQ_HD constexpr double bits_per_value(std::size_t rows, std::size_t cols) const noexcept {
         if (rows == 0 || cols == 0) {
             return 0.0;
         }
         std::size_t const scales = scale_count(rows, cols);
         std::size_t const bytes = rows * row_bytes(cols) + scales * scale_bytes_each() +
-                                  (symmetric ? 0 : scales) +
-                                  (family == format_family::nvfp ? sizeof(float) : 0);
+                                  (symmetric ? 0 : scales) + (has_global ? sizeof(float) : 0);
         return 8.0 * static_cast<double>(bytes) / static_cast<double>(rows * cols);
     }
     /// Same bytes mean the same values; the group counts only where grain is group.
     FPQ_HD constexpr bool operator==(quant_format const& o) const noexcept {
-        return family == o.family && element == o.element && scale == o.scale && grain == o.grain &&
-               (grain != granularity::group || group == o.group) && symmetric == o.symmetric;
+        return has_global == o.has_global && element == o.element && scale == o.scale &&
+               grain == o.grain && (grain != granularity::group || group == o.group) &&
+               symmetric == o.symmetric;
     }
 };
 
@@ -90,30 +88,29 @@ struct quant_format {
 
 /// NVFP4: E2M1, one E4M3 scale a group of 16, one fp32 global scale a tensor.
 inline constexpr quant_format nvfp4{
-    format_family::nvfp, element_kind::e2m1, scale_kind::e4m3, granularity::group, 16, true};
+    element_kind::e2m1, scale_kind::e4m3, granularity::group, 16, true, true};
 /// MXFP4/6/8: OCP MX 1.0, one E8M0 scale a group of 32.
 inline constexpr quant_format mxfp4{
-    format_family::mxfp, element_kind::e2m1, scale_kind::e8m0, granularity::group, 32, true};
+    element_kind::e2m1, scale_kind::e8m0, granularity::group, 32, true, false};
 inline constexpr quant_format mxfp6_e2m3{
-    format_family::mxfp, element_kind::e2m3, scale_kind::e8m0, granularity::group, 32, true};
+    element_kind::e2m3, scale_kind::e8m0, granularity::group, 32, true, false};
 inline constexpr quant_format mxfp6_e3m2{
-    format_family::mxfp, element_kind::e3m2, scale_kind::e8m0, granularity::group, 32, true};
+    element_kind::e3m2, scale_kind::e8m0, granularity::group, 32, true, false};
 inline constexpr quant_format mxfp8_e4m3{
-    format_family::mxfp, element_kind::e4m3, scale_kind::e8m0, granularity::group, 32, true};
+    element_kind::e4m3, scale_kind::e8m0, granularity::group, 32, true, false};
 inline constexpr quant_format mxfp8_e5m2{
-    format_family::mxfp, element_kind::e5m2, scale_kind::e8m0, granularity::group, 32, true};
+    element_kind::e5m2, scale_kind::e8m0, granularity::group, 32, true, false};
 
 /// Plain FP4 with fp16 scales.
 FPQ_HD constexpr quant_format fp4(std::size_t group,
                                   granularity grain = granularity::group) noexcept {
-    return {format_family::fp, element_kind::e2m1, scale_kind::fp16, grain, group, true};
+    return {element_kind::e2m1, scale_kind::fp16, grain, group, true, false};
 }
 
 /// INT b with fp16 scales, b in 2..8.
 FPQ_HD constexpr quant_format int_format(int bits, std::size_t group, bool symmetric = true,
                                          granularity grain = granularity::group) noexcept {
-    return {
-        format_family::integer, integer_element(bits), scale_kind::fp16, grain, group, symmetric};
+    return {integer_element(bits), scale_kind::fp16, grain, group, symmetric, false};
 }
 
 /// The compile-time face of a block format, for kernels that fix it. A description, never storage.

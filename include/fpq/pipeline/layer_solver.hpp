@@ -40,8 +40,7 @@ struct quantized_linear {
 
 /// Bytes of a linear's codes, scales, zero points and global scale.
 inline std::uint64_t packed_size(packed_matrix const& w) {
-    return w.codes.size() + w.scales.size() + w.zeros.size() +
-           (w.format.family == format_family::nvfp ? 4 : 0);
+    return w.codes.size() + w.scales.size() + w.zeros.size() + (w.format.has_global ? 4 : 0);
 }
 
 /// What the calibration saw of one shared input (q/k/v, o, gate/up, down).
@@ -75,7 +74,7 @@ public:
 
     [[nodiscard]] bool needs_hessian() const {
         bool const weighted_sweep =
-            recipe_.w_observer == observer_kind::sweep && !recipe_.dataset.empty();
+            recipe_.w_observer == scale_rule::sweep && !recipe_.dataset.empty();
         return recipe_.quantizes_weights() && (recipe_.gptq || weighted_sweep);
     }
 
@@ -208,7 +207,7 @@ private:
             return;
         }
         observer_options options;
-        options.kind = recipe_.a_observer;
+        options.rule = recipe_.a_observer;
         options.mx = recipe_mx_rule(recipe_);
         options.global_scale = global_scale;
         fake_quantize_rows(x, input_format(recipe_), options, recipe_.threads);
@@ -216,7 +215,7 @@ private:
 
     [[nodiscard]] solve_options solver_options(float amax) const {
         solve_options options;
-        options.observer.kind = recipe_.w_observer;
+        options.observer.rule = recipe_.w_observer;
         options.observer.mx = recipe_mx_rule(recipe_);
         options.observer.global_scale = default_global_scale(
             weight_format(recipe_), amax, recipe_.pow2_global_scale, recipe_mx_rule(recipe_));

@@ -145,8 +145,8 @@ private:
         }
         if (stored.quantizes_input) {
             t.format = stored.weight.format;
-            t.observer.mx =
-                stored.input_rule == activation_rule::mx_even ? mx_rule::even : mx_rule::fp_quant;
+            t.observer.mx = stored.input_rule == activation_rule::mx_even ? scale_rule::even
+                                                                          : scale_rule::fp_quant;
             t.observer.global_scale = stored.act_global_scale;
         }
         return t;

@@ -77,7 +77,7 @@ inline std::uint64_t peak_memory_estimate(recipe const& r, model_config const& c
         layer += values * 4;
         widest_pair = std::max(widest_pair, values * 12);  // working copy, decoded, packed
         if (calibrates && shared_input(role) == role &&
-            (r.gptq || r.w_observer == observer_kind::sweep)) {
+            (r.gptq || r.w_observer == scale_rule::sweep)) {
             std::uint64_t const square = std::uint64_t{shape.in} * shape.in;
             hessians += square * 8;  // sum and its compensation
             widest_pair = std::max(widest_pair, values * 12 + square * 12);  // factor

@@ -21,6 +21,9 @@
 
 namespace fpq {
 
+/// The families of the command line: --format int, fp, nvfp, mxfp.
+enum class format_family : std::uint8_t { integer, fp, nvfp, mxfp };
+
 enum class export_kind : std::uint8_t { none, realquant, pseudoquant };
 
 /// What fpq-quantize was asked to do. Bits of 16 mean "not quantized".
@@ -41,8 +44,8 @@ struct recipe {
     granularity a_grain = granularity::group;
     scale_kind scale_precision = scale_kind::fp16;
     bool symmetric = true;
-    observer_kind w_observer = observer_kind::minmax;
-    observer_kind a_observer = observer_kind::minmax;
+    scale_rule w_observer = scale_rule::minmax;
+    scale_rule a_observer = scale_rule::minmax;
 
     bool gptq = false;
     quant_order order = quant_order::natural;
@@ -84,8 +87,8 @@ inline std::string family_name(format_family family) {
     return "mxfp";
 }
 
-inline std::string observer_name(observer_kind kind) {
-    return kind == observer_kind::minmax ? "minmax" : kind == observer_kind::mse ? "mse" : "sweep";
+inline std::string observer_name(scale_rule kind) {
+    return kind == scale_rule::minmax ? "minmax" : kind == scale_rule::mse ? "mse" : "sweep";
 }
 
 namespace detail {
@@ -138,9 +141,9 @@ inline quant_format input_format(recipe const& r) {
 /// The MX scale rule of the minmax and mse observers. Without an export, and in FP-Quant's dialect,
 /// the reference harness' 4/3 rule (G = 3); compressed-tensors has no global scale for MX, and its
 /// clients quantize inputs by the `even` rule.
-inline mx_rule recipe_mx_rule(recipe const& r) {
+inline scale_rule recipe_mx_rule(recipe const& r) {
     bool const plain = r.exported != export_kind::none && r.layout != dialect::fp_quant;
-    return plain ? mx_rule::even : mx_rule::fp_quant;
+    return plain ? scale_rule::even : scale_rule::fp_quant;
 }
 
 /// Applies what a family forces (nvfp: groups of 16, e4m3; mxfp: 32, e8m0), then refuses

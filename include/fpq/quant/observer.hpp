@@ -13,8 +13,8 @@
 #include "fpq/format/block.hpp"
 #include "fpq/quant/kernels/sweep_batches.hpp"
 #include "fpq/quant/observer_options.hpp"
-#include "fpq/quant/scale_rule.hpp"
 #include "fpq/quant/scale_search.hpp"
+#include "fpq/quant/stored_scale.hpp"
 
 namespace fpq {
 

@@ -18,7 +18,7 @@
 #include "fpq/quant/kernels/avx512_sweep.hpp"
 #include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/observer_options.hpp"
-#include "fpq/quant/scale_rule.hpp"
+#include "fpq/quant/stored_scale.hpp"
 
 namespace fpq {
 
@@ -61,7 +61,7 @@ public:
     scale_search(quant_format const& format, observer_options const& options, bool plain = false)
         : format_(format), options_(options), rule_(rule_of(format.element)) {
 #if FPQ_X86_KERNELS
-        bool const fast = options.kind == observer_kind::sweep &&
+        bool const fast = options.rule == scale_rule::sweep &&
                           active_simd_level() == simd_level::avx512 && format == mxfp4;
         if (fast && !plain) {
             table_ = std::make_shared<kernels::sweep_table const>(
@@ -89,7 +89,7 @@ public:
         least_ = ends.least;
         most_ = ends.most;
         amax_ = std::max(-least_, most_);
-        if (!options_.column_weight.empty() && options_.kind == observer_kind::sweep) {
+        if (!options_.column_weight.empty() && options_.rule == scale_rule::sweep) {
             weights_.assign(padded_, 0.0F);
             for (std::size_t i = 0; i < w.rows; ++i) {
                 std::copy_n(options_.column_weight.begin() + static_cast<std::ptrdiff_t>(first),
@@ -101,11 +101,11 @@ public:
     /// The scale of the loaded group. An all-zero or infinite group gets its minmax scale.
     [[nodiscard]] group_scale find() {
         bool const plain = amax_ == 0.0F || !is_finite(amax_);
-        if (options_.kind == observer_kind::minmax || plain) {
+        if (options_.rule == scale_rule::minmax || plain) {
             return minmax();
         }
         normalise();
-        if (options_.kind == observer_kind::mse) {
+        if (options_.rule == scale_rule::mse) {
             return rule_.integer ? mse<true>() : mse<false>();
         }
         bool const weighted = !weights_.empty();
@@ -226,7 +226,7 @@ private:
         if (e < -126 || e > 126) {
             return false;
         }
-        int const start = mx_scale_byte(mx_rule::floor, rule_, amax_, options_.global_scale);
+        int const start = mx_scale_byte(scale_rule::floor, rule_, amax_, options_.global_scale);
         int const byte = weighted ? kernels::sweep_e8m0_avx512<true>(g, start, e)
                                   : kernels::sweep_e8m0_avx512<false>(g, start, e);
         if (byte < 0) {
@@ -253,7 +253,7 @@ private:
             int const start = minmax().stored;
             return walk<Integer, Weighted>(start, 1, e4m3::max_code, candidate).scale;
         }
-        int const start = mx_scale_byte(mx_rule::floor, rule_, amax_, g);
+        int const start = mx_scale_byte(scale_rule::floor, rule_, amax_, g);
         int const low = std::max(start - 2, 0);
         int const high = std::min<int>(start + 3, e8m0::max_code);
         return walk<Integer, Weighted>(start, low, high, candidate).scale;

@@ -22,8 +22,7 @@ namespace detail {
 inline observer_options weighted_observer(solve_options const& options,
                                           std::vector<float> const& weight) {
     observer_options out = options.observer;
-    if (options.weight_by_diagonal && out.kind == observer_kind::sweep &&
-        out.column_weight.empty()) {
+    if (options.weight_by_diagonal && out.rule == scale_rule::sweep && out.column_weight.empty()) {
         out.column_weight = weight;
     }
     return out;

@@ -67,7 +67,7 @@ inline void quantize_hadamard_into(matrix_view<float const> w, std::size_t block
         return;
     }
 #if FPQ_X86_KERNELS
-    if (options.kind == observer_kind::minmax && active_simd_level() == simd_level::avx512) {
+    if (options.rule == scale_rule::minmax && active_simd_level() == simd_level::avx512) {
         if (format == nvfp4 &&
             detail::quantize_hadamard_strips<16>(w, block, format, options, q, threads)) {
             return;

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "fpq/cuda/api/scale_method.hpp"
+#include "fpq/cuda/api/scale_rules.hpp"
 #include "fpq/cuda/api/status.hpp"
 #include "fpq/cuda/api/types.hpp"
 #include "fpq/format/scale_layout.hpp"
@@ -37,7 +37,7 @@ struct quantized_matrix {
 
 /// What a quantizer does beside choosing the format.
 struct quantize_options {
-    scale_method method = scale_method::minmax;
+    scale_rule method = scale_rule::minmax;
     /// Divisor style: value = code * scale / G. NVFP4: 2688 / amax; MX by minmax or abs_max: 3.
     float global_scale = 1.0F;
     /// If not null, G is read from here (device memory) instead, when the kernel runs.

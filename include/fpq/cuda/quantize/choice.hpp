@@ -73,8 +73,8 @@ inline quantize_kernel choose_quantize(float_matrix const& x, quantized_matrix c
         return quantize_kernel::general;
     }
     bool const searches =
-        options.method == scale_method::sweep || options.method == scale_method::four_over_six;
-    bool const quest = options.method == scale_method::quest;
+        options.method == scale_rule::sweep || options.method == scale_rule::four_over_six;
+    bool const quest = options.method == scale_rule::quest;
     if (options.hadamard == 0) {
         return searches ? quantize_kernel::search
                : quest  ? quantize_kernel::general

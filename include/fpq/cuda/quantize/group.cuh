@@ -17,7 +17,7 @@ namespace fpq::cuda {
 /// What a group is quantized by.
 struct group_rule {
     block_format format;
-    scale_method method;
+    scale_rule method;
     float global;
     bool stochastic;
     philox random;  // stochastic only: value at the element's index
@@ -47,7 +47,7 @@ FPQ_HD inline std::uint8_t e2m1_stochastic(float x, float u) noexcept {
 /// Code of w under step s; `index` is the element's place in the matrix, row * cols + col.
 FPQ_HD inline std::uint8_t code_of(group_rule const& rule, float w, float s,
                                    std::uint64_t index) noexcept {
-    if (s == 0.0F && rule.method == scale_method::abs_max) {  // it stores a zero scale
+    if (s == 0.0F && rule.method == scale_rule::abs_max) {  // it stores a zero scale
         return (bits_of<std::uint32_t>(w) >> 31) != 0 ? std::uint8_t{8} : std::uint8_t{0};
     }
     float const q = is_nan(w) ? w : div_rn(w, s);  // a NaN keeps its sign
@@ -120,7 +120,7 @@ FPQ_HD inline std::uint8_t group_byte(group_rule const& rule, float const* w, in
     mx_rule_constants const mx =
         mx_constants(rule.method, rule.format == block_format::mxfp8, rule.global);
     bool const plain = a == 0.0F || !is_finite(a);
-    if (rule.method == scale_method::quest) {
+    if (rule.method == scale_rule::quest) {
         float sum = 0.0F;
         float squares = 0.0F;
         for (int i = 0; i < n; ++i) {
@@ -131,7 +131,7 @@ FPQ_HD inline std::uint8_t group_byte(group_rule const& rule, float const* w, in
         float const scale = quest_scale(mul_rn(sum, per), mul_rn(squares, per));
         return nv ? nv_byte(scale, rule.global) : mx_byte(mx, scale);
     }
-    if (rule.method == scale_method::four_over_six && !plain) {
+    if (rule.method == scale_rule::four_over_six && !plain) {
         float const unit = error_unit(a);
         std::uint8_t const six = nv_byte(div_rn(a, 6.0F), rule.global);
         std::uint8_t const four = nv_byte(mul_rn(a, 0.25F), rule.global);
@@ -141,11 +141,11 @@ FPQ_HD inline std::uint8_t group_byte(group_rule const& rule, float const* w, in
     }
     if (nv) {
         std::uint8_t const start = nv_byte_of_maximum(rule.method, a, rule.global);
-        bool const search = rule.method == scale_method::sweep && !plain;
+        bool const search = rule.method == scale_rule::sweep && !plain;
         return search ? sweep_bytes(rule, w, n, a, start, 1, e4m3::max_code) : start;
     }
-    if (rule.method == scale_method::sweep && !plain) {
-        int const start = mx_byte(mx_constants(scale_method::floor, false, rule.global), a);
+    if (rule.method == scale_rule::sweep && !plain) {
+        int const start = mx_byte(mx_constants(scale_rule::floor, false, rule.global), a);
         int const high = start + 3 < e8m0::max_code ? start + 3 : e8m0::max_code;
         return sweep_bytes(rule, w, n, a, start, start < 2 ? 0 : start - 2, high);
     }

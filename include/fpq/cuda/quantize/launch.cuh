@@ -78,7 +78,7 @@ void launch_rotated_method(quantize_work const& work, rotation_map const& map,
 
 template <class Half, block_format Format, int Size>
 void launch_rotated_size(quantize_work const& work, rotation_map const& map, cudaStream_t stream) {
-    bool const quest = work.method == scale_method::quest;
+    bool const quest = work.method == scale_rule::quest;
     if (quest) {
         return map.swizzled
                    ? launch_rotated_method<Half, Format, Size, true, true>(work, map, stream)
@@ -113,7 +113,7 @@ void launch_rotated_format(block_format format, int size, quantize_work const& w
     }
 }
 
-template <class Half, block_format Format, scale_method Method>
+template <class Half, block_format Format, scale_rule Method>
 void launch_search_method(quantize_work const& work, cudaStream_t stream) {
     constexpr auto kernel = quantize_search<Half, Format, Method>;
     unsigned const wanted = blocks_for(work.map.units, quantize_threads);
@@ -123,12 +123,12 @@ void launch_search_method(quantize_work const& work, cudaStream_t stream) {
 
 template <class Half>
 void launch_search(block_format format, quantize_work const& work, cudaStream_t stream) {
-    if (work.method == scale_method::four_over_six) {
-        launch_search_method<Half, block_format::nvfp4, scale_method::four_over_six>(work, stream);
+    if (work.method == scale_rule::four_over_six) {
+        launch_search_method<Half, block_format::nvfp4, scale_rule::four_over_six>(work, stream);
     } else if (format == block_format::nvfp4) {
-        launch_search_method<Half, block_format::nvfp4, scale_method::sweep>(work, stream);
+        launch_search_method<Half, block_format::nvfp4, scale_rule::sweep>(work, stream);
     } else {
-        launch_search_method<Half, block_format::mxfp4, scale_method::sweep>(work, stream);
+        launch_search_method<Half, block_format::mxfp4, scale_rule::sweep>(work, stream);
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wing cuda. From the statistics of one group to its stored scale byte, host and device. The rules
-// of the CPU path (fpq/quant/scale_rule.hpp) are restated without double arithmetic and branches;
+// of the CPU path (fpq/quant/stored_scale.hpp) are restated without double arithmetic and branches;
 // tests hold the two together bit for bit.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 #include "fpq/core/bits.hpp"
 #include "fpq/core/config.hpp"
-#include "fpq/cuda/api/scale_method.hpp"
+#include "fpq/cuda/api/scale_rules.hpp"
 #include "fpq/cuda/ptx/float_ops.cuh"
 #include "fpq/format/minifloat.hpp"
 
@@ -38,8 +38,8 @@ FPQ_HD inline std::uint8_t nv_byte(float scale, float global) noexcept {
 }
 
 /// NVFP4 byte of a group with maximum a by minmax or abs_max.
-FPQ_HD inline std::uint8_t nv_byte_of_maximum(scale_method method, float a, float global) noexcept {
-    if (method == scale_method::abs_max) {
+FPQ_HD inline std::uint8_t nv_byte_of_maximum(scale_rule method, float a, float global) noexcept {
+    if (method == scale_rule::abs_max) {
         return e4m3_byte(mul_rn(div_rn(a, 6.0F), global));
     }
     return a == 0.0F ? nv_zero_group : nv_byte(div_rn(a, 6.0F), global);
@@ -56,24 +56,24 @@ struct mx_rule_constants {
 };
 
 /// The constants of `method` for E2M1 or E4M3 elements and global scale `global`.
-FPQ_HD inline mx_rule_constants mx_constants(scale_method method, bool wide_element,
+FPQ_HD inline mx_rule_constants mx_constants(scale_rule method, bool wide_element,
                                              float global) noexcept {
     float const high = wide_element ? e4m3::max : e2m1::max;
     int const octave = wide_element ? 8 : 2;
     switch (method) {
-        case scale_method::floor:
+        case scale_rule::floor:
             return {high, 0.0F, global, 0u, -octave};
-        case scale_method::ceil:  // beyond 1.5 (1.75) octaves the next scale is needed
+        case scale_rule::ceil:  // beyond 1.5 (1.75) octaves the next scale is needed
             return {high, 0.0F, global, wide_element ? 0x1FFFFFu : 0x3FFFFFu, -octave};
-        case scale_method::even:  // from 1.75 (1.9375) on the maximum rounds to the next octave
+        case scale_rule::even:  // from 1.75 (1.9375) on the maximum rounds to the next octave
             return {high, 0.0F, global, wide_element ? 0x080000u : 0x200000u, -octave};
-        case scale_method::abs_max:
+        case scale_rule::abs_max:
             return {0.0F, qutlass_epsilon, 1.0F, 0u, floor_log2(div_rn(global, 3.0F))};
-        case scale_method::quest:
+        case scale_rule::quest:
             return {0.0F, 0.0F, global, 0u, 0};
-        case scale_method::minmax:
-        case scale_method::four_over_six:
-        case scale_method::sweep:
+        case scale_rule::minmax:
+        case scale_rule::four_over_six:
+        case scale_rule::sweep:
             break;
     }
     return {high, 0.0F, 1.0F, 0u, 2 - octave + floor_log2(div_rn(global, 3.0F))};

@@ -19,7 +19,7 @@ namespace fpq::cuda {
 
 /// Scale byte and codes of a segment where something is not finite or far from 1, by the group
 /// rules. All lanes enter.
-template <class Half, block_format Format, scale_method Method>
+template <class Half, block_format Format, scale_rule Method>
 __device__ std::uint32_t search_carefully(half_segment const& x, quantize_work const& work,
                                           float global, std::uint32_t (&out)[4]) {
     constexpr bool wide = Format != block_format::nvfp4;
@@ -66,10 +66,10 @@ struct undecided {
 };
 inline constexpr unsigned undecided_room = 64;  // of a warp: below 32 before a turn adds up to 32
 
-template <class Half, block_format Format, scale_method Method>
+template <class Half, block_format Format, scale_rule Method>
 struct group_searcher {
     static constexpr bool wide = Format != block_format::nvfp4;
-    static constexpr bool sweeps = Method == scale_method::sweep;
+    static constexpr bool sweeps = Method == scale_rule::sweep;
     using op = half_words<Half>;
     using own_table = std::conditional_t<wide, no_search_table, search_table>;
 
@@ -82,9 +82,9 @@ struct group_searcher {
     /// All threads of the block call it; both tables are shared.
     __device__ group_searcher(quantize_work const& w, half_reciprocal* table, own_table& candidates)
         : work(w),
-          rule(w, scale_method::minmax, table),
+          rule(w, scale_rule::minmax, table),
           steps(rule.steps, rule.global, candidates),
-          floor_of(scale_method::floor, rule.global),
+          floor_of(scale_rule::floor, rule.global),
           exact_steps((bits_of<std::uint32_t>(rule.global) & 0x7FFFFFu) == 0) {}
 
     __device__ search_segment read(std::uint32_t unit, bool wanted) const {
@@ -221,7 +221,7 @@ inline constexpr unsigned search_blocks = 3;
 #endif
 
 /// One segment a thread at a time, the grid walking the matrix; see the head of the file.
-template <class Half, block_format Format, scale_method Method>
+template <class Half, block_format Format, scale_rule Method>
 __global__ void __launch_bounds__(quantize_threads, search_blocks)
     quantize_search(quantize_work const work) {
     constexpr unsigned full = Format == block_format::nvfp4 ? 32 : 16;

@@ -32,7 +32,7 @@ struct quantize_work : scaled_work {
     std::size_t stride = 0;  // of x, values
     std::uint8_t* codes = nullptr;
     std::uint8_t* scales = nullptr;
-    scale_method method = scale_method::minmax;
+    scale_rule method = scale_rule::minmax;
 };
 
 /// The step of every stored byte as a half_reciprocal: a table in shared memory for E4M3 (each
@@ -79,10 +79,10 @@ struct plain_byte<block_format::nvfp4> {
     std::uint32_t zero;   // byte of an all-zero group
     std::uint32_t least;  // byte of the smallest other group
 
-    __device__ plain_byte(scale_method method, float g)
+    __device__ plain_byte(scale_rule method, float g)
         : global(g),
-          zero(method == scale_method::abs_max ? 0u : std::uint32_t{nv_zero_group}),
-          least(method == scale_method::abs_max ? 0u : 1u) {}
+          zero(method == scale_rule::abs_max ? 0u : std::uint32_t{nv_zero_group}),
+          least(method == scale_rule::abs_max ? 0u : 1u) {}
     __device__ std::uint32_t operator()(float a) const {
         std::uint32_t const byte = e4m3_byte(mul_rn(sixth_of(a), global));
         return a == 0.0F ? zero : max(byte, least);
@@ -93,7 +93,7 @@ template <>
 struct plain_byte<block_format::mxfp4> {
     mx_rule_constants rule;
 
-    __device__ plain_byte(scale_method method, float g) : rule(mx_constants(method, false, g)) {}
+    __device__ plain_byte(scale_rule method, float g) : rule(mx_constants(method, false, g)) {}
     __device__ std::uint32_t operator()(float a) const { return mx_byte_in_range(rule, a); }
 };
 
@@ -101,7 +101,7 @@ template <>
 struct plain_byte<block_format::mxfp8> {
     mx_rule_constants rule;
 
-    __device__ plain_byte(scale_method method, float g) : rule(mx_constants(method, true, g)) {}
+    __device__ plain_byte(scale_rule method, float g) : rule(mx_constants(method, true, g)) {}
     __device__ std::uint32_t operator()(float a) const { return mx_byte_in_range(rule, a); }
 };
 
@@ -116,7 +116,7 @@ struct plain_rule {
     bool plain_global;
 
     /// All threads of the block call it; `table` (table_entries) is shared.
-    __device__ plain_rule(quantize_work const& work, scale_method method, half_reciprocal* table)
+    __device__ plain_rule(quantize_work const& work, scale_rule method, half_reciprocal* table)
         : global(work.global_scale()),
           byte_of(method, global),
           plain_global(is_plain_global(global)) {

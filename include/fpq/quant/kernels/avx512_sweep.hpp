@@ -303,7 +303,7 @@ FPQ_AVX512 inline int sweep_e8m0_avx512(sweep_group const& g, int start, int e) 
     return best;
 }
 
-/// sweep_16_groups for MXFP4: x (512). `rule` has the constants of mx_rule::floor.
+/// sweep_16_groups for MXFP4: x (512). `rule` has the constants of scale_rule::floor.
 template <bool Weighted>
 FPQ_AVX512 inline unsigned sweep_16_wide_groups(sweep_table const& table, scale_lanes const& rule,
                                                 float const* x, float const* weights,

@@ -171,7 +171,7 @@ bool quantize_by_strips(matrix_view<T const> w, quant_format const& format,
 template <class T>
 bool quantize_minmax(matrix_view<T const> w, quant_format const& format,
                      observer_options const& options, int threads, packed_matrix& q) {
-    if (options.kind != observer_kind::minmax || format.grain == granularity::tensor) {
+    if (options.rule != scale_rule::minmax || format.grain == granularity::tensor) {
         return false;
     }
 #if FPQ_X86_KERNELS

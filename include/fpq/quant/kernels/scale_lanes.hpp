@@ -7,7 +7,7 @@
 
 #include "fpq/core/bits.hpp"
 #include "fpq/quant/kernels/e2m1_table.hpp"
-#include "fpq/quant/scale_rule.hpp"
+#include "fpq/quant/stored_scale.hpp"
 
 namespace fpq::kernels {
 
@@ -24,19 +24,19 @@ struct scale_lanes {
 };
 
 /// The constants of one E8M0 rule for global scales in [2^-60, 2^60] and the bytes low..high.
-inline scale_lanes e8m0_scale_lanes(mx_rule rule, grid_rule const& grid, float global_scale,
+inline scale_lanes e8m0_scale_lanes(scale_rule rule, grid_rule const& grid, float global_scale,
                                     int low, int high) noexcept {
     scale_lanes lanes;
     lanes.global_scale = global_scale;
     lanes.zero_as = grid.high;
-    lanes.factor = rule == mx_rule::fp_quant ? 1.0F : global_scale;
+    lanes.factor = rule == scale_rule::fp_quant ? 1.0F : global_scale;
     lanes.low = low;
     lanes.high = high;
     if (!(global_scale >= 0x1p-60F && global_scale <= 0x1p60F) || low > high) {
         return lanes;
     }
     // fp_quant folds the global scale into the exponent; the other rules look at the product.
-    float const probe_global = rule == mx_rule::fp_quant ? global_scale : 1.0F;
+    float const probe_global = rule == scale_rule::fp_quant ? global_scale : 1.0F;
     auto const byte_of = [&](std::uint32_t mantissa) {
         float const a = bits_of<float>(0x3F800000u | mantissa);
         return static_cast<int>(mx_scale_byte(rule, grid, a, probe_global));

@@ -27,11 +27,11 @@ public:
         : weights_(options.column_weight.empty() ? nullptr : options.column_weight.data()) {
         wide_ = format == mxfp4;
         if (plain || active_simd_level() != simd_level::avx512 || !(format == nvfp4 || wide_) ||
-            options.kind != observer_kind::sweep) {
+            options.rule != scale_rule::sweep) {
             return;
         }
         table_ = make_sweep_table(format.scale, options.global_scale);
-        rule_ = wide_ ? e8m0_scale_lanes(mx_rule::floor, rule_of(format.element),
+        rule_ = wide_ ? e8m0_scale_lanes(scale_rule::floor, rule_of(format.element),
                                          options.global_scale, 2, e8m0::max_code - 3)
                       : e4m3_scale_lanes(options.global_scale, 1, e4m3::max_code);
         for (std::size_t byte = 0; byte < value_.size(); ++byte) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Global scales, stored scales and the E8M0 rules, with the intervals.
-#include "fpq/quant/scale_rule.hpp"
+#include "fpq/quant/stored_scale.hpp"
 
 #include <cmath>
 #include <cstdint>
@@ -10,14 +10,14 @@
 #include "fpq/core/random.hpp"
 
 using fpq::element_kind;
-using fpq::mx_rule;
+using fpq::scale_rule;
 
 namespace {
 
 float const infinity = std::numeric_limits<float>::infinity();
 
 /// Where the maximum lands in units of the effective scale.
-float landing(mx_rule rule, element_kind kind, float a, float global) {
+float landing(scale_rule rule, element_kind kind, float a, float global) {
     std::uint8_t const byte = fpq::mx_scale_byte(rule, fpq::rule_of(kind), a, global);
     return a / (fpq::e8m0::decode(byte) / global);
 }
@@ -45,10 +45,10 @@ TEST_CASE("the NVFP global scale is 2688 over the maximum or the power of two be
 }
 
 TEST_CASE("the default global scale follows the format and the MX rule", "[quant]") {
-    REQUIRE(fpq::default_global_scale(fpq::nvfp4, 6.0F, false, mx_rule::floor) == 448.0F);
-    REQUIRE(fpq::default_global_scale(fpq::mxfp4, 6.0F, true, mx_rule::fp_quant) == 3.0F);
-    REQUIRE(fpq::default_global_scale(fpq::mxfp4, 6.0F, true, mx_rule::even) == 1.0F);
-    REQUIRE(fpq::default_global_scale(fpq::int_format(4, 32), 6.0F, true, mx_rule::fp_quant) ==
+    REQUIRE(fpq::default_global_scale(fpq::nvfp4, 6.0F, false, scale_rule::floor) == 448.0F);
+    REQUIRE(fpq::default_global_scale(fpq::mxfp4, 6.0F, true, scale_rule::fp_quant) == 3.0F);
+    REQUIRE(fpq::default_global_scale(fpq::mxfp4, 6.0F, true, scale_rule::even) == 1.0F);
+    REQUIRE(fpq::default_global_scale(fpq::int_format(4, 32), 6.0F, true, scale_rule::fp_quant) ==
             1.0F);
 }
 
@@ -64,24 +64,24 @@ TEST_CASE("every MX rule lands the maximum in its interval", "[quant]") {
     fpq::philox const source{11, 0};
     for (std::uint64_t i = 0; i < 4000; ++i) {
         float const a = std::exp2(40.0F * fpq::uniform(source.at(i)) - 20.0F);
-        float const quant = landing(mx_rule::fp_quant, element_kind::e2m1, a, 3.0F);
+        float const quant = landing(scale_rule::fp_quant, element_kind::e2m1, a, 3.0F);
         REQUIRE((quant >= 2.9999F && quant < 6.0001F));
-        float const floor = landing(mx_rule::floor, element_kind::e2m1, a, 1.0F);
+        float const floor = landing(scale_rule::floor, element_kind::e2m1, a, 1.0F);
         REQUIRE((floor >= 4.0F && floor < 8.0F));
-        float const ceil = landing(mx_rule::ceil, element_kind::e2m1, a, 1.0F);
+        float const ceil = landing(scale_rule::ceil, element_kind::e2m1, a, 1.0F);
         REQUIRE((ceil > 3.0F && ceil <= 6.0F));
-        float const even = landing(mx_rule::even, element_kind::e2m1, a, 1.0F);
+        float const even = landing(scale_rule::even, element_kind::e2m1, a, 1.0F);
         REQUIRE((even >= 3.5F && even < 7.0F));
-        float const divisor = landing(mx_rule::divisor_7_25, element_kind::e2m1, a, 1.0F);
+        float const divisor = landing(scale_rule::divisor_7_25, element_kind::e2m1, a, 1.0F);
         REQUIRE((divisor > 3.625F && divisor <= 7.25F));
         for (element_kind kind :
              {element_kind::e2m3, element_kind::e3m2, element_kind::e4m3, element_kind::e5m2}) {
             float const max = fpq::element_max(kind);
-            REQUIRE(landing(mx_rule::fp_quant, kind, a, 3.0F) <= max);
-            float const c = landing(mx_rule::ceil, kind, a, 1.0F);
+            REQUIRE(landing(scale_rule::fp_quant, kind, a, 3.0F) <= max);
+            float const c = landing(scale_rule::ceil, kind, a, 1.0F);
             REQUIRE((c > 0.5F * max && c <= max));
             float const octave = std::exp2(static_cast<float>(fpq::element_max_exponent(kind)));
-            float const f = landing(mx_rule::floor, kind, a, 1.0F);
+            float const f = landing(scale_rule::floor, kind, a, 1.0F);
             REQUIRE((f >= octave && f < 2.0F * octave));
         }
     }
@@ -89,26 +89,26 @@ TEST_CASE("every MX rule lands the maximum in its interval", "[quant]") {
 
 TEST_CASE("the MX rules at their thresholds and at the ends of E8M0", "[quant]") {
     fpq::grid_rule const rule = fpq::rule_of(element_kind::e2m1);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::fp_quant, rule, 3.9375F, 3.0F) == 0x80);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::floor, rule, 3.9375F, 1.0F) == 0x7E);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::even, rule, 3.9375F, 1.0F) == 0x7F);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::even, rule, 3.5F, 1.0F) == 0x7F);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::even, rule, std::nextafterf(3.5F, 0.0F), 1.0F) == 0x7E);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::ceil, rule, 6.0F, 1.0F) == 127);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::ceil, rule, std::nextafterf(6.0F, 7.0F), 1.0F) == 128);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::divisor_7_25, rule, 7.25F, 1.0F) == 127);
-    REQUIRE(fpq::mx_scale_byte(mx_rule::divisor_7_25, rule, std::nextafterf(7.25F, 8.0F), 1.0F) ==
-            128);
-    for (mx_rule r :
-         {mx_rule::fp_quant, mx_rule::floor, mx_rule::ceil, mx_rule::even, mx_rule::divisor_7_25}) {
-        float const global = r == mx_rule::fp_quant ? 3.0F : 1.0F;
+    REQUIRE(fpq::mx_scale_byte(scale_rule::fp_quant, rule, 3.9375F, 3.0F) == 0x80);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::floor, rule, 3.9375F, 1.0F) == 0x7E);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::even, rule, 3.9375F, 1.0F) == 0x7F);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::even, rule, 3.5F, 1.0F) == 0x7F);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::even, rule, std::nextafterf(3.5F, 0.0F), 1.0F) == 0x7E);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::ceil, rule, 6.0F, 1.0F) == 127);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::ceil, rule, std::nextafterf(6.0F, 7.0F), 1.0F) == 128);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::divisor_7_25, rule, 7.25F, 1.0F) == 127);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::divisor_7_25, rule, std::nextafterf(7.25F, 8.0F),
+                               1.0F) == 128);
+    for (scale_rule r : {scale_rule::fp_quant, scale_rule::floor, scale_rule::ceil,
+                         scale_rule::even, scale_rule::divisor_7_25}) {
+        float const global = r == scale_rule::fp_quant ? 3.0F : 1.0F;
         REQUIRE(fpq::mx_scale_byte(r, rule, 1e-45F, global) == 0);
         REQUIRE(fpq::mx_scale_byte(r, rule, infinity, global) == 254);
         // An all-zero group counts as scale 1, that is a maximum of 6.
         REQUIRE(fpq::mx_scale_byte(r, rule, 0.0F, global) ==
                 fpq::mx_scale_byte(r, rule, 6.0F, global));
     }
-    REQUIRE(fpq::mx_scale_byte(mx_rule::fp_quant, rule, 3.4e38F, 3.0F) == 254);
+    REQUIRE(fpq::mx_scale_byte(scale_rule::fp_quant, rule, 3.4e38F, 3.0F) == 254);
 }
 
 TEST_CASE("stored scales are never zero, infinite or NaN", "[quant]") {

@@ -46,12 +46,12 @@ inline float nvfp_global_scale(float amax, bool pow2) noexcept {
 
 /// The global scale of a tensor with maximum `amax`: NVFP's, 3 for FP-Quant's MX rule, else 1.
 inline float default_global_scale(quant_format const& format, float amax, bool pow2,
-                                  mx_rule rule) noexcept {
+                                  scale_rule rule) noexcept {
     if (format.scale == scale_kind::e4m3) {
         return nvfp_global_scale(amax, pow2);
     }
-    return format.scale == scale_kind::e8m0 && rule == mx_rule::fp_quant ? mx_fp_quant_global
-                                                                         : 1.0F;
+    return format.scale == scale_kind::e8m0 && rule == scale_rule::fp_quant ? mx_fp_quant_global
+                                                                            : 1.0F;
 }
 
 /// The scale that minmax starts from, before any rounding: amax / max for floats,
@@ -80,10 +80,10 @@ constexpr int ceil_exponent(float a, double limit) noexcept {
 /// E8M0 byte of a group with maximum `a` by one of the fixed rules. fp_quant expects
 /// global_scale = 3 * 2^k; the other rules apply to a * global_scale. Clamps to 0..254.
 /// a = 0 counts as the element's maximum, that is scale 1; infinity gives 254.
-inline std::uint8_t mx_scale_byte(mx_rule rule, grid_rule const& grid, float a,
+inline std::uint8_t mx_scale_byte(scale_rule rule, grid_rule const& grid, float a,
                                   float global_scale) noexcept {
     float const amax = a == 0.0F ? grid.high : a;
-    if (rule == mx_rule::fp_quant) {
+    if (rule == scale_rule::fp_quant) {
         if (!is_finite(amax)) {
             return e8m0::max_code;
         }
@@ -95,14 +95,14 @@ inline std::uint8_t mx_scale_byte(mx_rule rule, grid_rule const& grid, float a,
         return e8m0::max_code;
     }
     int const low = floor_log2(stored) - grid.max_exponent;
-    if (rule == mx_rule::ceil) {
+    if (rule == scale_rule::ceil) {
         return e8m0::from_exponent(ceil_exponent(stored, grid.high));
     }
-    if (rule == mx_rule::divisor_7_25) {
+    if (rule == scale_rule::divisor_7_25) {
         return e8m0::from_exponent(
             ceil_exponent(stored, static_cast<double>(grid.high) / 6.0 * 7.25));
     }
-    if (rule == mx_rule::even) {
+    if (rule == scale_rule::even) {
         // Rounding `a` to the element's mantissa bits, halves up, carries into the next octave.
         double const carry = 2.0 - 1.0 / static_cast<double>(2 << grid.mantissa);
         double const octave = exp2_double(floor_log2(stored));
