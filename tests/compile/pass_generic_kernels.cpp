@@ -7,7 +7,7 @@
 
 fpq::packed_matrix quantized(fpq::matrix_view<float const> w) {
     fpq::observer_options options;
-    options.kind = fpq::scale_rule::sweep;
+    options.rule = fpq::scale_rule::sweep;
     return fpq::quantize(w, fpq::nvfp4, options);
 }
 

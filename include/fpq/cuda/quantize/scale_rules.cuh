@@ -74,7 +74,10 @@ FPQ_HD inline mx_rule_constants mx_constants(scale_rule method, bool wide_elemen
         case scale_rule::minmax:
         case scale_rule::four_over_six:
         case scale_rule::sweep:
-            break;
+        case scale_rule::mse:
+        case scale_rule::fp_quant:
+        case scale_rule::divisor_7_25:
+            break;  // no fixed constants, or no kernel: has_method() refuses these
     }
     return {high, 0.0F, 1.0F, 0u, 2 - octave + floor_log2(div_rn(global, 3.0F))};
 }
