@@ -86,7 +86,7 @@ void add_quantize(named_format const& f, char const* type, std::size_t count, in
     c.run = [f, q, view, threads, plain] {
         if constexpr (std::is_same_v<T, float>) {
             if (plain) {
-                *q = fpq::reference::quantize(view(), f.format, f.options, threads);
+                *q = fpq::reference::quantize(view(), f.format, f.options);
                 return;
             }
         }
@@ -124,7 +124,7 @@ void add_dequantize(named_format const& f, char const* type, std::size_t count, 
         if (s->out.empty()) {
             s->q = fpq::quantize(
                 fpq::as_view<float const>(weights<float>(count)->data(), count / cols, cols),
-                f.format, f.options);
+                f.format, f.options, 1);
             s->out.resize(count);
         }
         fpq::dequantize_into(s->q.view(), fpq::as_view(s->out.data(), count / cols, cols), threads);

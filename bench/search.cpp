@@ -77,9 +77,9 @@ void add_rotations(std::shared_ptr<std::vector<float>> const& w) {
              floats * (1.0 + 4.5 / 32.0), static_cast<double>(count), 1,
              [=] {
                  if (block == 0) {
-                     fpq::quantize_into(view_of(*w), fpq::nvfp4, options, *q);
+                     fpq::quantize_into(view_of(*w), fpq::nvfp4, options, *q, 1);
                  } else {
-                     fpq::quantize_hadamard_into(view_of(*w), block, fpq::nvfp4, options, *q);
+                     fpq::quantize_hadamard_into(view_of(*w), block, fpq::nvfp4, options, *q, 1);
                  }
              },
              [=] {

@@ -33,7 +33,7 @@ int main() {
             options.rule = kind;
             options.global_scale = mx ? 1.0F : fpq::nvfp_global_scale(amax, true);
             options.mx = fpq::scale_rule::floor;
-            fpq::packed_matrix const q = fpq::quantize(view, format, options);
+            fpq::packed_matrix const q = fpq::quantize(view, format, options, 1);
             double const db = fpq::measure_packed(view, q.view()).sqnr_db();
             std::printf("%s %-6s  %.3f bits a value  %.2f dB\n", mx ? "MXFP4" : "NVFP4",
                         kind == fpq::scale_rule::minmax ? "minmax" : "sweep",

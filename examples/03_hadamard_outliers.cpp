@@ -33,14 +33,15 @@ int main() {
         auto const view = fpq::as_view(static_cast<float const*>(x.data()), tokens, in);
         fpq::observer_options options;
         options.mx = fpq::scale_rule::floor;
-        return fpq::measure_packed(view, fpq::quantize(view, fpq::mxfp4, options).view()).sqnr_db();
+        return fpq::measure_packed(view, fpq::quantize(view, fpq::mxfp4, options, 1).view())
+            .sqnr_db();
     };
 
     double const before = dot(3);
     double const plain = decibels();
     auto const rotation = fpq::block_transform::make(fpq::transform_kind::hadamard, 128);
-    rotation.apply_to_inputs(fpq::as_view(x.data(), tokens, in));
-    rotation.apply_to_weights(fpq::as_view(w.data(), 1, in));
+    rotation.apply_to_inputs(fpq::as_view(x.data(), tokens, in), 1);
+    rotation.apply_to_weights(fpq::as_view(w.data(), 1, in), 1);
     double const rotated = decibels();
     std::printf("MXFP4 of the small columns' group mates: %.2f dB as it is, %.2f dB rotated\n",
                 plain, rotated);

@@ -8,7 +8,7 @@
 fpq::packed_matrix quantized(fpq::matrix_view<float const> w) {
     fpq::observer_options options;
     options.rule = fpq::scale_rule::sweep;
-    return fpq::quantize(w, fpq::nvfp4, options);
+    return fpq::quantize(w, fpq::nvfp4, options, 1);
 }
 
-std::vector<float> restored(fpq::packed_matrix const& q) { return fpq::dequantize(q.view()); }
+std::vector<float> restored(fpq::packed_matrix const& q) { return fpq::dequantize(q.view(), 1); }

@@ -31,7 +31,7 @@ host_quantized cpu_quantize(host_matrix const& x, block_format format, scale_ord
     fpq::quant_format const f = format == block_format::nvfp4   ? fpq::nvfp4
                                 : format == block_format::mxfp4 ? fpq::mxfp4
                                                                 : fpq::mxfp8_e4m3;
-    fpq::packed_matrix const q = fpq::quantize(fpq::as_view(v.data(), x.rows, x.cols), f, o);
+    fpq::packed_matrix const q = fpq::quantize(fpq::as_view(v.data(), x.rows, x.cols), f, o, 1);
     return {q.codes, fpq_test::in_order(q.scales, x.rows, groups_of(format, x.cols), order)};
 }
 

@@ -139,7 +139,7 @@ TEST_CASE("group scales and codes are the CPU path's, every rule and size of num
     for (pair_of_rules const& r : rules()) {
         CAPTURE(name_of(r.format), name_of(r.method), r.options.global_scale);
         fpq::packed_matrix const expected =
-            fpq::quantize(fpq::as_view(x.data(), 1, cols), r.cpu_format, r.options);
+            fpq::quantize(fpq::as_view(x.data(), 1, cols), r.cpu_format, r.options, 1);
         group_rule const rule{r.format, r.method, r.options.global_scale, false, {}};
         std::size_t const group = group_of(r.format);
         std::size_t wrong_scales = 0;

@@ -10,8 +10,9 @@
 int main() {
     std::vector<float> const w(64, 3.0F);
     fpq::observer_options options;
-    fpq::packed_matrix const q = fpq::quantize(fpq::as_view(w.data(), 4, 16), fpq::nvfp4, options);
-    float const back = fpq::dequantize(q.view()).front();
+    fpq::packed_matrix const q =
+        fpq::quantize(fpq::as_view(w.data(), 4, 16), fpq::nvfp4, options, 1);
+    float const back = fpq::dequantize(q.view(), 1).front();
     std::printf("fpq %s: 3 -> %g\n", FPQ_VERSION_STRING, static_cast<double>(back));
     return back > 2.5F && back < 3.5F ? 0 : 1;
 }

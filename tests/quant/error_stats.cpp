@@ -53,8 +53,8 @@ TEST_CASE("measure_packed agrees with measure_error and counts saturated codes",
     auto const view = fpq::as_view(w.data(), 1, 8);
     for (fpq::quant_format const& format :
          {fpq::fp4(8), fpq::int_format(4, 8), fpq::int_format(4, 8, false)}) {
-        fpq::packed_matrix const q = fpq::quantize(view, format, {});
-        std::vector<float> const d = fpq::dequantize(q.view());
+        fpq::packed_matrix const q = fpq::quantize(view, format, {}, 1);
+        std::vector<float> const d = fpq::dequantize(q.view(), 1);
         fpq::error_stats const s = fpq::measure_packed(view, q.view());
         fpq::error_stats const t = fpq::measure_error(view, fpq::as_view(d.data(), 1, 8));
         REQUIRE(s.noise == Approx(t.noise).margin(1e-30));

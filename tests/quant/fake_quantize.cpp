@@ -39,7 +39,7 @@ TEST_CASE("fake quantization equals quantize then dequantize", "[quant]") {
         for (scale_rule kind : {scale_rule::minmax, scale_rule::sweep}) {
             fpq::observer_options const options{.rule = kind, .global_scale = 3.0F};
             std::vector<float> const expected = fpq::dequantize(
-                fpq::quantize(fpq::as_view(x.data(), 9, 172), format, options).view());
+                fpq::quantize(fpq::as_view(x.data(), 9, 172), format, options, 1).view(), 1);
             for (int threads : {1, 3}) {
                 std::vector<float> y = x;
                 fpq::fake_quantize_rows(fpq::as_view(y.data(), 9, 172), format, options, threads);
@@ -53,16 +53,16 @@ TEST_CASE("a row's result does not depend on the other rows", "[quant]") {
     std::vector<float> const x = activations(6 * 64);
     fpq::observer_options const options{.global_scale = 16.0F};
     std::vector<float> all = x;
-    fpq::fake_quantize_rows(fpq::as_view(all.data(), 6, 64), fpq::nvfp4, options);
+    fpq::fake_quantize_rows(fpq::as_view(all.data(), 6, 64), fpq::nvfp4, options, 1);
     std::vector<float> one(x.begin() + 128, x.begin() + 192);
-    fpq::fake_quantize_rows(fpq::as_view(one.data(), 1, 64), fpq::nvfp4, options);
+    fpq::fake_quantize_rows(fpq::as_view(one.data(), 1, 64), fpq::nvfp4, options, 1);
     REQUIRE(one == std::vector<float>(all.begin() + 128, all.begin() + 192));
 }
 
 TEST_CASE("fake quantization leaves columns outside the view alone", "[quant]") {
     std::vector<float> x = activations(4 * 64);
     std::vector<float> const before = x;
-    fpq::fake_quantize_rows(fpq::as_view(x.data(), 4, 64).cols_at(16, 32), fpq::mxfp4, {});
+    fpq::fake_quantize_rows(fpq::as_view(x.data(), 4, 64).cols_at(16, 32), fpq::mxfp4, {}, 1);
     for (std::size_t i = 0; i < 4; ++i) {
         for (std::size_t j = 0; j < 64; ++j) {
             if (j < 16 || j >= 48) {
@@ -74,6 +74,6 @@ TEST_CASE("fake quantization leaves columns outside the view alone", "[quant]") 
 }
 
 TEST_CASE("fake quantization of nothing does nothing", "[quant]") {
-    fpq::fake_quantize_rows(fpq::matrix_view<float>{}, fpq::nvfp4, {});
+    fpq::fake_quantize_rows(fpq::matrix_view<float>{}, fpq::nvfp4, {}, 1);
     SUCCEED();
 }

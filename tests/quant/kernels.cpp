@@ -12,6 +12,7 @@
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/quant/quantize.hpp"
+#include "quant/kernel_cases.hpp"
 #include "support/limited_simd.hpp"
 
 using fpq::bf16;
@@ -23,102 +24,14 @@ using fpq::scale_rule;
 using fpq::simd_level;
 using fpq_test::limited_simd;
 
+using fpq_test::data;
+using fpq_test::levels;
+using fpq_test::narrow;
+using fpq_test::setting;
+using fpq_test::settings;
+using fpq_test::what;
+
 namespace {
-
-/// The levels that this processor has.
-std::vector<simd_level> levels() {
-    std::vector<simd_level> all{simd_level::generic};
-    for (simd_level l : {simd_level::avx2, simd_level::avx512}) {
-        if (l <= fpq::simd_level_of_processor()) {
-            all.push_back(l);
-        }
-    }
-    return all;
-}
-
-struct setting {
-    quant_format format;
-    observer_options options;
-};
-
-std::vector<setting> settings() {
-    std::vector<setting> all;
-    for (float g : {1.0F, 512.0F, 2688.0F / 3.7F, 2688.0F / 0.1F, 0x1p-90F, 0x1p90F, 0x1p126F}) {
-        all.push_back({fpq::nvfp4, {.global_scale = g}});
-    }
-    for (scale_rule rule : {scale_rule::fp_quant, scale_rule::floor, scale_rule::ceil,
-                            scale_rule::even, scale_rule::divisor_7_25}) {
-        for (float g : {1.0F, 3.0F, 2.9999F, 0x1p70F}) {
-            all.push_back({fpq::mxfp4, {.mx = rule, .global_scale = g}});
-        }
-    }
-    for (quant_format const& f :
-         {fpq::mxfp6_e2m3, fpq::mxfp6_e3m2, fpq::mxfp8_e4m3, fpq::mxfp8_e5m2}) {
-        all.push_back({f, {.global_scale = 3.0F}});
-        all.push_back({f, {.mx = scale_rule::even}});
-    }
-    for (int bits : {3, 4, 8}) {
-        all.push_back({fpq::int_format(bits, 32), {}});
-        all.push_back({fpq::int_format(bits, 128, false), {}});
-    }
-    all.push_back({fpq::fp4(16), {}});
-    all.push_back({fpq::fp4(24), {}});
-    all.push_back({fpq::fp4(0, fpq::granularity::channel), {}});
-    all.push_back({fpq::fp4(0, fpq::granularity::tensor), {}});
-    return all;
-}
-
-/// Data sets with one trait each, `n` values.
-std::vector<float> data(int kind, std::size_t n) {
-    fpq::philox const source{77, static_cast<std::uint64_t>(kind)};
-    std::vector<float> x(n);
-    float const inf = std::numeric_limits<float>::infinity();
-    for (std::size_t i = 0; i < n; ++i) {
-        float const r = source.normal_at(i);
-        auto const group = static_cast<int>(i / 16);
-        switch (kind) {
-            case 0:
-                x[i] = r;
-                break;
-            case 1:  // groups from the subnormals to the largest floats
-                x[i] = std::ldexp(r, (group * 37) % 290 - 160);
-                break;
-            case 2:  // multiples of 1/8: every group has 6, so that values meet midpoints
-                x[i] = i % 16 == 0 ? 6.0F : std::nearbyint(r * 16.0F) / 8.0F;
-                break;
-            case 3:  // zero groups, negative zeros, lone values
-                x[i] = group % 3 == 0 ? 0.0F : (i % 5 == 0 ? r : -0.0F);
-                break;
-            case 4:  // NaN of both signs and infinities here and there
-                x[i] = i % 97 == 3 ? std::copysign(std::nanf(""), r)
-                                   : (i % 203 == 5 ? std::copysign(inf, r) : r);
-                break;
-            default:  // any bits
-                x[i] = fpq::bits_of<float>(fpq::bits_of<std::uint32_t>(r) * 2654435761u);
-                break;
-        }
-    }
-    return x;
-}
-
-template <class T>
-T narrow(float x) {
-    if constexpr (std::is_same_v<T, bf16>) {
-        return fpq::to_bf16(x);
-    } else if constexpr (std::is_same_v<T, fp16>) {
-        return fpq::to_fp16(x);
-    } else {
-        return x;
-    }
-}
-
-std::string what(setting const& s, simd_level level) {
-    return std::string(fpq::simd_level_name(level)) + ", element " +
-           std::to_string(static_cast<int>(s.format.element)) + ", group " +
-           std::to_string(s.format.group) + ", rule " +
-           std::to_string(static_cast<int>(s.options.mx)) + ", global " +
-           std::to_string(s.options.global_scale);
-}
 
 /// Bytes that differ between kernels and plain loops, over all data sets and levels.
 template <class T>
@@ -211,7 +124,7 @@ TEST_CASE("a least scale's values reach nine steps", "[quant][kernels]") {
         }
         auto const w = fpq::as_view<float const>(x.data(), 1, x.size());
         packed_matrix const expected = fpq::reference::quantize(w, fpq::nvfp4, {});
-        packed_matrix const q = fpq::quantize(w, fpq::nvfp4, {});
+        packed_matrix const q = fpq::quantize(w, fpq::nvfp4, {}, 1);
         REQUIRE(expected.scales == std::vector<std::uint8_t>(32, 1));
         REQUIRE(q.scales == expected.scales);
         REQUIRE(q.codes == expected.codes);
@@ -248,7 +161,7 @@ TEST_CASE("dequantizing kernels give the bits of the plain loop", "[quant][kerne
                 std::vector<bf16> narrow(5 * (cols + 3));
                 for (simd_level level : levels()) {
                     limited_simd const only(level);
-                    fpq::dequantize_into(q.view(), {out.data(), 5, cols, cols + 3});
+                    fpq::dequantize_into(q.view(), {out.data(), 5, cols, cols + 3}, 1);
                     fpq::dequantize_into(
                         q.view(), fpq::matrix_view<bf16>{narrow.data(), 5, cols, cols + 3}, 2);
                     std::size_t wrong = 0;
@@ -260,41 +173,6 @@ TEST_CASE("dequantizing kernels give the bits of the plain loop", "[quant][kerne
                     }
                     INFO(what(s, level) << ", data " << kind << ", " << cols << " columns");
                     REQUIRE(wrong == 0);
-                }
-            }
-        }
-    }
-}
-
-TEST_CASE("searching kernels find the scales of the plain walk", "[quant][kernels]") {
-    for (std::size_t cols : {1024, 300}) {
-        for (int kind = 0; kind < 6; ++kind) {
-            std::vector<float> const x = data(kind, 16 * cols);
-            auto const w = fpq::as_view(x.data(), 16, cols);
-            std::vector<float> weight(cols);
-            for (std::size_t i = 0; i < cols; ++i) {
-                weight[i] = i % 11 == 0 ? 0.0F : 0.1F + static_cast<float>(i % 7);
-            }
-            for (setting s : settings()) {
-                for (int observer = 0; observer < 3; ++observer) {
-                    s.options.rule = observer == 0 ? fpq::scale_rule::mse : fpq::scale_rule::sweep;
-                    if (observer == 2) {
-                        s.options.column_weight = weight;
-                    }
-                    bool const own_kernel = s.format == fpq::nvfp4 || s.format == fpq::mxfp4;
-                    if ((!own_kernel || observer == 0) && (kind != 4 || cols > 300)) {
-                        continue;  // slow, and the same code for all data
-                    }
-                    fpq::scale_grid const expected =
-                        fpq::reference::find_scales(w, s.format, s.options);
-                    for (simd_level level : levels()) {
-                        limited_simd const only(level);
-                        fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options, 2);
-                        INFO(what(s, level) << ", data " << kind << ", observer " << observer);
-                        REQUIRE(grid.bytes == expected.bytes);
-                        REQUIRE(grid.zeros == expected.zeros);
-                        REQUIRE(grid.value == expected.value);
-                    }
                 }
             }
         }

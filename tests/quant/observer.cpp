@@ -47,7 +47,7 @@ TEST_CASE("a group's scale depends on its own values alone, ragged tails include
     auto const w = fpq::as_view(x.data(), 3, 172);
     for (fpq::quant_format const& format : formats) {
         fpq::observer_options const options{.rule = scale_rule::sweep, .global_scale = 3.0F};
-        fpq::scale_grid const grid = fpq::find_scales(w, format, options);
+        fpq::scale_grid const grid = fpq::find_scales(w, format, options, 1);
         std::size_t const group = format.group_of(172);
         REQUIRE(grid.groups == (172 + group - 1) / group);
         REQUIRE(grid.value.size() == 3 * grid.groups);
@@ -58,7 +58,7 @@ TEST_CASE("a group's scale depends on its own values alone, ragged tails include
                 std::vector<float> part(w.row(i) + first,
                                         w.row(i) + std::min<std::size_t>(172, first + group));
                 fpq::scale_grid const alone =
-                    fpq::find_scales(fpq::as_view(part.data(), 1, part.size()), format, options);
+                    fpq::find_scales(fpq::as_view(part.data(), 1, part.size()), format, options, 1);
                 REQUIRE(alone.value[0] == grid.value[i * grid.groups + g]);
             }
         }
@@ -68,11 +68,11 @@ TEST_CASE("a group's scale depends on its own values alone, ragged tails include
 TEST_CASE("minmax by hand", "[quant]") {
     std::vector<float> const x{1.0F, -3.0F, 0.5F, 2.0F, -0.25F, 0.0F};
     auto const w = fpq::as_view(x.data(), 2, 3);
-    fpq::scale_grid const fp = fpq::find_scales(w, fpq::fp4(2), {});
+    fpq::scale_grid const fp = fpq::find_scales(w, fpq::fp4(2), {}, 1);
     REQUIRE(fp.value == std::vector<float>{0.5F, fpq::round_to_fp16(0.5F / 6.0F),
                                            fpq::round_to_fp16(2.0F / 6.0F), 1.0F});
     fpq::scale_grid const asym =
-        fpq::find_scales(w, fpq::int_format(2, 0, false, fpq::granularity::channel), {});
+        fpq::find_scales(w, fpq::int_format(2, 0, false, fpq::granularity::channel), {}, 1);
     REQUIRE(asym.value[0] == fpq::round_to_fp16(4.0F / 3.0F));
     REQUIRE(asym.zeros == std::vector<std::uint8_t>{2, 0});
 }
@@ -80,12 +80,12 @@ TEST_CASE("minmax by hand", "[quant]") {
 TEST_CASE("a positive group keeps zero as a code", "[quant]") {
     std::vector<float> const x{5.0F, 6.0F, 7.5F, 7.0F};
     auto const w = fpq::as_view(x.data(), 1, 4);
-    fpq::scale_grid const grid = fpq::find_scales(w, fpq::int_format(4, 4, false), {});
+    fpq::scale_grid const grid = fpq::find_scales(w, fpq::int_format(4, 4, false), {}, 1);
     REQUIRE(grid.zeros[0] == 0);
     REQUIRE(grid.value[0] == 0.5F);
     std::vector<float> const y{-5.0F, -6.0F, -7.5F, -7.0F};
     fpq::scale_grid const below =
-        fpq::find_scales(fpq::as_view(y.data(), 1, 4), fpq::int_format(4, 4, false), {});
+        fpq::find_scales(fpq::as_view(y.data(), 1, 4), fpq::int_format(4, 4, false), {}, 1);
     REQUIRE(below.zeros[0] == 15);
     REQUIRE(below.value[0] == 0.5F);
 }
@@ -98,10 +98,10 @@ TEST_CASE("granularity tensor stores one scale and repeats its value a row", "[q
         amax = std::max(amax, std::fabs(v));
     }
     fpq::quant_format const format = fpq::fp4(0, fpq::granularity::tensor);
-    fpq::scale_grid const grid = fpq::find_scales(w, format, {});
+    fpq::scale_grid const grid = fpq::find_scales(w, format, {}, 1);
     REQUIRE(grid.bytes.size() == 2);
     REQUIRE(grid.value == std::vector<float>(40, fpq::round_to_fp16(amax / 6.0F)));
-    REQUIRE(fpq::find_scales(w, format, {.rule = scale_rule::sweep}).value[0] < grid.value[0]);
+    REQUIRE(fpq::find_scales(w, format, {.rule = scale_rule::sweep}, 1).value[0] < grid.value[0]);
 }
 
 TEST_CASE("strided views are read by their stride", "[quant]") {
@@ -112,14 +112,14 @@ TEST_CASE("strided views are read by their stride", "[quant]") {
     for (std::size_t i = 0; i < 8; ++i) {
         copy.insert(copy.end(), part.row(i), part.row(i) + 32);
     }
-    REQUIRE(fpq::find_scales(part, fpq::nvfp4, {}).value ==
-            fpq::find_scales(fpq::as_view(copy.data(), 8, 32), fpq::nvfp4, {}).value);
+    REQUIRE(fpq::find_scales(part, fpq::nvfp4, {}, 1).value ==
+            fpq::find_scales(fpq::as_view(copy.data(), 8, 32), fpq::nvfp4, {}, 1).value);
 }
 
 TEST_CASE("empty matrices have empty grids", "[quant]") {
     float const nothing = 0.0F;
     for (fpq::quant_format const& format : formats) {
-        REQUIRE(fpq::find_scales(fpq::as_view(&nothing, 0, 64), format, {}).bytes.empty());
-        REQUIRE(fpq::find_scales(fpq::as_view(&nothing, 4, 0), format, {}).bytes.empty());
+        REQUIRE(fpq::find_scales(fpq::as_view(&nothing, 0, 64), format, {}, 1).bytes.empty());
+        REQUIRE(fpq::find_scales(fpq::as_view(&nothing, 4, 0), format, {}, 1).bytes.empty());
     }
 }

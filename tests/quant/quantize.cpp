@@ -41,7 +41,7 @@ std::string hex(std::vector<std::uint8_t> const& bytes) {
 
 packed_matrix golden(quant_format const& format, observer_options const& options) {
     std::vector<float> const v = golden_row();
-    return fpq::quantize(fpq::as_view(v.data(), 1, 64), format, options);
+    return fpq::quantize(fpq::as_view(v.data(), 1, 64), format, options, 1);
 }
 
 std::vector<float> normals(std::size_t n, std::uint64_t stream) {
@@ -103,9 +103,9 @@ TEST_CASE("golden MXFP4 rows by three rules", "[quant][golden]") {
 
 TEST_CASE("E2M1 midpoints go to the even code in a whole matrix", "[quant]") {
     std::vector<float> const w{0.25F, 0.75F, 1.25F, 1.75F, 2.5F, 3.5F, 5.0F, 6.0F};
-    packed_matrix const q = fpq::quantize(fpq::as_view(w.data(), 1, 8), fpq::nvfp4, {});
+    packed_matrix const q = fpq::quantize(fpq::as_view(w.data(), 1, 8), fpq::nvfp4, {}, 1);
     REQUIRE(hex(q.codes) == "20426476");
-    REQUIRE(fpq::dequantize(q.view()) ==
+    REQUIRE(fpq::dequantize(q.view(), 1) ==
             std::vector<float>{0.0F, 1.0F, 1.0F, 2.0F, 2.0F, 4.0F, 4.0F, 6.0F});
 }
 
@@ -114,9 +114,9 @@ TEST_CASE("codes and values are the encode and decode rules, element by element"
     auto const w = fpq::as_view(x.data(), 5, 172);
     for (scale_rule kind : {scale_rule::minmax, scale_rule::mse, scale_rule::sweep}) {
         for (setting const& s : settings(kind)) {
-            fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options);
-            packed_matrix const q = fpq::quantize(w, s.format, s.options);
-            std::vector<float> const d = fpq::dequantize(q.view());
+            fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options, 1);
+            packed_matrix const q = fpq::quantize(w, s.format, s.options, 1);
+            std::vector<float> const d = fpq::dequantize(q.view(), 1);
             std::size_t const group = s.format.group_of(172);
             int const bits = fpq::element_bits(s.format.element);
             std::size_t wrong = 0;
@@ -147,12 +147,12 @@ TEST_CASE("decoded values quantize to themselves under the same scales", "[quant
     std::vector<float> const x = normals(4 * 172, 2);
     auto const w = fpq::as_view(x.data(), 4, 172);
     for (setting const& s : settings(scale_rule::sweep)) {
-        fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options);
-        packed_matrix const q = fpq::encode_with(w, s.format, grid, s.options.global_scale);
-        std::vector<float> const d = fpq::dequantize(q.view());
+        fpq::scale_grid const grid = fpq::find_scales(w, s.format, s.options, 1);
+        packed_matrix const q = fpq::encode_with(w, s.format, grid, s.options.global_scale, 1);
+        std::vector<float> const d = fpq::dequantize(q.view(), 1);
         packed_matrix const again = fpq::encode_with(fpq::as_view(d.data(), 4, 172), s.format, grid,
-                                                     s.options.global_scale);
-        REQUIRE(fpq::dequantize(again.view()) == d);
+                                                     s.options.global_scale, 1);
+        REQUIRE(fpq::dequantize(again.view(), 1) == d);
     }
 }
 
@@ -174,8 +174,8 @@ TEST_CASE("an all-zero matrix decodes to zero in every format", "[quant]") {
     for (scale_rule kind : {scale_rule::minmax, scale_rule::mse, scale_rule::sweep}) {
         for (setting const& s : settings(kind)) {
             packed_matrix const q =
-                fpq::quantize(fpq::as_view(x.data(), 3, 40), s.format, s.options);
-            REQUIRE(fpq::dequantize(q.view()) == x);
+                fpq::quantize(fpq::as_view(x.data(), 3, 40), s.format, s.options, 1);
+            REQUIRE(fpq::dequantize(q.view(), 1) == x);
             REQUIRE(q.codes == std::vector<std::uint8_t>(q.codes.size(), 0));
         }
     }
@@ -185,8 +185,8 @@ TEST_CASE("an INT8 value is off by half a step, and the maximum by its scale's r
           "[quant]") {
     std::vector<float> const x = normals(8 * 64, 4);
     auto const w = fpq::as_view(x.data(), 8, 64);
-    packed_matrix const q = fpq::quantize(w, fpq::int_format(8, 64, true), {});
-    std::vector<float> const d = fpq::dequantize(q.view());
+    packed_matrix const q = fpq::quantize(w, fpq::int_format(8, 64, true), {}, 1);
+    std::vector<float> const d = fpq::dequantize(q.view(), 1);
     // The maximum lies at 127.5 steps; fp16 rounds the step by 2^-11 of itself.
     float const limit = 0.5F + 127.5F * 0x1p-11F;
     for (std::size_t i = 0; i < 8; ++i) {

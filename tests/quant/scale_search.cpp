@@ -37,7 +37,7 @@ std::vector<float> const& million() {
 fpq::error_stats quantization_error(std::vector<float> const& x, quant_format const& format,
                                     observer_options const& options) {
     auto const w = fpq::as_view(x.data(), x.size() / 1024, std::size_t{1024});
-    std::vector<float> const d = fpq::dequantize(fpq::quantize(w, format, options, 2).view());
+    std::vector<float> const d = fpq::dequantize(fpq::quantize(w, format, options, 2).view(), 1);
     return fpq::measure_error(w, fpq::as_view(d.data(), w.rows, w.cols));
 }
 
@@ -328,7 +328,7 @@ TEST_CASE("the asymmetric sweep is no worse than minmax and always in range", "[
         }
         auto const view = fpq::as_view(w.data(), 1, 32);
         for (scale_rule kind : {scale_rule::minmax, scale_rule::sweep}) {
-            auto const q = fpq::quantize(view, format, {.rule = kind});
+            auto const q = fpq::quantize(view, format, {.rule = kind}, 1);
             REQUIRE(q.zeros[0] <= 15);
             double const noise = fpq::measure_packed(view, q.view()).noise;
             (kind == scale_rule::sweep ? swept : plain) += noise;

@@ -231,10 +231,10 @@ TEST_CASE("GPTQ makes the codes of the textbook loop in double", "[solve]") {
             auto const o = options_for(format, w, order);
             auto const f = fpq::factor(h, o, "layer");
             auto const result = fpq::gptq(view_of(w, rows), h, f, format, o, "layer");
-            auto const grid = fpq::find_scales(view_of(w, rows), format, o.observer);
+            auto const grid = fpq::find_scales(view_of(w, rows), format, o.observer, 1);
             auto const steps = order_of(f);
             auto const expected = textbook(view_of(w, rows), h, format, grid, o.rel_damp, steps);
-            auto const found = fpq::dequantize(result.weight.view());
+            auto const found = fpq::dequantize(result.weight.view(), 1);
             std::size_t differing = 0;
             for (std::size_t i = 0; i < found.size(); ++i) {
                 differing += found[i] != expected[i] ? 1 : 0;
@@ -291,7 +291,7 @@ TEST_CASE("column losses add up to the damped objective: 1e-10 in double", "[sol
     auto const w = gaussian(rows * n, 3, 0.05F);
     auto const h = hessian_of(600, n, 3);
     auto const o = options_for(fpq::nvfp4, w);
-    auto const grid = fpq::find_scales(view_of(w, rows), fpq::nvfp4, o.observer);
+    auto const grid = fpq::find_scales(view_of(w, rows), fpq::nvfp4, o.observer, 1);
     for (auto const order : {fpq::quant_order::natural, fpq::quant_order::activation}) {
         auto const f = fpq::basic_gptq_factor<double>::make(h.view(), order, 0.01, 1, "layer");
         std::vector<std::size_t> const steps(f.order().begin(), f.order().end());
@@ -366,7 +366,7 @@ TEST_CASE("scales are those of the original weights in both orders: static group
     auto const w = gaussian(rows * n, 6, 0.05F);
     auto const h = hessian_of(600, n, 6);
     auto const a = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
-    auto const grid = fpq::find_scales(view_of(w, rows), fpq::nvfp4, a.observer);
+    auto const grid = fpq::find_scales(view_of(w, rows), fpq::nvfp4, a.observer, 1);
     CHECK(fpq::gptq(view_of(w, rows), h, fpq::nvfp4, a, "layer").weight.scales == grid.bytes);
     auto const b = options_for(fpq::nvfp4, w, fpq::quant_order::natural);
     CHECK(fpq::gptq(view_of(w, rows), h, fpq::nvfp4, b, "layer").weight.scales == grid.bytes);
@@ -386,7 +386,7 @@ TEST_CASE("dead columns become zero, are counted, and disturb nothing", "[solve]
     auto const o = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
     auto const result = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, o, "layer");
     CHECK(result.report.dead_columns == 2);
-    auto const q = fpq::dequantize(result.weight.view());
+    auto const q = fpq::dequantize(result.weight.view(), 1);
     for (std::size_t r = 0; r < rows; ++r) {
         CHECK(q[r * n + 3] == 0.0F);
         CHECK(q[r * n + 40] == 0.0F);
@@ -404,8 +404,8 @@ TEST_CASE("dead columns become zero, are counted, and disturb nothing", "[solve]
     keep.zero_dead_columns = false;
     auto const kept = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, keep, "layer");
     auto const nearest = fpq::rtn(view_of(w, rows), &h, fpq::nvfp4, keep, "layer");
-    auto const k = fpq::dequantize(kept.weight.view());
-    auto const m = fpq::dequantize(nearest.weight.view());
+    auto const k = fpq::dequantize(kept.weight.view(), 1);
+    auto const m = fpq::dequantize(nearest.weight.view(), 1);
     for (std::size_t r = 0; r < rows; ++r) {
         CHECK(k[r * n + 3] == m[r * n + 3]);
         CHECK(k[r * n + 40] == m[r * n + 40]);

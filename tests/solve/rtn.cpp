@@ -27,7 +27,7 @@ TEST_CASE("rtn without a Hessian is quantize, and reports nothing", "[solve]") {
         o.observer.rule = kind;
         o.observer.global_scale = 256.0F;
         auto const a = fpq::rtn(v, nullptr, fpq::nvfp4, o, "layer");
-        auto const b = fpq::quantize(v, fpq::nvfp4, o.observer);
+        auto const b = fpq::quantize(v, fpq::nvfp4, o.observer, 1);
         CHECK(a.weight.codes == b.codes);
         CHECK(a.weight.scales == b.scales);
         CHECK(a.weight.global_scale == 256.0F);
@@ -54,7 +54,7 @@ TEST_CASE("rtn's error is tr(dW H dW^T) / tr(W H W^T), and the diagonal lowers i
     auto const plain = fpq::rtn(v, &h, fpq::nvfp4, o, "layer");
     CHECK(weighted.report.relative_error < 0.5 * plain.report.relative_error);
 
-    auto const q = fpq::dequantize(plain.weight.view());
+    auto const q = fpq::dequantize(plain.weight.view(), 1);
     double miss = 0;
     double whole = 0;
     for (std::size_t t = 0; t < 500; ++t) {

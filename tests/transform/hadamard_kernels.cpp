@@ -82,8 +82,8 @@ TEST_CASE("quantizing behind a Hadamard gives the bytes of rotating first",
 
 TEST_CASE("a Hadamard block that does not divide the width is refused", "[transform]") {
     std::vector<float> const x(96);
-    REQUIRE_THROWS_AS(fpq::quantize_hadamard(fpq::as_view(x.data(), 1, 96), 64, fpq::nvfp4, {}),
+    REQUIRE_THROWS_AS(fpq::quantize_hadamard(fpq::as_view(x.data(), 1, 96), 64, fpq::nvfp4, {}, 1),
                       fpq::error);
-    REQUIRE_THROWS_AS(fpq::quantize_hadamard(fpq::as_view(x.data(), 1, 96), 48, fpq::nvfp4, {}),
+    REQUIRE_THROWS_AS(fpq::quantize_hadamard(fpq::as_view(x.data(), 1, 96), 48, fpq::nvfp4, {}, 1),
                       fpq::error);
 }

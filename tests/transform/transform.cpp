@@ -61,7 +61,7 @@ void check_laws(block_transform const& t, double tolerance) {
     std::vector<float> const w = normals(4 * cols, 2);
     std::vector<float> tx = x;
     std::vector<float> tw = w;
-    t.apply_to_inputs(fpq::as_view(tx.data(), 5, cols));
+    t.apply_to_inputs(fpq::as_view(tx.data(), 5, cols), 1);
     t.apply_to_weights(fpq::as_view(tw.data(), 4, cols), 2);
     INFO(fpq::transform_name(t.kind()) << " " << g);
     REQUIRE(worst_gap(tx, dense(x, cols, t.matrix(), g)) < tolerance);
@@ -77,7 +77,7 @@ void check_laws(block_transform const& t, double tolerance) {
                     Approx(dot(x.data() + i * cols, x.data() + i * cols, cols)).epsilon(1e-5));
         }
     }
-    t.undo_on_weights(fpq::as_view(tw.data(), 4, cols));
+    t.undo_on_weights(fpq::as_view(tw.data(), 4, cols), 1);
     REQUIRE(worst_gap(tw, w) < tolerance);
 }
 
@@ -127,7 +127,7 @@ TEST_CASE("an input meets the rows of M, on the right side for an asymmetric one
     block_transform const t = block_transform::make(transform_kind::random_hadamard, 16, 3);
     std::vector<float> x(16, 0.0F);
     x[2] = 1.0F;
-    t.apply_to_inputs(fpq::as_view(x.data(), 1, 16));
+    t.apply_to_inputs(fpq::as_view(x.data(), 1, 16), 1);
     for (std::size_t j = 0; j < 16; ++j) {
         REQUIRE(x[j] == t.matrix()[2 * 16 + j]);
     }
@@ -155,9 +155,9 @@ TEST_CASE("the identity leaves every bit", "[transform]") {
     block_transform const t = block_transform::make(transform_kind::identity, 8);
     std::vector<float> x = normals(64, 5);
     std::vector<float> const before = x;
-    t.apply_to_inputs(fpq::as_view(x.data(), 2, 32));
-    t.apply_to_weights(fpq::as_view(x.data(), 2, 32));
-    t.undo_on_weights(fpq::as_view(x.data(), 2, 32));
+    t.apply_to_inputs(fpq::as_view(x.data(), 2, 32), 1);
+    t.apply_to_weights(fpq::as_view(x.data(), 2, 32), 1);
+    t.undo_on_weights(fpq::as_view(x.data(), 2, 32), 1);
     REQUIRE(x == before);
 }
 

@@ -44,10 +44,11 @@ double sqnr(stored_linear const& stored, checkpoint const& original, std::string
     if (!stored.forward_matrix.empty()) {
         block_transform::from_matrix(stored.transform_block, stored.forward_matrix,
                                      transform_kind::orthogonal)
-            .apply_to_weights(as_view(w.data(), rows, cols));
+            .apply_to_weights(as_view(w.data(), rows, cols), fpq::tools::default_threads());
     }
     std::vector<float> const decoded =
-        stored.weight.codes == nullptr ? stored.dense : dequantize(stored.weight);
+        stored.weight.codes == nullptr ? stored.dense
+                                       : dequantize(stored.weight, fpq::tools::default_threads());
     matrix_view<float const> const a = as_view<float const>(w.data(), rows, cols);
     matrix_view<float const> const b = as_view<float const>(decoded.data(), rows, cols);
     return measure_error(a, b).sqnr_db();

@@ -89,7 +89,8 @@ public:
         }
         for (linear_role role : linear_roles) {
             linear_layer& linear = layer.linears[role_index(role)];
-            transform_.apply_to_weights(as_view(linear.weight.data(), linear.out, linear.in));
+            transform_.apply_to_weights(as_view(linear.weight.data(), linear.out, linear.in),
+                                        recipe_.threads);
         }
     }
 
@@ -98,7 +99,7 @@ public:
     [[nodiscard]] layer_hooks observing_hooks() {
         layer_hooks hooks;
         hooks.on_input = [this](linear_role role, matrix_view<float> x) {
-            transform_.apply_to_inputs(x);
+            transform_.apply_to_inputs(x, recipe_.threads);
             input_statistics& seen = statistics_[role_index(role)];
             float const amax = largest_magnitude(x);
             seen.amax = std::max(seen.amax, amax);
@@ -120,7 +121,7 @@ public:
             return hooks;
         }
         hooks.on_input = [this, scales](linear_role role, matrix_view<float> x) {
-            transform_.apply_to_inputs(x);
+            transform_.apply_to_inputs(x, recipe_.threads);
             quantize_input(x, scales[role_index(role)]);
         };
         return hooks;
@@ -171,7 +172,7 @@ public:
             report.dead_columns = result.report.dead_columns;
             report.global_scale = result.weight.global_scale;
             report.input_global_scale = scales[role_index(role)];
-            std::vector<float> const decoded = dequantize(result.weight.view());
+            std::vector<float> const decoded = dequantize(result.weight.view(), recipe_.threads);
             report.sqnr_db = measure_error(w, as_view(decoded.data(), w.rows, w.cols)).sqnr_db();
             reports.push_back(std::move(report));
             for (std::size_t i = 0; i < decoded.size(); ++i) {

@@ -65,7 +65,7 @@ public:
                 continue;
             }
             stored_linear const stored = quantized_->linear(module);
-            out.at(role) = decode(stored, layer, role);
+            out.at(role) = decode(stored, layer, role, threads);
             quantized_->release(module);
             if (shared_input(role) == role) {
                 (*treatments)[role_index(role)] = treatment(stored);
@@ -74,7 +74,7 @@ public:
         hooks.on_input = [treatments, threads](linear_role role, matrix_view<float> x) {
             input_treatment const& t = (*treatments)[role_index(role)];
             if (t.transform) {
-                t.transform->apply_to_inputs(x);
+                t.transform->apply_to_inputs(x, threads);
             }
             if (t.format) {
                 fake_quantize_rows(x, *t.format, t.observer, threads);
@@ -113,7 +113,7 @@ private:
     }
 
     [[nodiscard]] linear_layer decode(stored_linear const& stored, std::size_t layer,
-                                      linear_role role) const {
+                                      linear_role role, int threads) const {
         linear_shape const shape = expected_shape(config_, role);
         if (stored.weight.rows != shape.out || stored.weight.cols != shape.in) {
             fail_input(
@@ -124,7 +124,8 @@ private:
         linear_layer out;
         out.out = shape.out;
         out.in = shape.in;
-        out.weight = stored.weight.codes == nullptr ? stored.dense : dequantize(stored.weight);
+        out.weight =
+            stored.weight.codes == nullptr ? stored.dense : dequantize(stored.weight, threads);
         for (float& value : out.weight) {
             value = round_to_bf16(value);
         }

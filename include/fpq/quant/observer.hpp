@@ -3,7 +3,7 @@
 // The search inside a group is scale_search.hpp; this file only walks the groups.
 #pragma once
 
-#include <bit>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -11,7 +11,8 @@
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
-#include "fpq/quant/kernels/sweep_batches.hpp"
+#include "fpq/quant/kernels/plain_groups.hpp"
+#include "fpq/quant/kernels/row_scales.hpp"
 #include "fpq/quant/observer_options.hpp"
 #include "fpq/quant/scale_search.hpp"
 #include "fpq/quant/stored_scale.hpp"
@@ -29,66 +30,32 @@ struct scale_grid {
 
 namespace detail {
 
-/// fpq::find_scales, with the kernels or by the plain loops alone.
-inline scale_grid find_scales(matrix_view<float const> w, quant_format const& format,
-                              observer_options const& options, int threads, bool plain) {
+/// Arrays for the scales of w; values where there is something to scale.
+inline scale_grid make_scale_grid(matrix_view<float const> w, quant_format const& format) {
     scale_grid grid;
     grid.rows = w.rows;
     grid.groups = format.groups(w.cols);
-    std::size_t const each = format.scale_bytes_each();
     std::size_t const count = w.size() == 0 ? 0 : format.scale_count(w.rows, w.cols);
-    grid.bytes.resize(count * each);
+    grid.bytes.resize(count * format.scale_bytes_each());
     grid.zeros.resize(format.symmetric ? 0 : count);
     grid.value.resize(w.cols == 0 ? 0 : w.rows * grid.groups);
-    auto const store = [&](std::size_t index, group_scale const& s) {
-        grid.bytes[index * each] = static_cast<std::uint8_t>(s.stored & 0xFFu);
-        if (each == 2) {
-            grid.bytes[index * each + 1] = static_cast<std::uint8_t>(s.stored >> 8);
-        }
-        if (!format.symmetric) {
-            grid.zeros[index] = s.zero;
-        }
-    };
-    if (count == 0) {
-        return grid;
-    }
-    if (format.grain == granularity::tensor) {
-        scale_search search(format, options, plain);
-        search.load(w, 0, w.cols);
-        group_scale const s = search.find();
-        store(0, s);
-        grid.value.assign(w.rows, s.value);
-        return grid;
-    }
-    std::size_t const group = format.group_of(w.cols);
-    scale_search const prototype(format, options, plain);  // copies share its table
-    kernels::sweep_batches const batches(format, options, plain);
-    parallel_for(w.rows, 4, threads, [&](std::size_t begin, std::size_t end) {
-        scale_search search = prototype;
-        for (std::size_t i = begin; i < end; ++i) {
-            std::size_t const row = i * grid.groups;
-            for (std::size_t g = 0; g < grid.groups; ++g) {
-                // Sixteen groups at once where a kernel can; it says which ones it leaves to us.
-                unsigned left = 1;
-                std::size_t taken = 1;
-                if (batches.take(w.cols, g)) {
-                    left = batches.run(w.row(i), g, grid.bytes.data() + row + g,
-                                       grid.value.data() + row + g);
-                    taken = kernels::sweep_batches::groups;
-                }
-                for (; left != 0; left &= left - 1) {
-                    std::size_t const at = g + static_cast<std::size_t>(std::countr_zero(left));
-                    std::size_t const first = at * group;
-                    search.load(w.rows_at(i, 1), first, std::min(group, w.cols - first));
-                    group_scale const s = search.find();
-                    store(row + at, s);
-                    grid.value[row + at] = s.value;
-                }
-                g += taken - 1;
-            }
-        }
-    });
     return grid;
+}
+
+/// The one scale of granularity tensor.
+inline void find_tensor_scale(matrix_view<float const> w, scale_search search, scale_grid& grid) {
+    search.load(w, 0, w.cols);
+    group_scale const s = search.find();
+    kernels::put_scale(s, grid.bytes.size(), grid.bytes.data(),
+                       grid.zeros.empty() ? nullptr : grid.zeros.data());
+    std::fill(grid.value.begin(), grid.value.end(), s.value);
+}
+
+/// The arrays of `grid` from row `i` on.
+inline kernels::scale_rows rows_from(scale_grid& grid, quant_format const& format, std::size_t i) {
+    std::size_t const at = i * grid.groups;
+    return {grid.bytes.data() + at * format.scale_bytes_each(),
+            grid.zeros.empty() ? nullptr : grid.zeros.data() + at, grid.value.data() + at};
 }
 
 }  // namespace detail
@@ -100,16 +67,50 @@ inline scale_grid find_scales(matrix_view<float const> w, quant_format const& fo
 /// options.column_weight is empty or has `cols` values. Cost: one pass for minmax; about 100
 /// candidates a group for mse, 5 to 40 for sweep. Allocates the result and a buffer a thread.
 inline scale_grid find_scales(matrix_view<float const> w, quant_format const& format,
-                              observer_options const& options, int threads = 1) {
-    return detail::find_scales(w, format, options, threads, false);
+                              observer_options const& options, int threads) {
+    scale_grid grid = detail::make_scale_grid(w, format);
+    if (grid.bytes.empty()) {
+        return grid;
+    }
+    if (format.grain == granularity::tensor) {
+        detail::find_tensor_scale(w, scale_search(format, options), grid);
+        return grid;
+    }
+    kernels::row_scales const scales(format, options);
+    parallel_for(
+        w.rows, scales.rows_a_chunk(w.cols), threads, [&](std::size_t begin, std::size_t end) {
+            scales.find(w.rows_at(begin, end - begin), detail::rows_from(grid, format, begin));
+        });
+    return grid;
 }
 
 namespace reference {
 
-/// The plain loops of fpq::find_scales.
+/// The plain loops of fpq::find_scales, on one thread.
 inline scale_grid find_scales(matrix_view<float const> w, quant_format const& format,
-                              observer_options const& options, int threads = 1) {
-    return detail::find_scales(w, format, options, threads, true);
+                              observer_options const& options) {
+    scale_grid grid = detail::make_scale_grid(w, format);
+    if (grid.bytes.empty()) {
+        return grid;
+    }
+    scale_search search(format, options, true);
+    if (format.grain == granularity::tensor) {
+        detail::find_tensor_scale(w, search, grid);
+        return grid;
+    }
+    std::size_t const each = format.scale_bytes_each();
+    for (std::size_t i = 0; i < w.rows; ++i) {
+        kernels::scale_rows const row = detail::rows_from(grid, format, i);
+        for (std::size_t g = 0; g < grid.groups; ++g) {
+            search.load(w.rows_at(i, 1), g * format.group_of(w.cols),
+                        format.group_length(w.cols, g));
+            group_scale const s = search.find();
+            kernels::put_scale(s, each, row.bytes + g * each,
+                               row.zeros == nullptr ? nullptr : row.zeros + g);
+            row.values[g] = s.value;
+        }
+    }
+    return grid;
 }
 
 }  // namespace reference

@@ -29,8 +29,9 @@ inline observer_options weighted_observer(solve_options const& options,
 }
 
 /// dW = W - decode(Q) over the whole layer.
-inline std::vector<float> weight_error(matrix_view<float const> w, packed_matrix const& q) {
-    std::vector<float> out = dequantize(q.view());
+inline std::vector<float> weight_error(matrix_view<float const> w, packed_matrix const& q,
+                                       int threads) {
+    std::vector<float> out = dequantize(q.view(), threads);
     for (std::size_t i = 0; i < w.rows; ++i) {
         for (std::size_t j = 0; j < w.cols; ++j) {
             out[i * w.cols + j] = w(i, j) - out[i * w.cols + j];
@@ -57,9 +58,9 @@ inline std::vector<float> weight_error(matrix_view<float const> w, packed_matrix
     observer_options const observer = detail::weighted_observer(options, weight);
     solve_result result;
     scale_grid const grid = find_scales(w, format, observer, options.threads);
-    result.weight = encode_with(w, format, grid, observer.global_scale);
+    result.weight = encode_with(w, format, grid, observer.global_scale, options.threads);
     if (h != nullptr && w.rows > 0) {
-        auto const error = detail::weight_error(w, result.weight);
+        auto const error = detail::weight_error(w, result.weight, options.threads);
         double const whole = quadratic_form(w, h->view(), options.threads);
         double const miss =
             quadratic_form(as_view(error.data(), w.rows, w.cols), h->view(), options.threads);

@@ -57,7 +57,7 @@ bool quantize_hadamard_strips(matrix_view<float const> w, std::size_t block,
 /// Errors: fpq::error (usage) when block is no power of two or does not divide cols.
 inline void quantize_hadamard_into(matrix_view<float const> w, std::size_t block,
                                    quant_format const& format, observer_options const& options,
-                                   packed_matrix& q, int threads = 1) {
+                                   packed_matrix& q, int threads) {
     if (!is_power_of_two(block) || w.cols % block != 0) {
         fail_usage("Hadamard block size", "quantize_hadamard",
                    "a power of two that divides " + std::to_string(w.cols), std::to_string(block));
@@ -92,7 +92,7 @@ inline void quantize_hadamard_into(matrix_view<float const> w, std::size_t block
 /// quantize_hadamard_into a new matrix.
 inline packed_matrix quantize_hadamard(matrix_view<float const> w, std::size_t block,
                                        quant_format const& format, observer_options const& options,
-                                       int threads = 1) {
+                                       int threads) {
     packed_matrix q;
     quantize_hadamard_into(w, block, format, options, q, threads);
     return q;

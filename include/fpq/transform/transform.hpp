@@ -140,15 +140,15 @@ public:
     }
 
     /// x (tokens, in) = x M, block by block, in float32. Hadamard kinds use the butterfly.
-    void apply_to_inputs(matrix_view<float> x, int threads = 1) const {
+    void apply_to_inputs(matrix_view<float> x, int threads) const {
         run(x, matrix_, direction::forward, threads);
     }
     /// w (out, in) = w M^-T.
-    void apply_to_weights(matrix_view<float> w, int threads = 1) const {
+    void apply_to_weights(matrix_view<float> w, int threads) const {
         run(w, weight_matrix_, direction::forward, threads);
     }
     /// w' (out, in) = w' M^T: the inverse of apply_to_weights.
-    void undo_on_weights(matrix_view<float> w, int threads = 1) const {
+    void undo_on_weights(matrix_view<float> w, int threads) const {
         run(w, transposed_, direction::backward, threads);
     }
 

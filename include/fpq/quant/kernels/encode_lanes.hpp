@@ -22,18 +22,21 @@ template <>
 struct lanes_of<4> {
     using f32 = float __attribute__((vector_size(16)));
     using u32 = std::uint32_t __attribute__((vector_size(16)));
+    using i32 = std::int32_t __attribute__((vector_size(16)));
     using u8 = std::uint8_t __attribute__((vector_size(4)));
 };
 template <>
 struct lanes_of<8> {
     using f32 = float __attribute__((vector_size(32)));
     using u32 = std::uint32_t __attribute__((vector_size(32)));
+    using i32 = std::int32_t __attribute__((vector_size(32)));
     using u8 = std::uint8_t __attribute__((vector_size(8)));
 };
 template <>
 struct lanes_of<16> {
     using f32 = float __attribute__((vector_size(64)));
     using u32 = std::uint32_t __attribute__((vector_size(64)));
+    using i32 = std::int32_t __attribute__((vector_size(64)));
     using u8 = std::uint8_t __attribute__((vector_size(16)));
 };
 

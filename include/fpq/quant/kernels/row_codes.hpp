@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 2. A row to its packed codes under scales that were found before; one object a thread.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "fpq/core/hosted/simd_level.hpp"
+#include "fpq/format/block.hpp"
+#include "fpq/quant/kernels/encode_lanes.hpp"
+#include "fpq/quant/kernels/pack_words.hpp"
+#include "fpq/quant/rounding.hpp"
+
+namespace fpq::kernels {
+
+class row_codes {
+public:
+    explicit row_codes(quant_format const& format, std::size_t cols)
+        : format_(format),
+          rule_(encode_rule_of(format.element)),
+          encode_(encode_lanes_at(active_simd_level())),
+          codes_(cols) {}
+
+    /// packed = the codes of x (cols). values, zeros (groups of the row); zeros null if symmetric.
+    void encode(float const* x, float const* values, std::uint8_t const* zeros,
+                std::uint8_t* packed) noexcept {
+        std::size_t const cols = codes_.size();
+        std::size_t const group = format_.group_of(cols);
+        for (std::size_t g = 0, first = 0; first < cols; ++g, first += group) {
+            std::size_t const n = std::min(group, cols - first);
+            std::size_t const whole = n / 16 * 16;
+            int const zero = zeros == nullptr ? 0 : zeros[g];
+            if (zeros != nullptr) {
+                rule_ = encode_rule_of_asymmetric(format_.element, zero);
+            }
+            std::uint8_t* const codes = codes_.data() + first;
+            encode_(x + first, whole, values[g], rule_, codes);
+            if (whole != n) {
+                encode_group(format_.element, format_.symmetric, x + first + whole, n - whole,
+                             values[g], zero, codes + whole);
+            }
+        }
+        pack_codes(element_bits(format_.element), codes_.data(), cols, packed);
+    }
+
+private:
+    quant_format format_;
+    encode_rule rule_;
+    decltype(encode_lanes_at(simd_level::generic)) encode_;
+    std::vector<std::uint8_t> codes_;  // of one row, a byte each
+};
+
+}  // namespace fpq::kernels
