@@ -67,7 +67,7 @@ layer make_layer(std::uint64_t seed) {
 /// Output SQNR on held-out tokens.
 double sqnr(layer const& l, fpq::packed_matrix const& q) {
     auto const v = fpq::as_view(l.w.data(), outputs, width);
-    auto const e = fpq::detail::weight_error(v, q);
+    auto const e = fpq::detail::weight_error(v, q, 1);
     return 10 * std::log10(fpq::quadratic_form(v, l.held_out.view(), 1) /
                            fpq::quadratic_form(fpq::as_view(e.data(), outputs, width),
                                                l.held_out.view(), 1));
