@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 2. group_error.hpp for eight groups at once, one a lane: the sums keep their order, and no
-// lane waits for another's shuffle. AVX2 without FMA, so that nothing can be fused.
+// lane waits for another's shuffle. Beside the exact errors there are near ones, of which it is
+// known how far off they are at most: they say which candidates need an exact error at all.
+// AVX2 without FMA, so that nothing can be fused.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +31,16 @@ struct lane_block {
     float high[lane_groups];
 };
 
+enum class lane_loss : std::uint8_t { square, power_2_4, near_square, near_power_2_4 };
+
+/// A near sum of squares and the exact one differ by less than this: values are multiplied by
+/// 1 / s, so that a value next to a tie may take the grid value on its other side.
+inline constexpr float near_square_ratio = 1.0F + 0x1p-11F;
+/// A near sum of powers is less than this times the exact one ...
+inline constexpr float near_power_over = 1.0625F;
+/// ... which is less than this times the near one.
+inline constexpr float near_power_under = 1.0F + 0x1p-10F;
+
 /// d = |d|^2.4, see power_2_4 in group_error.hpp.
 template <int Lanes>
 [[gnu::always_inline]] inline void power_2_4_lanes(typename lanes_of<Lanes>::f32& d) noexcept {
@@ -47,16 +59,30 @@ template <int Lanes>
     d = x * ((x * z2) * z2);
 }
 
+/// d = |d|^2.4 times 0.9999 to 1.0611: the fifth root of d^2 is a fifth of its bits. Not for
+/// subnormal squares, which are at most 2^-126.
+template <int Lanes>
+[[gnu::always_inline]] inline void near_power_lanes(typename lanes_of<Lanes>::f32& d) noexcept {
+    using f32 = typename lanes_of<Lanes>::f32;
+    using i32 = typename lanes_of<Lanes>::i32;
+    f32 const x = d * d;
+    // Four fifths of the bits of 1, and a fifth of those of x.
+    f32 const root = 852282573.0F + 0.2F * __builtin_convertvector(__builtin_bit_cast(i32, x), f32);
+    i32 const bits = __builtin_convertvector(root, i32);
+    d = x * __builtin_bit_cast(f32, bits);
+}
+
 /// The steps of a block's groups, and the ends of their grids.
 template <int Lanes>
 struct step_lanes {
     typename lanes_of<Lanes>::f32 step;
+    typename lanes_of<Lanes>::f32 inverse;  // near ones only
     typename lanes_of<Lanes>::f32 low;
     typename lanes_of<Lanes>::f32 high;
 };
 
 /// sum += the losses of value i; at: the first lane.
-template <int Lanes, bool Integer, bool Weighted, bool Square>
+template <int Lanes, bool Integer, bool Weighted, lane_loss Loss>
 [[gnu::always_inline]] inline void add_losses(lane_block const& b, step_lanes<Lanes> const& s,
                                               std::size_t i, std::size_t at,
                                               typename lanes_of<Lanes>::f32& sum) noexcept {
@@ -64,7 +90,13 @@ template <int Lanes, bool Integer, bool Weighted, bool Square>
     using u32 = typename lanes_of<Lanes>::u32;
     f32 x;
     std::memcpy(&x, b.values + i * lane_groups + at, sizeof x);
-    f32 q = x / s.step;
+    constexpr bool near = Loss == lane_loss::near_square || Loss == lane_loss::near_power_2_4;
+    f32 q;
+    if constexpr (near) {
+        q = x * s.inverse;
+    } else {
+        q = x / s.step;
+    }
     if constexpr (Integer) {
         f32 const low = q > s.low ? q : s.low;
         f32 const clamped = low < s.high ? low : s.high;
@@ -79,10 +111,12 @@ template <int Lanes, bool Integer, bool Weighted, bool Square>
         q = (clamped + magic) - magic;
     }
     f32 loss = x - q * s.step;
-    if constexpr (Square) {
-        loss = loss * loss;
-    } else {
+    if constexpr (Loss == lane_loss::power_2_4) {
         power_2_4_lanes<Lanes>(loss);
+    } else if constexpr (Loss == lane_loss::near_power_2_4) {
+        near_power_lanes<Lanes>(loss);
+    } else {
+        loss = loss * loss;
     }
     if constexpr (Weighted) {
         f32 u;
@@ -94,13 +128,14 @@ template <int Lanes, bool Integer, bool Weighted, bool Square>
 
 /// out[l] = group_error of group l under steps[l]. The sums of sum_lanes: its 16 lanes, then its
 /// tree, of which a pass makes a quarter.
-template <int Lanes, bool Integer, bool Weighted, bool Square>
+template <int Lanes, bool Integer, bool Weighted, lane_loss Loss>
 [[gnu::always_inline]] inline void lane_errors_body(lane_block const& b, float const* steps,
                                                     float* out) noexcept {
     using f32 = typename lanes_of<Lanes>::f32;
     for (std::size_t at = 0; at < lane_groups; at += Lanes) {
         step_lanes<Lanes> s;
         std::memcpy(&s.step, steps + at, sizeof s.step);
+        s.inverse = 1.0F / s.step;
         std::memcpy(&s.low, b.low + at, sizeof s.low);
         std::memcpy(&s.high, b.high + at, sizeof s.high);
         f32 part[4];
@@ -110,10 +145,10 @@ template <int Lanes, bool Integer, bool Weighted, bool Square>
             f32 s2{};
             f32 s3{};
             for (std::size_t i = k; i < b.n; i += 16) {
-                add_losses<Lanes, Integer, Weighted, Square>(b, s, i, at, s0);
-                add_losses<Lanes, Integer, Weighted, Square>(b, s, i + 4, at, s1);
-                add_losses<Lanes, Integer, Weighted, Square>(b, s, i + 8, at, s2);
-                add_losses<Lanes, Integer, Weighted, Square>(b, s, i + 12, at, s3);
+                add_losses<Lanes, Integer, Weighted, Loss>(b, s, i, at, s0);
+                add_losses<Lanes, Integer, Weighted, Loss>(b, s, i + 4, at, s1);
+                add_losses<Lanes, Integer, Weighted, Loss>(b, s, i + 8, at, s2);
+                add_losses<Lanes, Integer, Weighted, Loss>(b, s, i + 12, at, s3);
             }
             part[k] = (s0 + s2) + (s1 + s3);
         }
@@ -122,67 +157,43 @@ template <int Lanes, bool Integer, bool Weighted, bool Square>
     }
 }
 
-template <bool Integer, bool Weighted, bool Square>
+template <bool Integer, bool Weighted, lane_loss Loss>
 void lane_errors_generic(lane_block const& b, float const* steps, float* out) noexcept {
-    lane_errors_body<4, Integer, Weighted, Square>(b, steps, out);
-}
-/// x[l] = |x[l]|^2.4, eight of them.
-inline void lane_powers_generic(float* x) noexcept {
-    for (std::size_t at = 0; at < lane_groups; at += 4) {
-        lanes_of<4>::f32 d;
-        std::memcpy(&d, x + at, sizeof d);
-        power_2_4_lanes<4>(d);
-        std::memcpy(x + at, &d, sizeof d);
-    }
+    lane_errors_body<4, Integer, Weighted, Loss>(b, steps, out);
 }
 #if FPQ_X86_KERNELS
-template <bool Integer, bool Weighted, bool Square>
+template <bool Integer, bool Weighted, lane_loss Loss>
 FPQ_AVX2 void lane_errors_avx2(lane_block const& b, float const* steps, float* out) noexcept {
-    lane_errors_body<8, Integer, Weighted, Square>(b, steps, out);
-}
-FPQ_AVX2 inline void lane_powers_avx2(float* x) noexcept {
-    lanes_of<8>::f32 d;
-    std::memcpy(&d, x, sizeof d);
-    power_2_4_lanes<8>(d);
-    std::memcpy(x, &d, sizeof d);
+    lane_errors_body<8, Integer, Weighted, Loss>(b, steps, out);
 }
 #endif
 
 using lane_errors_function = void (*)(lane_block const&, float const*, float*) noexcept;
-using lane_powers_function = void (*)(float*) noexcept;
 
-template <bool Integer, bool Weighted, bool Square>
+template <bool Integer, bool Weighted, lane_loss Loss>
 lane_errors_function lane_errors_compiled([[maybe_unused]] simd_level level) noexcept {
 #if FPQ_X86_KERNELS
     if (level != simd_level::generic) {
-        return &lane_errors_avx2<Integer, Weighted, Square>;
+        return &lane_errors_avx2<Integer, Weighted, Loss>;
     }
 #endif
-    return &lane_errors_generic<Integer, Weighted, Square>;
+    return &lane_errors_generic<Integer, Weighted, Loss>;
 }
 
-/// The body compiled for `level`. power_2_4 is never weighted.
+/// The exact errors' body compiled for `level`; square: sums of squares, else of powers, which have
+/// no weights.
 inline lane_errors_function lane_errors_at(simd_level level, bool integer, bool weighted,
                                            bool square) noexcept {
     if (!square) {
-        return integer ? lane_errors_compiled<true, false, false>(level)
-                       : lane_errors_compiled<false, false, false>(level);
+        return integer ? lane_errors_compiled<true, false, lane_loss::power_2_4>(level)
+                       : lane_errors_compiled<false, false, lane_loss::power_2_4>(level);
     }
-    if (integer) {
-        return weighted ? lane_errors_compiled<true, true, true>(level)
-                        : lane_errors_compiled<true, false, true>(level);
+    if (weighted) {
+        return integer ? lane_errors_compiled<true, true, lane_loss::square>(level)
+                       : lane_errors_compiled<false, true, lane_loss::square>(level);
     }
-    return weighted ? lane_errors_compiled<false, true, true>(level)
-                    : lane_errors_compiled<false, false, true>(level);
-}
-
-inline lane_powers_function lane_powers_at([[maybe_unused]] simd_level level) noexcept {
-#if FPQ_X86_KERNELS
-    if (level != simd_level::generic) {
-        return &lane_powers_avx2;
-    }
-#endif
-    return &lane_powers_generic;
+    return integer ? lane_errors_compiled<true, false, lane_loss::square>(level)
+                   : lane_errors_compiled<false, false, lane_loss::square>(level);
 }
 
 }  // namespace fpq::kernels

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 2. The searches of scale_search.hpp for eight groups at once, one a lane. All lanes try the
-// same place of their own lists of candidates, in the order of the plain search; the lists end when
+// same place of their own lists of candidates, in the order of the plain search; a list ends when
 // no lane can gain. A lane may see candidates that the plain search has ruled out: those never win.
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -14,7 +12,9 @@
 #include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/format/block.hpp"
 #include "fpq/quant/kernels/group_lanes.hpp"
+#include "fpq/quant/kernels/lane_candidates.hpp"
 #include "fpq/quant/kernels/lane_errors.hpp"
+#include "fpq/quant/kernels/lane_load.hpp"
 #include "fpq/quant/kernels/lane_steps.hpp"
 #include "fpq/quant/observer_options.hpp"
 #include "fpq/quant/scale_search.hpp"
@@ -32,28 +32,22 @@ public:
           options_(options),
           rule_(rule_of(format.element)),
           steps_(steps),
-          level_(active_simd_level()) {
-        std::size_t const n = (format.group_of(cols) + 15) / 16 * 16;
-        bool const square = options.rule == scale_rule::sweep;
-        bool const known = square || options.rule == scale_rule::mse;
-        bool const zeros = !format.symmetric;
-        usable_ = known && n > 0 && n <= lane_values && format.grain != granularity::tensor &&
-                  (!zeros || (rule_.integer && format.scale == scale_kind::fp16));
-        if (!usable_) {
-            return;
-        }
-        bool const weighted = square && !options.column_weight.empty();
-        errors_ = lane_errors_at(level_, rule_.integer, weighted, square);
-        powers_ = lane_powers_at(level_);
-        padded_.resize(n);
-        values_.resize(n * lane_groups);
-        weights_.resize(weighted ? n * lane_groups : 0);
-        block_ = {values_.data(), weights_.data(), n, rule_, {}, {}};
+          level_(active_simd_level()),
+          square_(options.rule == scale_rule::sweep),
+          weighted_(square_ && !options.column_weight.empty()),
+          usable_(takes(format, options, cols)),
+          n_((format.group_of(cols) + 15) / 16 * 16),
+          candidates_(rule_.integer, weighted_, square_, usable_ ? most_candidates : 0),
+          staged_(usable_ ? n_ * lane_groups : 0),
+          staged_weights_(usable_ && weighted_ ? n_ * lane_groups : 0),
+          values_(staged_.size()),
+          weights_(staged_weights_.size()),
+          block_{values_.data(), weights_.data(), n_, rule_, {}, {}} {
         std::fill_n(block_.low, lane_groups, rule_.low);
         std::fill_n(block_.high, lane_groups, rule_.high);
-        std::fill_n(reach_, lane_groups, rule_.reach());
-        std::fill_n(unit_, lane_groups, 1.0F);
-        std::fill_n(heaviest_, lane_groups, 1.0F);
+        std::fill_n(scores().reach, lane_groups, rule_.reach());
+        std::fill_n(scores().heavy, lane_groups, 1.0F);
+        scores().half = 0.5F * rule_.high;
     }
     lane_search(lane_search const&) = delete;
     lane_search& operator=(lane_search const&) = delete;
@@ -66,53 +60,43 @@ public:
     /// The next group: x (count), its columns from `first` on; put of run() gets `tag` back.
     /// False: zeros, infinities and the ends of float's range, which are left to scale_search.
     bool take(float const* x, std::size_t count, std::size_t first, std::size_t tag) noexcept {
-        std::size_t const n = block_.n;
-        if (count != n) {
-            std::copy(x, x + count, padded_.begin());
-            std::fill(padded_.begin() + static_cast<std::ptrdiff_t>(count), padded_.end(), 0.0F);
-            x = padded_.data();
-        }
-        extremes const ends = extremes_at(level_, x, n);
+        std::size_t const l = count_;
+        float* const w = staged_.data() + l * n_;
+        std::copy(x, x + count, w);
+        std::fill(w + count, w + n_, 0.0F);
+        extremes const ends = extremes_at(level_, w, n_);
         float const amax = std::max(-ends.least, ends.most);
         if (!(amax >= 0x1p-100F && amax <= 0x1p100F)) {
             return false;
         }
-        std::size_t const l = count_;
         base_scale const base = minmax_base_of(format_, ends.least, ends.most);
-        group_scale const start =
-            store_scale(format_, rule_, base.scale, amax, base.zero, options_);
         float const unit = exp2_int(-floor_log2(amax));
-        bool const mse = options_.rule == scale_rule::mse;
-        float const step = (mse ? base.scale : start.value) * unit;
-        if (!(step >= 0x1p-30F && step <= 0x1p30F)) {
+        float step = base.scale;
+        if (square_) {
+            minmax_[l] = store_scale(format_, rule_, base.scale, amax, base.zero, options_);
+            step = minmax_[l].value;
+        }
+        if (!(step * unit >= 0x1p-30F && step * unit <= 0x1p30F)) {
             return false;
         }
         amax_[l] = amax;
-        unit_[l] = unit;
+        scores().top[l] = amax * unit;
+        scores().unit[l] = unit;
         base_[l] = base.scale;
         zero_[l] = base.zero;
-        minmax_[l] = start;
         tag_[l] = tag;
         if (!format_.symmetric) {
             set_zero(l, base.zero);
         }
-        std::size_t widest = 0;
-        if (rule_.integer) {
-            for (std::size_t i = 0; i < n; ++i) {
-                values_[i * lane_groups + l] = x[i] * unit;
+        if (weighted_) {
+            float* const u = staged_weights_.data() + l * n_;
+            std::copy_n(options_.column_weight.data() + first, count, u);
+            std::fill(u + count, u + n_, 0.0F);
+            std::size_t largest = 0;
+            for (std::size_t i = 0; i < count; ++i) {
+                largest = magnitude(w[i]) == amax ? i : largest;
             }
-        } else {
-            for (std::size_t i = 0; i < n; ++i) {
-                values_[i * lane_groups + l] = magnitude(x[i]) * unit;
-            }
-        }
-        if (!weights_.empty()) {
-            float const* const u = options_.column_weight.data() + first;
-            for (std::size_t i = 0; i < n; ++i) {
-                weights_[i * lane_groups + l] = i < count ? u[i] : 0.0F;
-                widest = magnitude(x[i]) == amax ? i : widest;
-            }
-            heaviest_[l] = weights_[widest * lane_groups + l];
+            scores().heavy[l] = u[largest];
         }
         ++count_;
         return true;
@@ -124,7 +108,16 @@ public:
         if (count_ == 0) {
             return;
         }
-        if (options_.rule == scale_rule::mse) {
+        for (std::size_t l = count_; l < lane_groups; ++l) {
+            repeat_first(l);
+        }
+        load_lanes_at(level_, staged_.data(), n_, scores().unit, !rule_.integer, values_.data());
+        if (weighted_) {
+            constexpr float ones[lane_groups] = {1, 1, 1, 1, 1, 1, 1, 1};
+            load_lanes_at(level_, staged_weights_.data(), n_, ones, false, weights_.data());
+        }
+        candidates_.clear();
+        if (!square_) {
             mse();
         } else if (format_.scale != scale_kind::fp16) {
             sweep_bytes();
@@ -140,202 +133,200 @@ public:
     }
 
 private:
+    /// The longest list: both signs of the fp16 sweep.
+    static constexpr std::size_t most_candidates = 2 * (1 + fp16_highest - fp16_lowest);
+
+    static bool takes(quant_format const& format, observer_options const& options,
+                      std::size_t cols) noexcept {
+        bool const known = options.rule == scale_rule::sweep || options.rule == scale_rule::mse;
+        std::size_t const group = format.group_of(cols);
+        bool const plain =
+            format.symmetric || (is_integer(format.element) && format.scale == scale_kind::fp16);
+        return known && plain && group > 0 && group <= lane_values &&
+               format.grain != granularity::tensor;
+    }
+
+    lane_scores& scores() noexcept { return candidates_.scores; }
+
     void set_zero(std::size_t l, int zero) noexcept {
         grid_rule const rule = rule_of_asymmetric(format_.element, zero);
         block_.low[l] = rule.low;
         block_.high[l] = rule.high;
-        reach_[l] = rule.reach();
+        scores().reach[l] = rule.reach();
     }
 
-    /// Errors of step_; lanes that gain remember `index`. The first candidates always gain.
-    void compare(int index, bool first) noexcept {
-        float error[lane_groups];
-        errors_(block_, step_, error);
-        for (std::size_t l = 0; l < lane_groups; ++l) {
-            bool const better = first | (error[l] < best_[l]);
-            best_[l] = better ? error[l] : best_[l];
-            index_[l] = better ? index : index_[l];
+    /// Lane l without a group does what lane 0 does.
+    void repeat_first(std::size_t l) noexcept {
+        auto const at = static_cast<std::ptrdiff_t>(l * n_);
+        std::copy_n(staged_.begin(), n_, staged_.begin() + at);
+        if (weighted_) {
+            std::copy_n(staged_weights_.begin(), n_, staged_weights_.begin() + at);
         }
+        lane_scores& s = scores();
+        s.top[l] = s.top[0];
+        s.unit[l] = s.unit[0];
+        s.heavy[l] = s.heavy[0];
+        s.reach[l] = s.reach[0];
+        amax_[l] = amax_[0];
+        base_[l] = base_[0];
+        zero_[l] = zero_[0];
+        minmax_[l] = minmax_[0];
+        block_.low[l] = block_.low[0];
+        block_.high[l] = block_.high[0];
     }
 
-    /// Whether step_ or a smaller one may still win: what the largest value alone loses. It is one
-    /// term of the error, and rounding is monotonic.
-    [[nodiscard]] bool open_below() const noexcept {
-        bool open = false;
-        for (std::size_t l = 0; l < count_; ++l) {
-            float const over = amax_[l] * unit_[l] - magnitude(step_[l]) * rule_.reach();
-            float const cut = over > 0.0F ? over : 0.0F;
-            open |= cut * cut * heaviest_[l] < best_[l];
-        }
-        return open;
+    bool add(lane_source const& from, lane_test test, int code) noexcept {
+        return candidates_.add(block_, from, test, code);
+    }
+    void choose() noexcept {
+        candidates_.choose(block_, [](std::size_t, int) {});
     }
 
     void mse() noexcept {
-        for (int i = 0; i < mse_steps; ++i) {
-            auto const factor = static_cast<float>(1.0 - mse_max_shrink * i / mse_steps);
-            float cut[lane_groups];
-            for (std::size_t l = 0; l < lane_groups; ++l) {
-                step_[l] = base_[l] * factor * unit_[l];
-                float const over = amax_[l] * unit_[l] - reach_[l] * base_[l] * factor * unit_[l];
-                cut[l] = over > 0.0F ? over : 0.0F;
+        auto const factor = [](int i) {
+            return static_cast<float>(1.0 - mse_max_shrink * i / mse_steps);
+        };
+        add({.base = base_}, lane_test::always, 0);
+        for (int i = 1; i < mse_steps; ++i) {
+            if (!add({.base = base_, .factor = factor(i)}, lane_test::below_power, i)) {
+                break;
             }
-            if (i > 0) {
-                powers_(cut);
-                bool open = false;
-                for (std::size_t l = 0; l < count_; ++l) {
-                    open |= cut[l] < best_[l] * 1.0001F;
-                }
-                if (!open) {
-                    break;
-                }
-            }
-            compare(i, i == 0);
         }
+        choose();
         for (std::size_t l = 0; l < count_; ++l) {
-            auto const factor = static_cast<float>(1.0 - mse_max_shrink * index_[l] / mse_steps);
-            found_[l] = store_scale(format_, rule_, base_[l] * factor, amax_[l] * factor, zero_[l],
-                                    options_);
+            float const f = factor(candidates_.code(l));
+            found_[l] = store_scale(format_, rule_, base_[l] * f, amax_[l] * f, zero_[l], options_);
         }
     }
 
     /// E4M3 from the minmax byte, E8M0 around the floor exponent.
     void sweep_bytes() noexcept {
         bool const e8 = format_.scale == scale_kind::e8m0;
-        int start[lane_groups] = {};
-        int low[lane_groups] = {};
-        int high[lane_groups] = {};
-        for (std::size_t l = 0; l < count_; ++l) {
+        int start[lane_groups];
+        float const* at[lane_groups];
+        int least = e4m3::max_code;
+        int most = 0;
+        for (std::size_t l = 0; l < lane_groups; ++l) {
             start[l] = e8 ? mx_scale_byte(scale_rule::floor, rule_, amax_[l], options_.global_scale)
                           : minmax_[l].stored;
-            low[l] = e8 ? std::max(start[l] - 2, 0) : 1;
-            high[l] = e8 ? std::min<int>(start[l] + 3, e8m0::max_code) : e4m3::max_code;
+            at[l] = steps_.of_byte(start[l]);
+            least = std::min(least, start[l]);
+            most = std::max(most, start[l]);
         }
-        auto const byte_of = [&](std::size_t l, int i) {
-            return std::clamp(start[l] + i, low[l], high[l]);
+        // Beyond either end of E4M3 the last byte is repeated, which never wins.
+        int const low = e8 ? -2 : 1 - most;
+        int const high = e8 ? 3 : e4m3::max_code - least;
+        auto const try_byte = [&](lane_test test, int i) {
+            return add({.at = at, .index = i}, test, i);
         };
-        auto const set_steps = [&](int i) {
-            for (std::size_t l = 0; l < lane_groups; ++l) {
-                step_[l] = steps_.of_byte(byte_of(l, i)) * unit_[l];
-            }
-        };
-        auto const any = [&](auto of) {
-            bool is = false;
-            for (std::size_t l = 0; l < count_; ++l) {
-                is |= of(l);
-            }
-            return is;
-        };
-        set_steps(0);
-        compare(0, true);
-        for (int i = -1; any([&](std::size_t l) { return start[l] + i >= low[l]; }); --i) {
-            set_steps(i);
-            if (!open_below()) {
-                break;
-            }
-            compare(i, false);
+        try_byte(lane_test::always, 0);
+        for (int i = -1; i >= low && try_byte(lane_test::below, i); --i) {
         }
         // A step of which half holds all values never beats that half, whose grid has all its
         // values and which is tried before it, or cannot win. Small bytes of E4M3 have no half.
-        auto const may_win = [&](std::size_t l, int i) {
-            int const byte = start[l] + i;
-            bool const halves = amax_[l] * unit_[l] <= 0.5F * rule_.high * step_[l] &&
-                                (e8 || byte >= 2 << e4m3::mantissa_bits);
-            return byte <= high[l] && !halves;
-        };
-        for (int i = 1;; ++i) {
-            set_steps(i);
-            if (!any([&](std::size_t l) { return may_win(l, i); })) {
+        int const halves = e8 ? -2 : (2 << e4m3::mantissa_bits) - least;
+        for (int i = 1; i <= high; ++i) {
+            if (!try_byte(i < halves ? lane_test::always : lane_test::above, i)) {
                 break;
             }
-            compare(i, false);
         }
+        choose();
+        int const first = e8 ? 0 : 1;
+        int const last = e8 ? e8m0::max_code : e4m3::max_code;
         for (std::size_t l = 0; l < count_; ++l) {
-            auto const byte = static_cast<std::uint16_t>(byte_of(l, index_[l]));
-            found_[l] = {byte, zero_[l], steps_.of_byte(byte)};
+            int const byte = std::clamp(start[l] + candidates_.code(l), first, last);
+            found_[l] = {static_cast<std::uint16_t>(byte), zero_[l], *steps_.of_byte(byte)};
         }
     }
 
     /// Candidate `factor` of fp16 scales.
-    [[nodiscard]] group_scale fp16_at(std::size_t l, double factor,
-                                      std::uint8_t zero) const noexcept {
+    [[nodiscard]] group_scale fp16_at(std::size_t l, double factor, int zero) const noexcept {
         float const scale = static_cast<float>(static_cast<double>(base_[l]) * factor);
-        return decode_group_scale(scale_kind::fp16, store_fp16(scale, options_.global_scale), zero,
-                                  options_.global_scale);
+        return decode_group_scale(scale_kind::fp16, store_fp16(scale, options_.global_scale),
+                                  static_cast<std::uint8_t>(zero), options_.global_scale);
     }
-    template <class Factor>
-    void set_fp16_steps(Factor factor) noexcept {
-        double wide[lane_groups];
-        for (std::size_t l = 0; l < lane_groups; ++l) {
-            wide[l] = factor(l);
-        }
-        steps_.of_fp16(base_, wide, unit_, step_);
+    /// The candidate with these factors.
+    bool add_fp16(double const* factors, lane_test test, int code) noexcept {
+        float step[lane_groups];
+        steps_.of_fp16(base_, factors, step);
+        return add({.base = step}, test, code);
+    }
+    bool add_fp16(double factor, lane_test test, int code) noexcept {
+        double factors[lane_groups];
+        std::fill_n(factors, lane_groups, factor);
+        return add_fp16(factors, test, code);
     }
 
     void sweep_fp16() noexcept {
-        constexpr int negative = 1024;  // in index_: the candidate's sign
-        auto const coarse = [&](int i) { return steps_.coarse(i); };
-        bool const signed_end = rule_.integer && options_.signed_end;
-        for (int side = 0; side < (signed_end ? 2 : 1); ++side) {
+        constexpr int negative = 1024;  // in a code: the candidate's sign
+        int const sides = rule_.integer && options_.signed_end ? 2 : 1;
+        for (int side = 0; side < sides; ++side) {
             double const sign = side == 0 ? 1.0 : -1.0;
-            int const mark = side * negative;
-            set_fp16_steps([&](std::size_t) { return sign * coarse(0); });
-            compare(mark, side == 0);
-            for (int i = -1; i >= fp16_lowest; --i) {
-                set_fp16_steps([&](std::size_t) { return sign * coarse(i); });
-                if (!open_below()) {
-                    break;
-                }
-                compare(mark + i, false);
+            auto const try_at = [&](lane_test test, int i) {
+                return add_fp16(sign * steps_.coarse(i), test, side * negative + i);
+            };
+            try_at(lane_test::always, 0);
+            for (int i = -1; i >= fp16_lowest && try_at(lane_test::below, i); --i) {
             }
             for (int i = 1; i <= fp16_highest; ++i) {
-                set_fp16_steps([&](std::size_t) { return sign * coarse(i); });
-                compare(mark + i, false);
+                try_at(lane_test::always, i);
             }
         }
-        double centre[lane_groups] = {};
+        choose();
+        double centre[lane_groups];
         for (std::size_t l = 0; l < lane_groups; ++l) {
-            bool const flipped = index_[l] > negative / 2;
-            centre[l] = flipped ? -coarse(index_[l] - negative) : coarse(index_[l]);
-            index_[l] = 0;
+            int const code = candidates_.code(l);
+            bool const flipped = code > negative / 2;
+            centre[l] = flipped ? -steps_.coarse(code - negative) : steps_.coarse(code);
         }
-        constexpr int refined = 100;  // in index_: a fine step, so many above
-        auto const fine = [](int i) { return 1.0 + fp16_refine_step * i; };
+        // Around the best, which stays the first candidate.
+        candidates_.clear();
+        constexpr int none = fp16_refine + 1;
+        add_fp16(centre, lane_test::always, none);
+        auto const fine = [&](std::size_t l, int i) {
+            return i == none ? centre[l] : centre[l] * (1.0 + fp16_refine_step * i);
+        };
         for (int i = -fp16_refine; i <= fp16_refine; ++i) {
-            set_fp16_steps([&](std::size_t l) { return centre[l] * fine(i); });
-            compare(refined + i, false);
+            double factors[lane_groups];
+            for (std::size_t l = 0; l < lane_groups; ++l) {
+                factors[l] = fine(l, i);
+            }
+            add_fp16(factors, lane_test::always, i);
         }
+        choose();
         for (std::size_t l = 0; l < count_; ++l) {
-            found_[l] =
-                fp16_at(l, index_[l] == 0 ? centre[l] : centre[l] * fine(index_[l] - refined), 0);
+            found_[l] = fp16_at(l, fine(l, candidates_.code(l)), 0);
         }
     }
 
     void sweep_asymmetric() noexcept {
         int const last = (1 << element_bits(format_.element)) - 1;
-        auto const zero_of = [&](std::size_t l, int shift) {
+        // A code is 4 step + shift + 1000, which says both.
+        constexpr int none = 0;
+        auto const step_of = [](int code) { return (code + 1) / 4 - 250; };
+        auto const zero_of = [&](std::size_t l, int code) {
+            int const shift = code == none ? 0 : code - 1000 - 4 * step_of(code);
             return std::clamp(zero_[l] + shift, 0, last);
         };
-        constexpr int none = 1000;
+        float first[lane_groups];
         for (std::size_t l = 0; l < lane_groups; ++l) {
-            step_[l] = minmax_[l].value * unit_[l];
+            first[l] = minmax_[l].value;
         }
-        compare(none, true);
+        add({.base = first}, lane_test::always, none);
         for (int step = 5; step >= -46; --step) {
-            double const factor = steps_.coarse(step);
-            set_fp16_steps([&](std::size_t) { return factor; });
             for (int shift = -1; shift <= 1; ++shift) {
-                for (std::size_t l = 0; l < count_; ++l) {
-                    set_zero(l, zero_of(l, shift));
+                int const code = 4 * step + shift + 1000;
+                for (std::size_t l = 0; l < lane_groups; ++l) {
+                    set_zero(l, zero_of(l, code));
                 }
-                compare(4 * step + shift, false);
+                add_fp16(steps_.coarse(step), lane_test::always, code);
             }
         }
+        candidates_.choose(block_, [&](std::size_t l, int code) { set_zero(l, zero_of(l, code)); });
         for (std::size_t l = 0; l < count_; ++l) {
-            int const step = (index_[l] + 1002) / 4 - 250;  // index_ = 4 step + shift
-            int const shift = index_[l] - 4 * step;
-            found_[l] = index_[l] == none ? minmax_[l]
-                                          : fp16_at(l, steps_.coarse(step),
-                                                    static_cast<std::uint8_t>(zero_of(l, shift)));
+            int const code = candidates_.code(l);
+            found_[l] = code == none ? minmax_[l]
+                                     : fp16_at(l, steps_.coarse(step_of(code)), zero_of(l, code));
         }
     }
 
@@ -344,13 +335,16 @@ private:
     grid_rule rule_;
     lane_steps const& steps_;
     simd_level level_;
-    bool usable_ = false;
-    lane_errors_function errors_ = nullptr;
-    lane_powers_function powers_ = nullptr;
-    std::vector<float> padded_;   // one group
-    std::vector<float> values_;   // of block_
-    std::vector<float> weights_;  // of block_; empty: unweighted
-    lane_block block_{};
+    bool square_;
+    bool weighted_;
+    bool usable_;
+    std::size_t n_;  // values of a lane
+    lane_candidates candidates_;
+    std::vector<float> staged_;          // the groups as they came, one after the other
+    std::vector<float> staged_weights_;  // beside them
+    std::vector<float> values_;          // of block_
+    std::vector<float> weights_;         // of block_
+    lane_block block_;
     std::size_t count_ = 0;  // lanes taken
 
     // Of each lane's group.
@@ -359,13 +353,7 @@ private:
     group_scale found_[lane_groups] = {};
     std::uint8_t zero_[lane_groups] = {};
     float amax_[lane_groups] = {};
-    float unit_[lane_groups] = {};      // 2^-floor(log2 amax)
-    float base_[lane_groups] = {};      // the unrounded minmax scale
-    float reach_[lane_groups] = {};     // of its grid
-    float heaviest_[lane_groups] = {};  // weight of its largest value
-    float step_[lane_groups] = {};      // the candidate, times unit_
-    float best_[lane_groups] = {};
-    int index_[lane_groups] = {};
+    alignas(32) float base_[lane_groups] = {};  // the unrounded minmax scales
 };
 
 }  // namespace fpq::kernels

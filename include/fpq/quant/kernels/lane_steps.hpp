@@ -3,11 +3,11 @@
 // fp16 scales of eight groups at once.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "fpq/core/bits.hpp"
@@ -25,8 +25,11 @@ public:
     lane_steps(quant_format const& format, observer_options const& options)
         : global_(options.global_scale) {
         if (format.scale != scale_kind::fp16) {
-            for (std::size_t byte = 0; byte < bytes_.size(); ++byte) {
-                bytes_[byte] =
+            bool const e8 = format.scale == scale_kind::e8m0;
+            for (int i = 0; i < static_cast<int>(bytes_.size()); ++i) {
+                int const byte =
+                    std::clamp(i - margin, e8 ? 0 : 1, e8 ? int{e8m0::max_code} : e4m3::max_code);
+                bytes_[static_cast<std::size_t>(i)] =
                     decode_group_scale(format.scale, static_cast<std::uint16_t>(byte), 0, global_)
                         .value;
             }
@@ -39,9 +42,9 @@ public:
         }
     }
 
-    /// fl(scale / G) of a stored byte.
-    [[nodiscard]] float of_byte(int byte) const noexcept {
-        return bytes_[static_cast<std::size_t>(byte)];
+    /// fl(scale / G) of a stored byte; its neighbours lie beside it, the last ones repeated.
+    [[nodiscard]] float const* of_byte(int byte) const noexcept {
+        return bytes_.data() + margin + byte;
     }
 
     /// 2^(i / 35), i in [fp16_lowest, fp16_highest].
@@ -49,9 +52,8 @@ public:
         return coarse_[static_cast<std::size_t>(i - fp16_lowest)];
     }
 
-    /// step[l] = the fp16 scale next to base[l] * factor[l], decoded, times unit[l].
-    void of_fp16(float const* base, double const* factor, float const* unit,
-                 float* step) const noexcept {
+    /// step[l] = the fp16 scale next to base[l] * factor[l], decoded.
+    void of_fp16(float const* base, double const* factor, float* step) const noexcept {
         for (std::size_t l = 0; l < lane_groups; ++l) {
             float const scale = static_cast<float>(static_cast<double>(base[l]) * factor[l]);
             float const exact = scale * global_;
@@ -65,13 +67,14 @@ public:
             float const kept = rounded > 0x1p-24F ? rounded : 0x1p-24F;
             float const value = bits_of<float>(bits_of<std::uint32_t>(kept) |
                                                (bits_of<std::uint32_t>(exact) & 0x80000000u));
-            step[l] = effective_scale(value, global_) * unit[l];
+            step[l] = effective_scale(value, global_);
         }
     }
 
 private:
+    static constexpr int margin = e4m3::max_code;  // candidates are at most that far away
     float global_;
-    std::array<float, 256> bytes_{};
+    std::array<float, 256 + 2 * margin> bytes_{};
     std::vector<double> coarse_;
 };
 
