@@ -15,7 +15,8 @@ namespace fpq::bench {
 
 struct child_usage {
     double seconds = 0;
-    double peak_mib = 0;  // resident
+    double processor_seconds = 0;  // user and system, all threads
+    double peak_mib = 0;           // resident
     bool good = false;
 };
 
@@ -41,6 +42,10 @@ child_usage in_child(F const& f) {
     out.good = child > 0 && ::wait4(child, &status, 0, &usage) == child && WIFEXITED(status) &&
                WEXITSTATUS(status) == 0;
     out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    auto const of = [](timeval const& t) {
+        return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+    };
+    out.processor_seconds = of(usage.ru_utime) + of(usage.ru_stime);
 #if defined(__APPLE__)
     out.peak_mib = static_cast<double>(usage.ru_maxrss) / 1048576.0;
 #else

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rounding a synthetic bf16 checkpoint to NVFP4 from file to file, beside `cp` of the same files:
 // three rounds of each, alternating. Needs 2.5 times the size free below TMPDIR.
-// usage: fpq_bench_file_rtn [GIGABYTES, default 4] [THREADS, default 2]
+// usage: fpq_bench_file_rtn [GIGABYTES, default 4] [THREADS, default 2] [OBSERVER, default minmax]
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -92,6 +92,11 @@ void print(char const* work, int threads, double bytes, fpq::bench::child_usage 
 int main(int argc, char** argv) {
     double const gigabytes = argc > 1 ? std::strtod(argv[1], nullptr) : 4.0;
     int const threads = argc > 2 ? std::atoi(argv[2]) : 2;
+    std::string const observer = argc > 3 ? argv[3] : "minmax";
+    fpq::scale_rule rule = fpq::scale_rule::minmax;
+    for (fpq::scale_rule const known : {fpq::scale_rule::mse, fpq::scale_rule::sweep}) {
+        rule = observer == fpq::name_of(known) ? known : rule;
+    }
     fpq_test::temporary_directory const scratch;
     std::filesystem::path const model = scratch.path() / "model";
     if (!fpq::bench::in_child([&] { make_checkpoint(model, gigabytes * 1e9); }).good) {
@@ -122,6 +127,7 @@ int main(int argc, char** argv) {
         r.save_path = scratch.path() / "out";
         r.family = fpq::format_family::nvfp;
         r.threads = threads;
+        r.w_observer = rule;
         r.exported = fpq::export_kind::realquant;
         r.layout = fpq::dialect::compressed_tensors;
         auto const ours = fpq::bench::in_child([&] {
@@ -138,6 +144,8 @@ int main(int argc, char** argv) {
     std::printf("%-28s %7s %9s %9s %10s\n", "best of three", "threads", "s", "GB/s", "peak MiB");
     print("cp", 1, bytes, copied);
     print("bf16 file to NVFP4 file", threads, bytes, rounded);
+    std::printf("observer %s, processor seconds: %.2f\n", fpq::name_of(rule),
+                rounded.processor_seconds);
     std::printf("of cp's rate: %.2f\n", copied.seconds / rounded.seconds);
     return 0;
 }

@@ -124,13 +124,14 @@ error_stats round_rows(matrix_view<T const> w, quant_format const& format,
     std::size_t const code_bytes = format.row_bytes(w.cols);
     std::size_t const groups = format.groups(w.cols);
     std::size_t const scale_row = groups * format.scale_bytes_each();
+    quantizer const work(format, options);
     std::vector<error_stats> sums((w.rows + rows_a_job - 1) / rows_a_job);
     parallel_for(w.rows, rows_a_job, threads, [&](std::size_t begin, std::size_t end) {
         packed_matrix part;
         std::vector<float> decoded(std::min(rows_at_once, w.rows) * w.cols);
         for (std::size_t r = begin; r < end; r += rows_at_once) {
             std::size_t const rows = std::min(rows_at_once, end - r);
-            quantize_into(w.rows_at(r, rows), format, options, part, 1);
+            work.into(w.rows_at(r, rows), part, 1);
             std::copy(part.codes.begin(), part.codes.end(), q.codes.data() + r * code_bytes);
             std::copy(part.scales.begin(), part.scales.end(), q.scales.data() + r * scale_row);
             if (!part.zeros.empty()) {

@@ -63,30 +63,6 @@ matrix_view<float const> widen_rows(matrix_view<T const> w, std::size_t begin, s
     }
 }
 
-/// quantize_into by any rule: each thread finds the scales of some rows, then their codes.
-template <class T>
-void quantize_rows(matrix_view<T const> w, quant_format const& format,
-                   observer_options const& options, int threads, packed_matrix& q) {
-    std::size_t const groups = format.groups(w.cols);
-    std::size_t const scale_bytes = groups * format.scale_bytes_each();
-    std::size_t const code_bytes = format.row_bytes(w.cols);
-    kernels::row_scales const scales(format, options);
-    parallel_for(
-        w.rows, scales.rows_a_chunk(w.cols), threads, [&](std::size_t begin, std::size_t end) {
-            std::vector<float> wide;
-            matrix_view<float const> const x = widen_rows(w, begin, end, wide);
-            std::vector<float> values(x.rows * groups);
-            scales.find(
-                x, {q.scales.data() + begin * scale_bytes,
-                    q.zeros.empty() ? nullptr : q.zeros.data() + begin * groups, values.data()});
-            kernels::row_codes codes(format, w.cols);
-            for (std::size_t i = begin; i < end; ++i) {
-                codes.encode(x.row(i - begin), values.data() + (i - begin) * groups,
-                             zeros_of_row(q, groups, i), q.codes.data() + i * code_bytes);
-            }
-        });
-}
-
 }  // namespace detail
 
 /// Codes of w (rows, cols) under given scales: encode_element(fl(w / s)), s = grid.value;
@@ -136,6 +112,59 @@ inline packed_matrix quantize(matrix_view<float const> w, quant_format const& fo
 
 }  // namespace reference
 
+/// quantize_into with its tables made before, for many matrices of one format and rule; threads may
+/// share it.
+class quantizer {
+public:
+    /// options.column_weight outlives the object.
+    quantizer(quant_format const& format, observer_options const& options)
+        : format_(format), options_(options), scales_(format, options) {}
+
+    /// See quantize_into.
+    template <class T>
+    void into(matrix_view<T const> w, packed_matrix& q, int threads) const {
+        resize_packed(q, format_, w.rows, w.cols, options_.global_scale);
+        if (w.size() == 0 || kernels::quantize_minmax(w, format_, options_, threads, q)) {
+            return;
+        }
+        if (format_.grain != granularity::tensor) {
+            rows_into(w, q, threads);
+            return;
+        }
+        std::vector<float> wide;  // one group: all of w
+        matrix_view<float const> const x = detail::widen_rows(w, 0, w.rows, wide);
+        scale_grid const grid = find_scales(x, format_, options_, threads);
+        q = encode_with(x, format_, grid, options_.global_scale, threads);
+    }
+
+private:
+    /// Each thread finds the scales of some rows, then their codes.
+    template <class T>
+    void rows_into(matrix_view<T const> w, packed_matrix& q, int threads) const {
+        std::size_t const groups = format_.groups(w.cols);
+        std::size_t const scale_bytes = groups * format_.scale_bytes_each();
+        std::size_t const chunk = kernels::row_scales::rows_a_chunk(w.cols);
+        parallel_for(w.rows, chunk, threads, [&](std::size_t begin, std::size_t end) {
+            std::vector<float> wide;
+            matrix_view<float const> const x = detail::widen_rows(w, begin, end, wide);
+            std::vector<float> values(x.rows * groups);
+            scales_.find(
+                x, {q.scales.data() + begin * scale_bytes,
+                    q.zeros.empty() ? nullptr : q.zeros.data() + begin * groups, values.data()});
+            kernels::row_codes codes(format_, w.cols);
+            for (std::size_t i = begin; i < end; ++i) {
+                codes.encode(x.row(i - begin), values.data() + (i - begin) * groups,
+                             detail::zeros_of_row(q, groups, i),
+                             q.codes.data() + i * format_.row_bytes(w.cols));
+            }
+        });
+    }
+
+    quant_format format_;
+    observer_options options_;
+    kernels::row_scales scales_;
+};
+
 /// Codes and scales of w (rows, cols), any width, float, bf16 or fp16; weights are expected to be
 /// finite. The bytes are those of reference::quantize on the weights as float, at any simd_level.
 /// Example: packed_matrix q = quantize(w, nvfp4, {.global_scale = nvfp_global_scale(amax, true)},
@@ -143,18 +172,7 @@ inline packed_matrix quantize(matrix_view<float const> w, quant_format const& fo
 template <class T>
 void quantize_into(matrix_view<T const> w, quant_format const& format,
                    observer_options const& options, packed_matrix& q, int threads) {
-    resize_packed(q, format, w.rows, w.cols, options.global_scale);
-    if (w.size() == 0 || kernels::quantize_minmax(w, format, options, threads, q)) {
-        return;
-    }
-    if (format.grain != granularity::tensor) {
-        detail::quantize_rows(w, format, options, threads, q);
-        return;
-    }
-    std::vector<float> wide;  // one group: all of w
-    matrix_view<float const> const x = detail::widen_rows(w, 0, w.rows, wide);
-    scale_grid const grid = find_scales(x, format, options, threads);
-    q = encode_with(x, format, grid, options.global_scale, threads);
+    quantizer(format, options).into(w, q, threads);
 }
 
 /// quantize_into a new matrix.

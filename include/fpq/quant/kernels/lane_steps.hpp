@@ -24,6 +24,9 @@ class lane_steps {
 public:
     lane_steps(quant_format const& format, observer_options const& options)
         : global_(options.global_scale) {
+        if (options.rule != scale_rule::sweep) {
+            return;  // nothing asks for a table
+        }
         if (format.scale != scale_kind::fp16) {
             bool const e8 = format.scale == scale_kind::e8m0;
             for (int i = 0; i < static_cast<int>(bytes_.size()); ++i) {
@@ -33,7 +36,7 @@ public:
                     decode_group_scale(format.scale, static_cast<std::uint16_t>(byte), 0, global_)
                         .value;
             }
-        } else if (options.rule == scale_rule::sweep) {
+        } else {
             coarse_.resize(1 + fp16_highest - fp16_lowest);
             for (std::size_t i = 0; i < coarse_.size(); ++i) {
                 coarse_[i] = std::exp2(static_cast<double>(static_cast<int>(i) + fp16_lowest) /
