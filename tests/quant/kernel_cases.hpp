@@ -61,6 +61,17 @@ inline std::vector<setting> settings() {
         all.push_back({fpq::int_format(bits, 32), {}});
         all.push_back({fpq::int_format(bits, 128, false), {}});
     }
+    for (float g : {1.0F, 3.0F, 512.0F, 2688.0F / 3.7F, 0x1p-20F}) {
+        for (scale_rule rule :
+             {scale_rule::abs_max, scale_rule::quest, scale_rule::four_over_six}) {
+            all.push_back({fpq::nvfp4, {.rule = rule, .global_scale = g}});
+            if (rule != scale_rule::four_over_six) {
+                all.push_back({fpq::mxfp4, {.rule = rule, .global_scale = g}});
+            }
+        }
+        all.push_back({fpq::mxfp4, {.rule = scale_rule::even, .global_scale = g}});
+        all.push_back({fpq::mxfp8_e5m2, {.rule = scale_rule::ceil, .global_scale = g}});
+    }
     all.push_back({fpq::fp4(16), {}});
     all.push_back({fpq::fp4(24), {}});
     all.push_back({fpq::fp4(0, fpq::granularity::channel), {}});
@@ -117,9 +128,8 @@ T narrow(float x) {
 inline std::string what(setting const& s, simd_level level) {
     return std::string(fpq::simd_level_name(level)) + ", element " +
            std::to_string(static_cast<int>(s.format.element)) + ", group " +
-           std::to_string(s.format.group) + ", rule " +
-           std::to_string(static_cast<int>(s.options.mx)) + ", global " +
-           std::to_string(s.options.global_scale);
+           std::to_string(s.format.group) + ", rule " + fpq::name_of(s.options.rule) + "/" +
+           fpq::name_of(s.options.mx) + ", global " + std::to_string(s.options.global_scale);
 }
 
 }  // namespace fpq_test

@@ -9,6 +9,9 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/quant/fake_quantize.hpp"
+#include "fpq/quant/quantize.hpp"
 #include "support/gaussian.hpp"
 
 using fpq::scale_rule;
@@ -122,4 +125,61 @@ TEST_CASE("empty matrices have empty grids", "[quant]") {
         REQUIRE(fpq::find_scales(fpq::as_view(&nothing, 0, 64), format, {}, 1).bytes.empty());
         REQUIRE(fpq::find_scales(fpq::as_view(&nothing, 4, 0), format, {}, 1).bytes.empty());
     }
+}
+
+TEST_CASE("a rule that the format does not have is refused", "[quant][observer]") {
+    using fpq::scale_rule;
+    std::vector<float> x(64, 1.0F);
+    auto const w = fpq::as_view<float const>(x.data(), 2, 32);
+    struct refused {
+        fpq::quant_format format;
+        fpq::observer_options options;
+    };
+    std::vector<refused> const all{
+        {fpq::nvfp4, {.rule = scale_rule::floor}},
+        {fpq::nvfp4, {.rule = scale_rule::fp_quant}},
+        {fpq::fp4(16), {.rule = scale_rule::even}},
+        {fpq::fp4(16), {.rule = scale_rule::abs_max}},
+        {fpq::int_format(4, 32), {.rule = scale_rule::quest}},
+        {fpq::mxfp8_e4m3, {.rule = scale_rule::abs_max}},
+        {fpq::mxfp8_e4m3, {.rule = scale_rule::quest}},
+        {fpq::mxfp4, {.rule = scale_rule::four_over_six}},
+        {fpq::int_format(4, 32, false), {.rule = scale_rule::four_over_six}},
+        {fpq::mxfp4, {.mx = scale_rule::minmax}},
+        {fpq::mxfp4, {.rule = scale_rule::mse, .mx = scale_rule::sweep}},
+    };
+    for (refused const& r : all) {
+        CAPTURE(fpq::name_of(r.options.rule), fpq::name_of(r.options.mx));
+        REQUIRE_THROWS_AS(fpq::find_scales(w, r.format, r.options, 1), fpq::error);
+        REQUIRE_THROWS_AS(fpq::reference::find_scales(w, r.format, r.options), fpq::error);
+        REQUIRE_THROWS_AS(fpq::quantize(w, r.format, r.options, 1), fpq::error);
+        std::vector<float> y = x;
+        REQUIRE_THROWS_AS(
+            fpq::fake_quantize_rows(fpq::as_view(y.data(), 2, 32), r.format, r.options, 1),
+            fpq::error);
+        REQUIRE(y == x);
+    }
+}
+
+TEST_CASE("a fixed rule of E8M0 scales is minmax with that rule", "[quant][observer]") {
+    using fpq::scale_rule;
+    std::vector<float> const x{5.0F, 7.0F, -3.6F, 0.1F, 6.3F, -7.9F, 1.0F, 0.0F};
+    auto const w = fpq::as_view(x.data(), 2, 4);
+    for (scale_rule rule : {scale_rule::floor, scale_rule::ceil, scale_rule::even,
+                            scale_rule::fp_quant, scale_rule::divisor_7_25}) {
+        REQUIRE(fpq::find_scales(w, fpq::mxfp4, {.rule = rule}, 1).bytes ==
+                fpq::find_scales(w, fpq::mxfp4, {.mx = rule}, 1).bytes);
+    }
+    // floor and ceil differ here: 7 lies beyond 6 * 2^0, below 2^3.
+    REQUIRE(fpq::find_scales(w, fpq::mxfp4, {.rule = scale_rule::floor}, 1).bytes !=
+            fpq::find_scales(w, fpq::mxfp4, {.rule = scale_rule::ceil}, 1).bytes);
+}
+
+TEST_CASE("abs_max stores a zero scale where minmax stores the least", "[quant][observer]") {
+    std::vector<float> const x{0.0F, -1e-9F, 1e-9F, -0.0F};
+    fpq::observer_options const options{.rule = fpq::scale_rule::abs_max};
+    auto const q = fpq::quantize(fpq::as_view(x.data(), 1, 4), fpq::nvfp4, options, 1);
+    REQUIRE(q.scales == std::vector<std::uint8_t>{0});
+    REQUIRE(q.codes == std::vector<std::uint8_t>{0x80, 0x80});  // signs stay
+    REQUIRE(fpq::dequantize(q.view(), 1) == std::vector<float>(4, 0.0F));
 }

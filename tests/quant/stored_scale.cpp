@@ -112,10 +112,10 @@ TEST_CASE("the MX rules at their thresholds and at the ends of E8M0", "[quant]")
 }
 
 TEST_CASE("stored scales are never zero, infinite or NaN", "[quant]") {
-    REQUIRE(fpq::store_e4m3(1e-30F, 1.0F) == 1);
-    REQUIRE(fpq::store_e4m3(1e30F, 1.0F) == 0x7E);
-    REQUIRE(fpq::store_e4m3(infinity, 1.0F) == 0x7E);
-    REQUIRE(fpq::store_e4m3(3.9375F / 6.0F, 512.0F) == 0x7A);
+    REQUIRE(fpq::nv_byte(1e-30F, 1.0F) == 1);
+    REQUIRE(fpq::nv_byte(1e30F, 1.0F) == 0x7E);
+    REQUIRE(fpq::nv_byte(infinity, 1.0F) == 0x7E);
+    REQUIRE(fpq::nv_byte(3.9375F / 6.0F, 512.0F) == 0x7A);
     REQUIRE(fpq::store_fp16(1e-30F, 1.0F) == 1);
     REQUIRE(fpq::store_fp16(1e30F, 1.0F) == 0x7BFF);
     REQUIRE(fpq::store_fp16(infinity, 1.0F) == 0x7BFF);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 1. How the scale of a group is found: one list for the CPU, the GPU, recipes and files. The
-// arithmetic is in quant/scale_search.hpp and cuda/quantize/scale_rules.cuh; docs/observers.md
-// compares.
+// arithmetic is in scale_bytes.hpp and quant/scale_search.hpp; docs/observers.md compares.
 #pragma once
 
 #include <cstdint>

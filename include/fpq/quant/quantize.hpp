@@ -118,7 +118,7 @@ class quantizer {
 public:
     /// options.column_weight outlives the object.
     quantizer(quant_format const& format, observer_options const& options)
-        : format_(format), options_(options), scales_(format, options) {}
+        : format_(format), options_(settled(format, options)), scales_(format, options_) {}
 
     /// See quantize_into.
     template <class T>

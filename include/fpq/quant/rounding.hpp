@@ -89,7 +89,8 @@ constexpr std::uint8_t encode_asymmetric(float x, int bits, int zero) noexcept {
     return static_cast<std::uint8_t>(static_cast<int>(rounded) + zero);
 }
 
-/// Codes of n values of one group: encode_element(fl(w / s)), or the asymmetric code.
+/// Codes of n values of one group: encode_element(fl(w / s)), or the asymmetric code. Under a step
+/// of 0, which abs_max may store, all codes are 0 with the weights' signs.
 /// w (n), codes (n), one byte each, unpacked.
 inline void encode_group(element_kind kind, bool symmetric, float const* w, std::size_t n, float s,
                          int zero, std::uint8_t* codes) noexcept {
@@ -102,7 +103,8 @@ inline void encode_group(element_kind kind, bool symmetric, float const* w, std:
     }
     visit_element(kind, [&](auto element) {
         for (std::size_t i = 0; i < n; ++i) {
-            codes[i] = decltype(element)::encode(w[i] / s);
+            bool const negative = (bits_of<std::uint32_t>(w[i]) >> 31) != 0;
+            codes[i] = decltype(element)::encode(s != 0.0F ? w[i] / s : negative ? -0.0F : 0.0F);
         }
     });
 }

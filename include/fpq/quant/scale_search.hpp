@@ -2,20 +2,21 @@
 // Floor 2. The scale of one group by each observer. `scale_search` holds a group in a padded
 // buffer, divided by a power of two so that errors neither underflow nor overflow (exact).
 // Candidate orders are part of the contract: on equal errors the first candidate stays.
-// Sources: FP-Quant (mse); ScaleSearch, arXiv 2605.12464 (sweep).
+// Sources: FP-Quant (mse); ScaleSearch, arXiv 2605.12464 (sweep); QuTLASS (abs_max, quest).
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include "fpq/core/hosted/simd_level.hpp"
+#include "fpq/core/rounded.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
+#include "fpq/format/scale_bytes.hpp"
 #include "fpq/quant/group_error.hpp"
-#include "fpq/quant/kernels/avx512_sweep.hpp"
 #include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/observer_options.hpp"
 #include "fpq/quant/stored_scale.hpp"
@@ -59,15 +60,7 @@ class scale_search {
 public:
     /// plain: never through a kernel; what the kernels are compared with.
     scale_search(quant_format const& format, observer_options const& options, bool plain = false)
-        : format_(format), options_(options), rule_(rule_of(format.element)) {
-#if FPQ_X86_KERNELS
-        bool const fast = options.rule == scale_rule::sweep &&
-                          active_simd_level() == simd_level::avx512 && format == mxfp4;
-        if (fast && !plain) {
-            table_ = std::make_shared<kernels::sweep_table const>(
-                kernels::make_sweep_table(format.scale, options.global_scale));
-        }
-#endif
+        : format_(format), options_(settled(format, options)), rule_(rule_of(format.element)) {
         level_ = plain ? simd_level::generic : active_simd_level();
         bounds_ = rule_;
         if (!format.symmetric) {
@@ -78,6 +71,7 @@ public:
     /// Takes columns [first, first + count) of all rows of w as one group.
     void load(matrix_view<float const> w, std::size_t first, std::size_t count) {
         std::size_t const n = w.rows * count;
+        count_ = n;
         padded_ = (n + error_lanes - 1) / error_lanes * error_lanes;
         values_.resize(padded_);
         for (std::size_t i = 0; i < w.rows; ++i) {
@@ -88,7 +82,7 @@ public:
         kernels::extremes const ends = kernels::extremes_at(level_, values_.data(), padded_);
         least_ = ends.least;
         most_ = ends.most;
-        amax_ = std::max(-least_, most_);
+        amax_ = magnitude(std::max(-least_, most_));  // never -0
         if (!options_.column_weight.empty() && options_.rule == scale_rule::sweep) {
             weights_.assign(padded_, 0.0F);
             for (std::size_t i = 0; i < w.rows; ++i) {
@@ -98,23 +92,24 @@ public:
         }
     }
 
-    /// The scale of the loaded group. An all-zero or infinite group gets its minmax scale.
+    /// The scale of the loaded group. An all-zero or infinite group gets its minmax scale, but for
+    /// abs_max and quest.
     [[nodiscard]] group_scale find() {
+        if (options_.rule == scale_rule::abs_max || options_.rule == scale_rule::quest) {
+            return statistic();
+        }
         bool const plain = amax_ == 0.0F || !is_finite(amax_);
         if (options_.rule == scale_rule::minmax || plain) {
             return minmax();
         }
         normalise();
+        if (options_.rule == scale_rule::four_over_six) {
+            return four_over_six();
+        }
         if (options_.rule == scale_rule::mse) {
             return rule_.integer ? mse<true>() : mse<false>();
         }
         bool const weighted = !weights_.empty();
-#if FPQ_X86_KERNELS
-        group_scale fast{};
-        if (table_ != nullptr && sweep_by_kernel(weighted, fast)) {
-            return fast;
-        }
-#endif
         if (rule_.integer) {
             return weighted ? sweep<true, true>() : sweep<true, false>();
         }
@@ -129,6 +124,36 @@ private:
     [[nodiscard]] group_scale minmax() const noexcept {
         base_scale const b = minmax_base();
         return store_scale(format_, rule_, b.scale, amax_, b.zero, options_);
+    }
+
+    /// abs_max and quest: a scale from the maximum, or from mean and mean square, summed in order.
+    [[nodiscard]] group_scale statistic() const noexcept {
+        float const g = options_.global_scale;
+        bool const nv = format_.scale == scale_kind::e4m3;
+        mx_rule_constants const mx = mx_constants(options_.rule, false, g);
+        if (options_.rule == scale_rule::abs_max) {
+            return stored(nv ? nv_byte_of_maximum(options_.rule, amax_, g) : mx_byte(mx, amax_));
+        }
+        float sum = 0.0F;
+        float squares = 0.0F;
+        for (std::size_t i = 0; i < count_; ++i) {
+            sum = add_rn(sum, values_[i]);
+            squares = add_rn(squares, mul_rn(values_[i], values_[i]));
+        }
+        float const per = div_rn(1.0F, static_cast<float>(count_));
+        float const scale = quest_scale(mul_rn(sum, per), mul_rn(squares, per));
+        return stored(nv ? nv_byte(scale, g) : mx_byte(mx, scale));
+    }
+
+    /// The maximum as 6, or as 4 where that has the smaller error.
+    [[nodiscard]] group_scale four_over_six() const noexcept {
+        group_scale const six = minmax();
+        group_scale const four = stored(nv_byte(mul_rn(amax_, 0.25F), options_.global_scale));
+        return error_of<false, false>(four) < error_of<false, false>(six) ? four : six;
+    }
+
+    [[nodiscard]] group_scale stored(std::uint8_t byte) const noexcept {
+        return decode_group_scale(format_.scale, byte, 0, options_.global_scale);
     }
 
     void normalise() noexcept {
@@ -214,29 +239,6 @@ private:
         }
         return best;
     }
-
-#if FPQ_X86_KERNELS
-    /// The sweep of an MXFP4 group through a kernel; false: it cannot, or cannot be sure.
-    [[nodiscard]] bool sweep_by_kernel(bool weighted, group_scale& out) const noexcept {
-        if (!table_->usable || padded_ != 32 || format_ != mxfp4) {
-            return false;
-        }
-        kernels::sweep_group const g{table_.get(), values_.data(), weights_.data()};
-        int const e = floor_log2(amax_);
-        if (e < -126 || e > 126) {
-            return false;
-        }
-        int const start = mx_scale_byte(scale_rule::floor, rule_, amax_, options_.global_scale);
-        int const byte = weighted ? kernels::sweep_e8m0_avx512<true>(g, start, e)
-                                  : kernels::sweep_e8m0_avx512<false>(g, start, e);
-        if (byte < 0) {
-            return false;
-        }
-        out = decode_group_scale(format_.scale, static_cast<std::uint16_t>(byte), 0,
-                                 options_.global_scale);
-        return true;
-    }
-#endif
 
     template <bool Integer, bool Weighted>
     [[nodiscard]] group_scale sweep() const {
@@ -330,13 +332,11 @@ private:
     quant_format format_;
     observer_options options_;
     grid_rule rule_;
-#if FPQ_X86_KERNELS
-    std::shared_ptr<kernels::sweep_table const> table_;  // null: the plain walk
-#endif
     simd_level level_ = simd_level::generic;
     grid_rule bounds_;            // the widest grid that any zero point gives
     std::vector<float> values_;   // one group, zero-padded, times unit_ once normalised
     std::vector<float> weights_;  // empty: unweighted
+    std::size_t count_ = 0;       // values of the group
     std::size_t padded_ = 0;
     float least_ = 0.0F;  // of the group, at most 0
     float most_ = 0.0F;   // of the group, at least 0

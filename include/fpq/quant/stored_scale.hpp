@@ -10,39 +10,14 @@
 #include "fpq/core/half.hpp"
 #include "fpq/format/block.hpp"
 #include "fpq/format/packed.hpp"
+#include "fpq/format/scale_bytes.hpp"
 #include "fpq/quant/observer_options.hpp"
 #include "fpq/quant/rounding.hpp"
 
 namespace fpq {
 
-/// E4M3 maximum times E2M1 maximum: the amplitude that global scale 1 can hold.
-inline constexpr double nvfp_range = 448.0 * 6.0;
 /// The global scale that FP-Quant's MX rule is stored with.
 inline constexpr float mx_fp_quant_global = 3.0F;
-/// Stored byte of an all-zero NVFP group: 1.0. Positive and finite for every reader.
-inline constexpr std::uint8_t nvfp_zero_group = 0x38;
-
-/// 2688 / amax, or the largest power of two not above it. amax zero or not finite: 1.
-/// The result is at most 2^126, so that its reciprocal stays normal.
-inline float nvfp_global_scale(float amax, bool pow2) noexcept {
-    float const size = magnitude(amax);
-    if (size == 0.0F || !is_finite(size)) {
-        return 1.0F;
-    }
-    double const exact = nvfp_range / static_cast<double>(size);
-    if (exact >= 0x1p126) {
-        return 0x1p126F;
-    }
-    if (!pow2) {
-        return static_cast<float>(exact);
-    }
-    int e = floor_log2(static_cast<float>(exact));
-    // The float may have been rounded up to the power of two: take the octave of the quotient.
-    if (static_cast<double>(exp2_int(e)) * static_cast<double>(size) > nvfp_range) {
-        --e;
-    }
-    return exp2_int(e);
-}
 
 /// The global scale of a tensor with maximum `amax`: NVFP's, 3 for FP-Quant's MX rule, else 1.
 inline float default_global_scale(quant_format const& format, float amax, bool pow2,
@@ -126,13 +101,6 @@ inline group_scale decode_group_scale(scale_kind kind, std::uint16_t stored, std
     return {stored, zero, effective_scale(decode_scale(kind, bytes), global_scale)};
 }
 
-/// E4M3 byte of scale * global_scale, nearest, at most 448, never 0 (the least positive instead).
-inline std::uint8_t store_e4m3(float scale, float global_scale) noexcept {
-    float const product = scale * global_scale;
-    std::uint8_t const byte = e4m3::encode(product < e4m3::max ? product : e4m3::max);
-    return byte == 0 ? std::uint8_t{1} : byte;
-}
-
 /// fp16 bits of scale * global_scale, nearest; the sign is kept, a magnitude that would become 0
 /// is the least subnormal, one that would overflow is 65504.
 inline std::uint16_t store_fp16(float scale, float global_scale) noexcept {
@@ -152,7 +120,7 @@ inline group_scale store_scale(quant_format const& format, grid_rule const& grid
     std::uint16_t stored = 0;
     switch (format.scale) {
         case scale_kind::e4m3:
-            stored = amax == 0.0F ? nvfp_zero_group : store_e4m3(scale, g);
+            stored = amax == 0.0F ? nvfp_zero_group : nv_byte(scale, g);
             break;
         case scale_kind::e8m0:
             stored = mx_scale_byte(options.mx, grid, amax, g);

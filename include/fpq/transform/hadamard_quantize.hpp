@@ -56,8 +56,9 @@ bool quantize_hadamard_strips(matrix_view<float const> w, std::size_t block,
 /// rotating w by hadamard_in_place first. w (rows, cols), cols a multiple of block.
 /// Errors: fpq::error (usage) when block is no power of two or does not divide cols.
 inline void quantize_hadamard_into(matrix_view<float const> w, std::size_t block,
-                                   quant_format const& format, observer_options const& options,
+                                   quant_format const& format, observer_options const& asked,
                                    packed_matrix& q, int threads) {
+    observer_options const options = settled(format, asked);
     if (!is_power_of_two(block) || w.cols % block != 0) {
         fail_usage("Hadamard block size", "quantize_hadamard",
                    "a power of two that divides " + std::to_string(w.cols), std::to_string(block));

@@ -1,53 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wing cuda. Single-rounding float operations that no compiler flag contracts, the same on host and
-// device: what decides a scale or a code is built from these alone.
+// Wing cuda. Float operations beside those of core/rounded.hpp, the same on host and device.
 #pragma once
 
 #include <cstdint>
 
 #include "fpq/core/bits.hpp"
 #include "fpq/core/config.hpp"
+#include "fpq/core/rounded.hpp"
 
 namespace fpq::cuda {
 
-/// fl(a * b), never fused with what follows.
-FPQ_HD inline float mul_rn(float a, float b) noexcept {
-#if defined(__CUDA_ARCH__)
-    return __fmul_rn(a, b);
-#else
-    return a * b;
-#endif
-}
-/// fl(a + b), never fused with what comes before.
-FPQ_HD inline float add_rn(float a, float b) noexcept {
-#if defined(__CUDA_ARCH__)
-    return __fadd_rn(a, b);
-#else
-    return a + b;
-#endif
-}
+using fpq::add_rn;
+using fpq::div_rn;
+using fpq::mul_rn;
+using fpq::sqrt_rn;
+
 /// fl(a * b + c).
 FPQ_HD inline float fma_rn(float a, float b, float c) noexcept {
 #if defined(__CUDA_ARCH__)
     return __fmaf_rn(a, b, c);
 #else
     return __builtin_fmaf(a, b, c);
-#endif
-}
-/// fl(a / b), subnormals and infinities as IEEE has them.
-FPQ_HD inline float div_rn(float a, float b) noexcept {
-#if defined(__CUDA_ARCH__)
-    return __fdiv_rn(a, b);
-#else
-    return a / b;
-#endif
-}
-/// fl(sqrt(a)).
-FPQ_HD inline float sqrt_rn(float a) noexcept {
-#if defined(__CUDA_ARCH__)
-    return __fsqrt_rn(a);
-#else
-    return __builtin_sqrtf(a);
 #endif
 }
 /// |x|; on the device a modifier of the instruction after it.

@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(256) amax_rows(amax_work const work) {
 
 template <class Unused>
 __global__ void write_global_scale(float const* amax, bool pow2, float* global_scale) {
-    *global_scale = nv_global_scale(*amax, pow2);
+    *global_scale = nvfp_global_scale(*amax, pow2);
 }
 
 }  // namespace fpq::cuda

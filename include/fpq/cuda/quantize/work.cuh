@@ -81,7 +81,7 @@ struct plain_byte<block_format::nvfp4> {
 
     __device__ plain_byte(scale_rule method, float g)
         : global(g),
-          zero(method == scale_rule::abs_max ? 0u : std::uint32_t{nv_zero_group}),
+          zero(method == scale_rule::abs_max ? 0u : std::uint32_t{nvfp_zero_group}),
           least(method == scale_rule::abs_max ? 0u : 1u) {}
     __device__ std::uint32_t operator()(float a) const {
         std::uint32_t const byte = e4m3_byte(mul_rn(sixth_of(a), global));

@@ -112,7 +112,7 @@ struct scale_lanes_512 {
     __mmask16 clipping;  // |w| / s may be e2m1_signed_end or more
 };
 
-/// store_e4m3(amax / 6, global) of 16 maxima (float bits); an all-zero group has byte 0x38.
+/// nv_byte(amax / 6, global) of 16 maxima (float bits); an all-zero group has byte 0x38.
 FPQ_AVX512 [[gnu::always_inline]] inline scale_lanes_512 e4m3_lanes(
     __m512i amax, scale_lanes const& rule) noexcept {
     __m512 const scale = _mm512_div_ps(_mm512_castsi512_ps(amax), _mm512_set1_ps(e2m1::max));

@@ -35,7 +35,7 @@ public:
           level_(active_simd_level()),
           square_(options.rule == scale_rule::sweep),
           weighted_(square_ && !options.column_weight.empty()),
-          usable_(takes(format, options, cols)),
+          usable_(has_lanes(format, options, cols)),
           n_((format.group_of(cols) + 15) / 16 * 16),
           candidates_(rule_.integer, weighted_, square_, usable_ ? most_candidates : 0),
           staged_(usable_ ? n_ * lane_groups : 0),
@@ -135,16 +135,6 @@ public:
 private:
     /// The longest list: both signs of the fp16 sweep.
     static constexpr std::size_t most_candidates = 2 * (1 + fp16_highest - fp16_lowest);
-
-    static bool takes(quant_format const& format, observer_options const& options,
-                      std::size_t cols) noexcept {
-        bool const known = options.rule == scale_rule::sweep || options.rule == scale_rule::mse;
-        std::size_t const group = format.group_of(cols);
-        bool const plain =
-            format.symmetric || (is_integer(format.element) && format.scale == scale_kind::fp16);
-        return known && plain && group > 0 && group <= lane_values &&
-               format.grain != granularity::tensor;
-    }
 
     lane_scores& scores() noexcept { return candidates_.scores; }
 

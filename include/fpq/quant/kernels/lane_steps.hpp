@@ -19,6 +19,18 @@
 
 namespace fpq::kernels {
 
+/// True when lane_search does it: sweep and mse in groups of up to lane_values, asymmetric ones
+/// with fp16 scales only.
+inline bool has_lanes(quant_format const& format, observer_options const& options,
+                      std::size_t cols) noexcept {
+    bool const known = options.rule == scale_rule::sweep || options.rule == scale_rule::mse;
+    std::size_t const group = format.group_of(cols);
+    bool const plain =
+        format.symmetric || (is_integer(format.element) && format.scale == scale_kind::fp16);
+    return known && plain && group > 0 && group <= lane_values &&
+           format.grain != granularity::tensor;
+}
+
 /// Safe to share between threads.
 class lane_steps {
 public:

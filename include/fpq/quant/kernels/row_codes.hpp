@@ -30,7 +30,7 @@ public:
         std::size_t const group = format_.group_of(cols);
         for (std::size_t g = 0, first = 0; first < cols; ++g, first += group) {
             std::size_t const n = std::min(group, cols - first);
-            std::size_t const whole = n / 16 * 16;
+            std::size_t const whole = values[g] == 0.0F ? 0 : n / 16 * 16;
             int const zero = zeros == nullptr ? 0 : zeros[g];
             if (zeros != nullptr) {
                 rule_ = encode_rule_of_asymmetric(format_.element, zero);

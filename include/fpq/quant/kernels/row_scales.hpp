@@ -32,10 +32,10 @@ class row_scales {
 public:
     row_scales(quant_format const& format, observer_options const& options)
         : format_(format),
-          options_(options),
-          search_(format, options),
-          batches_(format, options, false),
-          steps_(format, options) {}
+          options_(settled(format, options)),
+          search_(format, options_),
+          batches_(format, options_, false),
+          steps_(format, options_) {}
 
     /// Rows whose scales are one unit of work: enough to fill the lanes.
     [[nodiscard]] static std::size_t rows_a_chunk(std::size_t cols) noexcept {
