@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/parallel.hpp"
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/quant/kernels/row_scales.hpp"
 #include "fpq/quant/kernels/snap_lanes.hpp"
@@ -32,10 +33,11 @@ inline void snap_group(grid_rule const& rule, float step, float* x, std::size_t 
     }
 }
 
-/// snap_group by the kernel, its tail by the loop. n: any.
-inline void snap_group_fast(grid_rule const& rule, float step, float* x, std::size_t n) noexcept {
+/// snap_group by the kernel of a level, its tail by the loop. n: any.
+inline void snap_group_fast(simd_level level, grid_rule const& rule, float step, float* x,
+                            std::size_t n) noexcept {
     std::size_t const whole = n / 8 * 8;
-    kernels::snap_group_at(active_simd_level())(x, whole, step, rule);
+    kernels::snap_group_at(level)(x, whole, step, rule);
     snap_group(rule, step, x + whole, n - whole);
 }
 
@@ -50,6 +52,7 @@ inline void fake_quantize_rows(matrix_view<float> x, quant_format const& format,
     if (x.size() == 0) {
         return;
     }
+    simd_level const level = active_simd_level();
     if (format.grain == granularity::tensor) {
         scale_search search(format, options);
         search.load(x, 0, x.cols);
@@ -57,7 +60,7 @@ inline void fake_quantize_rows(matrix_view<float> x, quant_format const& format,
         grid_rule const rule = detail::grid_of(format, s.zero);
         parallel_for(x.rows, 8, threads, [&](std::size_t begin, std::size_t end) {
             for (std::size_t i = begin; i < end; ++i) {
-                detail::snap_group_fast(rule, s.value, x.row(i), x.cols);
+                detail::snap_group_fast(level, rule, s.value, x.row(i), x.cols);
             }
         });
         return;
@@ -77,7 +80,7 @@ inline void fake_quantize_rows(matrix_view<float> x, quant_format const& format,
                 std::size_t const g = k % groups;
                 grid_rule const rule =
                     zeros.empty() ? symmetric : detail::grid_of(format, zeros[k]);
-                detail::snap_group_fast(rule, steps[k],
+                detail::snap_group_fast(level, rule, steps[k],
                                         x.row(begin + k / groups) + g * format.group_of(x.cols),
                                         format.group_length(x.cols, g));
             }

@@ -8,8 +8,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
+#include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/kernels/lane_search.hpp"
 #include "fpq/quant/kernels/lane_steps.hpp"
 #include "fpq/quant/kernels/plain_groups.hpp"
@@ -33,6 +35,7 @@ public:
     row_scales(quant_format const& format, observer_options const& options)
         : format_(format),
           options_(settled(format, options)),
+          grid_(rule_of(format.element)),
           search_(format, options_),
           batches_(format, options_, false),
           steps_(format, options_) {}
@@ -58,6 +61,10 @@ public:
             std::size_t const first = g * group;
             std::size_t const count = std::min(group, w.cols - first);
             std::size_t const at = i * groups + g;
+            if (options_.rule == scale_rule::minmax) {
+                put(at, minmax(w.row(i) + first, count));
+                return;
+            }
             if (lanes.usable() && lanes.take(w.row(i) + first, count, first, at)) {
                 if (lanes.full()) {
                     lanes.run(put);
@@ -85,8 +92,23 @@ public:
     }
 
 private:
+    /// The scale of x (count).
+    [[nodiscard]] group_scale minmax(float const* x, std::size_t count) const noexcept {
+        std::size_t const whole = count / 16 * 16;
+        extremes ends = extremes_at(level_, x, whole);
+        for (std::size_t i = whole; i < count; ++i) {
+            ends.least = x[i] < ends.least ? x[i] : ends.least;
+            ends.most = x[i] > ends.most ? x[i] : ends.most;
+        }
+        base_scale const base = minmax_base_of(format_, ends.least, ends.most);
+        float const amax = std::max(-ends.least, ends.most);
+        return store_scale(format_, grid_, base.scale, amax, base.zero, options_);
+    }
+
     quant_format format_;
     observer_options options_;
+    grid_rule grid_;
+    simd_level level_ = active_simd_level();
     scale_search search_;
     sweep_batches batches_;
     lane_steps steps_;
