@@ -17,6 +17,7 @@
 #include "fpq/quant/group_error.hpp"
 #include "fpq/quant/kernels/avx512_sweep.hpp"
 #include "fpq/quant/kernels/group_lanes.hpp"
+#include "fpq/quant/kernels/sweep_table.hpp"
 #include "fpq/quant/observer_options.hpp"
 #include "fpq/quant/stored_scale.hpp"
 
@@ -330,9 +331,7 @@ private:
     quant_format format_;
     observer_options options_;
     grid_rule rule_;
-#if FPQ_X86_KERNELS
     std::shared_ptr<kernels::sweep_table const> table_;  // null: the plain walk
-#endif
     simd_level level_ = simd_level::generic;
     grid_rule bounds_;            // the widest grid that any zero point gives
     std::vector<float> values_;   // one group, zero-padded, times unit_ once normalised
