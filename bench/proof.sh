@@ -10,8 +10,6 @@
 # and, with several seeds, the spread (largest minus least). Ratios are ours / the reference's KL.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
-# shellcheck source=cmake/blas-cores.sh
-. "$here/cmake/blas-cores.sh"
 seeds="42"
 models="tiny-llama tiny-qwen3"
 rows="."

@@ -9,7 +9,7 @@ level=${1:-build}
 needed=(g++ cmake make ninja-build pkg-config libeigen3-dev nlohmann-json3-dev zlib1g-dev
         libpcre2-dev libutf8proc-dev libfmt-dev libsentencepiece-dev libcli11-dev)
 # Without these everything works, slower or with tests skipped.
-wanted=(libopenblas-dev ccache)
+wanted=(libopenblas0 ccache)
 if [ "$level" = test ]; then
     needed+=(catch2 libxtensor-dev)
     wanted+=(clang clang-format clang-tidy libclang-rt-14-dev libbenchmark-dev)

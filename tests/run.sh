@@ -54,8 +54,6 @@ run_ctest() {
 
 say "Set-up"
 bash cmake/install-deps.sh test || exit 1
-# shellcheck source=cmake/blas-cores.sh
-. cmake/blas-cores.sh
 if command -v ninja > /dev/null; then
     generator=(-G Ninja)
     keep_going=(-k 0)

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/console.hpp"
+#include "common/products.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/opened_model.hpp"
@@ -26,11 +27,13 @@ struct arguments {
     std::size_t max_windows = 0;
     std::string bos = "auto";
     int threads = 0;
+    std::string products = "auto";
     bool verbose = false;
 };
 
 int evaluate(arguments const& args) {
     int const threads = args.threads > 0 ? args.threads : fpq::tools::default_threads();
+    std::string const products = fpq::tools::choose_products(args.products);
     fpq::opened_model model(args.model);
     std::optional<fpq::opened_model> reference;
     if (!args.reference.empty()) {
@@ -49,6 +52,7 @@ int evaluate(arguments const& args) {
     fmt::print("targets          {} in {} windows of {}\n", e.targets, windows.size(),
                args.sequence_length);
     fmt::print("bits per weight  {:.4f}\n", bits);
+    fmt::print("products         {}\n", products);
     if (e.has_reference) {
         fmt::print("reference        {:.6f}\n", e.reference_perplexity);
         fmt::print("KL mean          {:.8f} +- {:.8f} nats\n", e.kl_mean, e.kl_se);
@@ -58,6 +62,7 @@ int evaluate(arguments const& args) {
     if (!args.json.empty()) {
         nlohmann::json json = fpq::to_json(e);
         json["bits_per_weight"] = bits;
+        json["products"] = products;
         json["model"] = args.model.string();
         json["sequence_length"] = args.sequence_length;
         fpq::write_file_whole(args.json, json.dump(2) + "\n");
@@ -85,6 +90,7 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     app.add_option("--json", args.json, "write the results here");
     app.add_option("--threads", args.threads, "0: all processors");
+    fpq::tools::add_products_option(app, args.products);
     app.add_flag("--verbose", args.verbose, "a line a step");
     return fpq::tools::run_program(app, argc, argv, [&] { return evaluate(args); });
 }

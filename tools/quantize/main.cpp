@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "common/console.hpp"
+#include "common/products.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/pipeline/run.hpp"
 #include "options.hpp"
@@ -19,7 +20,7 @@ void print_evaluation(fpq::eval_result const& e) {
     fmt::print("top-1 agreement  {:.4f} +- {:.4f}\n", e.top1_agreement, e.top1_se);
 }
 
-void print_report(fpq::run_report const& report, bool verbose) {
+void print_report(fpq::run_report const& report, std::string const& products, bool verbose) {
     if (verbose) {
         fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", "linear", "rows", "cols", "SQNR dB",
                    "rel. error");
@@ -37,6 +38,7 @@ void print_report(fpq::run_report const& report, bool verbose) {
     if (report.evaluation) {
         print_evaluation(*report.evaluation);
     }
+    fmt::print("products         {}\n", products);
     fmt::print("time             {:.1f} s, {} calibration tokens\n", report.seconds,
                report.calibration_tokens);
 }
@@ -55,15 +57,18 @@ int quantize(fpq::recipe& r, fpq::tools::run_options const& run) {
         fmt::print("{}", fpq::describe_plan(fpq::plan_run(r)));
         return 0;
     }
+    std::string const products = fpq::tools::choose_products(run.products);
     fpq::tools::progress_printer progress(run.verbose);
     fpq::run_report const report =
         fpq::run(r, [&progress](fpq::progress_event const& event) { progress(event); });
     for (std::string const& note : report.notes) {
         fmt::print(stderr, "note: {}\n", note);
     }
-    print_report(report, run.verbose);
+    print_report(report, products, run.verbose);
     if (!run.report.empty()) {
-        fpq::write_file_whole(run.report, fpq::to_json(report).dump(2) + "\n");
+        nlohmann::json json = fpq::to_json(report);
+        json["products"] = products;
+        fpq::write_file_whole(run.report, json.dump(2) + "\n");
     }
     return 0;
 }

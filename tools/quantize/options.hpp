@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/console.hpp"
+#include "common/products.hpp"
 #include "fpq/pipeline/recipe.hpp"
 
 namespace fpq::tools {
@@ -16,6 +17,7 @@ namespace fpq::tools {
 /// What the command line sets beside the recipe.
 struct run_options {
     std::filesystem::path report;
+    std::string products = "auto";
     bool dry_run = false;
     bool verbose = false;
     std::vector<std::string> ignored;  // flags accepted for compatibility that change nothing here
@@ -139,6 +141,7 @@ inline void add_output_options(CLI::App& app, recipe& r, run_options& run) {
     app.add_flag(both_spellings("--dry_run"), run.dry_run, "print the plan and stop");
     app.add_flag("--verbose", run.verbose, "a line for every linear");
     app.add_option("--threads", r.threads, "0: all processors");
+    add_products_option(app, run.products);
 }
 
 inline void add_compatibility_options(CLI::App& app, run_options& run) {
