@@ -78,7 +78,7 @@ macro(fpq_find_harness)
     fpq_find_library(pcre2 pcre2.h pcre2-8)
     fpq_find_library(utf8proc utf8proc.h utf8proc)
     fpq_find_library(sentencepiece sentencepiece_processor.h sentencepiece)
-    set(FPQ_MISSING_HARNESS "${FPQ_MISSING_EIGEN}")
+    set(FPQ_MISSING_HARNESS "")
     foreach(fpq_target IN ITEMS nlohmann_json::nlohmann_json ZLIB::ZLIB fmt::fmt fpq_dep::pcre2
                                 fpq_dep::utf8proc fpq_dep::sentencepiece)
         if(NOT TARGET ${fpq_target})

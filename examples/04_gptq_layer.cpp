@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One linear layer by RTN and by GPTQ: the same format, the same scales, less error at the output.
-// Floor 4 (needs Eigen).
+// Floor 4.
 #include <cstdio>
 #include <vector>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that runs on the host, floors 0-8, in one include. Heavy: it brings Eigen, JSON and
-// the tokenizers along. An engine wants fpq/format.hpp; a tool wants the one pipeline header it
+// Everything that runs on the host, floors 0-8, in one include. Heavy: it brings JSON and the
+// tokenizers along. An engine wants fpq/format.hpp; a tool wants the one pipeline header it
 // calls.
 #pragma once
 

@@ -6,6 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdlib>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -24,8 +26,21 @@ std::string variable(char const* name) {
     char const* const value = std::getenv(name);
     return value != nullptr ? value : "";
 }
-std::string const threads_before = variable("OPENBLAS_NUM_THREADS");
-std::string const core_before = variable("OPENBLAS_CORETYPE");
+
+/// Threads of this process.
+std::ptrdiff_t tasks() {
+    std::filesystem::directory_iterator const all("/proc/self/task");
+    return std::distance(begin(all), end(all));
+}
+
+/// Before main, when no case has loaded the library yet.
+struct at_start {
+    std::string threads = variable("OPENBLAS_NUM_THREADS");
+    std::string core = variable("OPENBLAS_CORETYPE");
+    std::ptrdiff_t tasks_before = tasks();
+    bool there = fpq::load_openblas().there;
+    std::ptrdiff_t tasks_after = tasks();
+} const start;
 
 /// All that can run here: our own at every level, and OpenBLAS where it is installed.
 std::vector<product_table const*> tables() {
@@ -180,8 +195,8 @@ TEST_CASE("the table in use is our own until another is named", "[linalg]") {
 TEST_CASE("OpenBLAS has one thread, this processor's kernels, and leaves the environment as it was",
           "[linalg]") {
     fpq::loaded_openblas const& library = fpq::load_openblas();
-    CHECK(variable("OPENBLAS_NUM_THREADS") == threads_before);
-    CHECK(variable("OPENBLAS_CORETYPE") == core_before);
+    CHECK(variable("OPENBLAS_NUM_THREADS") == start.threads);
+    CHECK(variable("OPENBLAS_CORETYPE") == start.core);
     if (!library.there) {
         WARN("SKIPPED: no OpenBLAS: " << library.name);
         return;
@@ -193,8 +208,9 @@ TEST_CASE("OpenBLAS has one thread, this processor's kernels, and leaves the env
     auto const threads = reinterpret_cast<int (*)()>(dlsym(handle, "openblas_get_num_threads"));
     REQUIRE(threads != nullptr);
     CHECK(threads() == 1);
+    CHECK(start.tasks_after == start.tasks_before);  // no pool was started, not even to be stopped
     char const* const kernels = fpq::openblas_core_type();
-    if (kernels != nullptr && core_before.empty()) {
+    if (kernels != nullptr && start.core.empty()) {
         std::string found = library.name.substr(library.name.find('(') + 1);
         for (char& letter : found) {
             letter =

@@ -101,6 +101,39 @@ TEST_CASE("a dry run prints the plan and writes nothing", "[tools]") {
     REQUIRE_FALSE(std::filesystem::exists(out));
 }
 
+TEST_CASE("a run names its products, takes those of --products, and ends under a memory limit",
+          "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    std::string const run =
+        "fpq-quantize --model_name_or_path " + model() +
+        " --w_bits 4 --format nvfp --gptq --num_sequences 1 --sequence_length 32"
+        " --threads 2 --dataset_name_or_path " +
+        text();
+    outcome const own = call(run + " --products own");
+    INFO(own.text);
+    REQUIRE(own.code == 0);
+    REQUIRE(own.text.find("products         own (") != std::string::npos);
+    REQUIRE(call(run + " --products mkl").code == 2);
+    ::setenv("FPQ_PRODUCTS", "own", 1);
+    REQUIRE(call(run).text.find("products         own (") != std::string::npos);
+    ::unsetenv("FPQ_PRODUCTS");
+    // Under `ulimit -v` a pool of OpenBLAS's once hung a finished run. A sanitized program cannot
+    // even start there.
+    auto const limited = [](std::string const& arguments) {
+        return std::system(("bash -c 'ulimit -v 2000000; exec " +
+                            std::string(std::getenv("FPQ_BIN_DIR")) + "/" + arguments +
+                            "' > /dev/null 2>&1")
+                               .c_str()) == 0;
+    };
+    if (!limited("fpq-quantize --help")) {
+        std::puts("SKIPPED: this build does not start in 2 GB of address space");
+        return;
+    }
+    REQUIRE(limited(run));
+}
+
 TEST_CASE("the flags of the Python harness run, then evaluate and inspect agree", "[tools]") {
     if (!have_tools()) {
         return;

@@ -32,8 +32,8 @@ check_tree() {
         may["cuda"] = " core format cuda ";
         may["adapt"] = hosted " adapt ";
         # Other libraries: where each may appear.
-        where["Eigen"] = " linalg adapt ";
-        where["cblas"] = where["dlfcn"] = " linalg ";
+        where["Eigen"] = " adapt ";
+        where["dlfcn"] = " linalg ";
         where["fmt"] = " io dialect model method pipeline ";
         where["nlohmann"] = " io dialect model pipeline ";
         where["zlib"] = where["pcre2"] = where["utf8proc"] = where["sentencepiece"] = " io ";
@@ -131,6 +131,8 @@ fpq/transform/planted.hpp|#include <iostream>
 fpq/quant/planted.hpp|#include <fmt/core.h>
 fpq/solve/planted.hpp|#include <xtensor/xtensor.hpp>
 fpq/solve/planted.hpp|#include <Eigen/Dense>
+fpq/linalg/planted.hpp|#include <Eigen/Core>
+fpq/solve/planted.hpp|#include <dlfcn.h>
 fpq/graph/planted.hpp|#include "fpq/quant/quantize.hpp"
 fpq/graph/planted.hpp|#include <nlohmann/json.hpp>
 fpq/io/file/planted.hpp|#include "fpq/quant/quantize.hpp"

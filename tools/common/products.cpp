@@ -7,7 +7,7 @@
 #include "fpq/linalg/openblas.hpp"
 #include "fpq/linalg/products.hpp"
 
-#if __has_include(<Eigen/Core>)
+#if defined(FPQ_HAVE_EIGEN)
 // Threads are ours: built with OpenMP, Eigen would start its own inside them.
 #define EIGEN_DONT_PARALLELIZE
 #include <Eigen/Core>
