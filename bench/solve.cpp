@@ -12,6 +12,7 @@
 #include "fpq/core/random.hpp"
 #include "fpq/linalg/openblas.hpp"
 #include "fpq/linalg/products.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/solve/gptq.hpp"
 
 namespace {
@@ -21,12 +22,12 @@ constexpr std::size_t tokens = 2048;
 
 struct problem {
     std::vector<float> x, w;
-    fpq::hessian h{n};
+    fpq::hessian h;
     fpq::solve_options options;
     fpq::gptq_factor factor;
     double rtn_error = 0;
 
-    problem() : x(tokens * n), w(n * n) {
+    problem() : x(tokens * n), w(n * n), h(n, 0, std::vector<float>(n * n)) {
         fpq::philox const source{7, 7};
         for (std::size_t i = 0; i < x.size(); ++i) {
             // One factor that all channels share, and channels of seven sizes.
@@ -38,7 +39,7 @@ struct problem {
             w[i] = 0.02F * (fpq::uniform(source.at(3 * i)) + fpq::uniform(source.at(3 * i + 1)) +
                             fpq::uniform(source.at(3 * i + 2)) - 1.5F);
         }
-        h.accumulate(inputs(), 2);
+        h = fpq::hessian_of(inputs(), 2);
         options.observer.global_scale = fpq::nvfp_global_scale(0.03F, true);
         options.threads = 2;
         factor = fpq::factor(h, options, "bench");
@@ -95,14 +96,15 @@ void add_solver(problem const& p, fpq::product_table const& table, int threads) 
     auto options = p.options;
     options.threads = threads;
     double const weights = static_cast<double>(n * n);
-    auto const h = std::make_shared<fpq::hessian>(n);
-    fpq::bench::add({"Hessian, 2048 tokens x^T x" + name, "4096", 0,
-                     static_cast<double>(tokens * n * n), threads,
-                     [h, &p, &table, threads] {
-                         fpq::use_products(&table);
-                         h->accumulate(p.inputs(), threads);
-                     },
-                     [h, &p] { return is_gram(h->view(), p.inputs(), 1.0); }});
+    auto const h = std::make_shared<fpq::second_moment>(n);
+    fpq::bench::add(
+        {"Hessian, 2048 tokens x^T x" + name, "4096", 0, static_cast<double>(tokens * n * n),
+         threads,
+         [h, &p, &table, threads] {
+             fpq::use_products(&table);
+             h->add(p.inputs(), threads);
+         },
+         [h, &p] { return is_gram(fpq::second_moment(*h).finish().view(), p.inputs(), 1.0); }});
     auto const factor = std::make_shared<fpq::gptq_factor>();
     fpq::bench::add({"GPTQ factor" + name, "4096", 0, weights, threads,
                      [factor, &p, &table, options] {

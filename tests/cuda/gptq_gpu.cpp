@@ -20,6 +20,7 @@
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "support/gaussian.hpp"
 
 namespace {
@@ -168,8 +169,7 @@ bool has_tiles() {
 }
 
 fpq::hessian cpu_hessian(std::vector<float> const& x, std::size_t n) {
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), x.size() / n, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), x.size() / n, n), 1);
     return h;
 }
 

@@ -11,6 +11,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/rtn.hpp"
 #include "support/gaussian.hpp"
@@ -43,8 +44,7 @@ std::vector<float> inputs(std::size_t tokens, std::size_t n, std::uint64_t strea
 
 fpq::hessian hessian_of(std::size_t tokens, std::size_t n, std::uint64_t stream) {
     auto const x = inputs(tokens, n, stream);
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), tokens, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), tokens, n), 1);
     return h;
 }
 
@@ -325,8 +325,7 @@ TEST_CASE("with an identity Hessian GPTQ is round-to-nearest, byte for byte", "[
     for (std::size_t i = 0; i < n; ++i) {
         eye[i * n + i] = 1.0F;
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(eye.data(), n, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(eye.data(), n, n), 1);
     for (auto const& format : many_formats()) {
         for (auto const order : {fpq::quant_order::natural, fpq::quant_order::activation}) {
             auto const o = options_for(format, w, order);
@@ -381,8 +380,7 @@ TEST_CASE("dead columns become zero, are counted, and disturb nothing", "[solve]
         x[t * n + 3] = 0;
         x[t * n + 40] = 0;
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), 400, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), 400, n), 1);
     auto const o = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
     auto const result = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, o, "layer");
     CHECK(result.report.dead_columns == 2);
@@ -413,7 +411,8 @@ TEST_CASE("dead columns become zero, are counted, and disturb nothing", "[solve]
     CHECK(kept.report.relative_error > 0);
 
     // No token at all: everything is dead, and nothing is divided by zero.
-    auto const none = fpq::gptq(view_of(w, rows), fpq::hessian(n), fpq::nvfp4, keep, "layer");
+    auto const none = fpq::gptq(view_of(w, rows), fpq::hessian(n, 0, std::vector<float>(n * n)),
+                                fpq::nvfp4, keep, "layer");
     CHECK(none.report.relative_error == 0.0);
     CHECK(none.report.dead_columns == n);
     CHECK(none.weight.codes == nearest.weight.codes);
@@ -463,8 +462,7 @@ TEST_CASE("NaN in the Hessian and in the weights is refused by name and place", 
     auto w = gaussian(4 * n, 9);
     auto x = inputs(50, n, 9);
     x[n + 7] = nan;
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), 50, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), 50, n), 1);
     auto const o = options_for(fpq::nvfp4, w);
     try {
         static_cast<void>(fpq::gptq(view_of(w, 4), h, fpq::nvfp4, o, "layers.0.q"));

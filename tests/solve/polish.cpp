@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"
@@ -38,8 +39,7 @@ fpq::hessian correlated() {
             x[t * n + j] = carry * (1.0F + static_cast<float>(j % 5));
         }
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), tokens, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), tokens, n), 1);
     return h;
 }
 
@@ -107,8 +107,7 @@ TEST_CASE("with independent inputs there is nothing to polish", "[solve]") {
     for (std::size_t i = 0; i < n; ++i) {
         eye[i * n + i] = 1.0F + static_cast<float>(i % 3);
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(eye.data(), n, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(eye.data(), n, n), 1);
     fpq::solve_options o;
     o.observer.global_scale = 1024.0F;
     auto const wv = fpq::as_view(w.data(), rows, n);

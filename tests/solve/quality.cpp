@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"
@@ -19,11 +20,11 @@ constexpr std::size_t outputs = 64;
 
 struct layer {
     std::vector<float> w;
-    fpq::hessian calibration{width};
-    fpq::hessian held_out{width};
+    fpq::hessian calibration;
+    fpq::hessian held_out;
 };
 
-void add_tokens(fpq::hessian& h, std::size_t tokens, std::uint64_t seed, std::uint64_t stream) {
+fpq::hessian tokens_of(std::size_t tokens, std::uint64_t seed, std::uint64_t stream) {
     constexpr std::size_t rank = 32;
     fpq::philox const mix{seed, 1};
     fpq::philox const own{seed, stream};
@@ -49,18 +50,16 @@ void add_tokens(fpq::hessian& h, std::size_t tokens, std::uint64_t seed, std::ui
             x[t * width + j] = sum * size * (j % 50 == 7 ? 10.0F : 1.0F);
         }
     }
-    h.accumulate(fpq::as_view(x.data(), tokens, width));
+    return fpq::hessian_of(fpq::as_view(x.data(), tokens, width), 1);
 }
 
 layer make_layer(std::uint64_t seed) {
-    layer out;
+    layer out{{}, tokens_of(3072, seed, 2), tokens_of(3072, seed, 3)};
     fpq::philox const source{seed, 9};
     out.w.resize(outputs * width);
     for (std::size_t i = 0; i < out.w.size(); ++i) {
         out.w[i] = 0.05F * source.normal_at(i);
     }
-    add_tokens(out.calibration, 3072, seed, 2);
-    add_tokens(out.held_out, 3072, seed, 3);
     return out;
 }
 

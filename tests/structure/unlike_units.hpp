@@ -12,6 +12,7 @@
 
 #include "fpq/core/random.hpp"
 #include "fpq/linalg/openblas.hpp"
+#include "fpq/linalg/sharded_second_moment.hpp"
 #include "fpq/quant/fake_quantize.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
@@ -50,6 +51,8 @@ static facts facts_of_this_unit() {
                    FPQ_SIZE_OF(fpq::kernels::encode_rule),
                    FPQ_SIZE_OF(fpq::product_table),
                    FPQ_SIZE_OF(fpq::loaded_openblas),
+                   FPQ_SIZE_OF(fpq::second_moment),
+                   FPQ_SIZE_OF(fpq::sharded_second_moment),
                    FPQ_SIZE_OF(fpq::hessian),
                    FPQ_SIZE_OF(fpq::block_transform),
                    FPQ_SIZE_OF(fpq::solve_options),
@@ -82,8 +85,7 @@ static facts facts_of_this_unit() {
             found.results.emplace_back("codes, " + name, bytes_of(q.codes));
             found.results.emplace_back("scales, " + name, bytes_of(q.scales));
             found.results.emplace_back("values, " + name, bytes_of(fpq::dequantize(q.view())));
-            fpq::hessian h(cols);
-            h.accumulate(xs, 2);
+            fpq::hessian const h = fpq::hessian_of(xs, 2);
             fpq::solve_result const solved = fpq::gptq(ws, h, format, options, "layer");
             found.results.emplace_back("GPTQ, " + name, bytes_of(solved.weight.codes));
         }

@@ -143,7 +143,8 @@ inline void matmul_nn(matrix_view<float const> x, matrix_view<float const> w, ma
 
 /// h += x^T x on and below the diagonal (what lies above is left in an unspecified state within
 /// 128 columns of the diagonal and untouched elsewhere): x (tokens, n), h (n, n), row-major.
-/// float32 sums; for many tokens use `hessian`, which compensates. Throws on disagreeing shapes.
+/// float32 sums; for many tokens use `second_moment`, which compensates. Throws on disagreeing
+/// shapes.
 inline void add_gram(matrix_view<float const> x, matrix_view<float> h, int threads) {
     detail::require_shape(h.rows == x.cols && h.cols == x.cols, "add_gram",
                           detail::shape_text(x.cols, x.cols), detail::shape_text(h.rows, h.cols));

@@ -45,8 +45,9 @@ inline std::uint64_t packed_size(packed_matrix const& w) {
 
 /// What the calibration saw of one shared input (q/k/v, o, gate/up, down).
 struct input_statistics {
-    std::unique_ptr<hessian> second_moment;  // null when no solver needs it
-    float amax = 0.0F;                       // of the transformed input
+    std::unique_ptr<second_moment>
+        moment;         // null when no solver needs it, or once it is solved with
+    float amax = 0.0F;  // of the transformed input
 };
 
 /// Global scales of linear inputs by the role that names the shared input.
@@ -103,10 +104,10 @@ public:
             float const amax = largest_magnitude(x);
             seen.amax = std::max(seen.amax, amax);
             if (needs_hessian()) {
-                if (!seen.second_moment) {
-                    seen.second_moment = std::make_unique<hessian>(x.cols);
+                if (!seen.moment) {
+                    seen.moment = std::make_unique<second_moment>(x.cols);
                 }
-                seen.second_moment->accumulate(x, recipe_.threads);
+                seen.moment->add(x, recipe_.threads);
             }
             quantize_input(x, input_scale(amax));
         };
@@ -147,7 +148,11 @@ public:
             amax = std::max(amax, largest_magnitude(weight_view(layer, role)));
         }
         solve_options options = solver_options(amax);
-        hessian const* const h = statistics_[role_index(first)].second_moment.get();
+        std::optional<hessian> finished;
+        if (auto const moment = std::move(statistics_[role_index(first)].moment)) {
+            finished.emplace(std::move(*moment).finish());
+        }
+        hessian const* const h = finished ? &*finished : nullptr;
         std::string const group_name = linear_name(layer_index, first);
         std::optional<gptq_factor> shared;
         if (recipe_.gptq) {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "fpq/core/view.hpp"
+#include "fpq/linalg/hessian.hpp"
 #include "fpq/linalg/quadratic_form.hpp"
-#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/options.hpp"
 

@@ -17,7 +17,7 @@
 #include "fpq/core/view.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/gptq/linear_algebra.hpp"
-#include "fpq/linalg/second_moment.hpp"
+#include "fpq/linalg/hessian.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/quant/packed_matrix.hpp"
 #include "fpq/solve/options.hpp"
