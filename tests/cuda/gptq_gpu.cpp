@@ -17,10 +17,10 @@
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/gptq/linear_algebra.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"
-#include "fpq/linalg/second_moment.hpp"
 #include "support/gaussian.hpp"
 
 namespace {
