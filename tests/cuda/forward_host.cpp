@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/cuda/forward/attention_tile.hpp"
 #include "fpq/cuda/forward/rope_map.hpp"
 #include "fpq/cuda/forward/row_plan.hpp"
 
@@ -44,6 +45,90 @@ TEST_CASE("groups of lanes hold every value of every head once", "[cuda]") {
             }
             for (int const times : held) {
                 REQUIRE(times == 1);
+            }
+        }
+    }
+}
+
+namespace {
+
+template <int Dim>
+void check_attention_tile() {
+    using tile = fpq::cuda::attention_tile<Dim>;
+    INFO("head_dim " << Dim);
+    std::vector<int> used(static_cast<std::size_t>(tile::keys * tile::pieces), 0);
+    for (std::uint32_t row = 0; row < tile::keys; ++row) {
+        for (std::uint32_t piece = 0; piece < tile::pieces; ++piece) {
+            auto const at = tile::place(row, piece);
+            REQUIRE(at % 16 == 0);
+            REQUIRE(at < static_cast<std::uint32_t>(tile::key_bytes));
+            ++used[at / 16];
+            // What the kernel makes of it, in a stage that begins at a multiple of 128.
+            auto const from = 1024 + tile::place(row, piece % 2);
+            REQUIRE(tile::onward(from, piece / 2 * 2) == 1024 + at);
+            REQUIRE(tile::mix(row) == tile::mix(row + 8));
+        }
+    }
+    for (int const times : used) {
+        REQUIRE(times == 1);
+    }
+    // Eight neighbouring rows, one piece: what an eighth of an ldmatrix reads, all 32 banks.
+    for (std::uint32_t row = 0; row < tile::keys; row += 8) {
+        for (std::uint32_t piece = 0; piece < tile::pieces; ++piece) {
+            unsigned banks = 0;
+            for (std::uint32_t r = 0; r < 8; ++r) {
+                banks |= 1u << (tile::place(row + r, piece) / 16 % 8);
+            }
+            REQUIRE(banks == 0xFFu);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("attention's rows lie in shared memory once and without conflicts", "[cuda]") {
+    check_attention_tile<64>();
+    check_attention_tile<80>();
+    check_attention_tile<96>();
+    check_attention_tile<128>();
+    check_attention_tile<256>();
+}
+
+TEST_CASE("attention's blocks do every tile of every head once, those with most keys first",
+          "[cuda]") {
+    for (std::uint32_t const pairs : {1u, 8u, 31u, 32u, 33u, 96u, 100u}) {
+        for (std::uint32_t const tiles : {1u, 2u, 16u, 17u}) {
+            fpq::cuda::attention_order const order{pairs, tiles};
+            std::vector<int> done(static_cast<std::size_t>(pairs) * tiles, 0);
+            std::vector<std::uint32_t> last(pairs, tiles);
+            for (std::uint32_t b = 0; b < pairs * tiles; ++b) {
+                auto const item = order.at(b);
+                REQUIRE(item.pair < pairs);
+                REQUIRE(item.tile + 1 == last[item.pair]);
+                last[item.pair] = item.tile;
+                ++done[static_cast<std::size_t>(item.pair) * tiles + item.tile];
+            }
+            for (int const times : done) {
+                REQUIRE(times == 1);
+            }
+        }
+    }
+}
+
+TEST_CASE("attention's range of keys is what its queries see", "[cuda]") {
+    for (std::uint32_t const sliding : {0u, 1u, 5u, 64u, 1000u}) {
+        for (std::uint32_t const from : {0u, 1u, 4u, 5u, 63u, 64u, 200u}) {
+            std::uint32_t const to = from + 7;
+            auto const range = fpq::cuda::keys_seen(from, to, sliding);
+            for (std::uint32_t key = 0; key < to + 3; ++key) {
+                bool seen = false;
+                for (std::uint32_t q = from; q < to; ++q) {
+                    int const back = static_cast<int>(q) - static_cast<int>(key);
+                    bool const one = key <= q && (sliding == 0 || key + sliding > q);
+                    REQUIRE(fpq::cuda::seen_back(back, sliding) == one);
+                    seen = seen || one;
+                }
+                REQUIRE(seen == (key >= range.first && key < range.end));
             }
         }
     }

@@ -2,5 +2,6 @@
 // Wing cuda. The definitions of the launchers in api/forward.hpp: include in one .cu of a program.
 #pragma once
 
+#include "fpq/cuda/forward/launch_attention.cuh"
 #include "fpq/cuda/forward/launch_rope.cuh"
 #include "fpq/cuda/forward/launch_rows.cuh"
