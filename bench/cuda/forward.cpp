@@ -6,17 +6,20 @@
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api/buffer.hpp"
 #include "fpq/cuda/api/forward.hpp"
+#include "fpq/cuda/api/score.hpp"
 #include "fpq/cuda/gptq/linear_algebra.hpp"
 #include "timing.hpp"
 
@@ -86,11 +89,11 @@ void row(char const* kernel, std::string const& shape, double bytes, double oper
     must(cuda::from_cuda(cudaGetLastError(), kernel));
     double const seconds = t.median * 1e-3;
     if (operations > 0) {
-        std::printf("%-22s %-44s %9.1f us [%8.1f, %8.1f] %7.1f TFLOP/s  %.3f of the product\n",
+        std::printf("%-17s %-50s %9.1f us [%8.1f, %8.1f] %7.1f TFLOP/s  %.3f of the product\n",
                     kernel, shape.c_str(), t.median * 1e3, t.least * 1e3, t.most * 1e3,
                     operations / seconds * 1e-12, operations / seconds / product_rate);
     } else {
-        std::printf("%-22s %-44s %9.1f us [%8.1f, %8.1f] %7.0f GB/s     %.3f of copy\n", kernel,
+        std::printf("%-17s %-50s %9.1f us [%8.1f, %8.1f] %7.0f GB/s     %.3f of copy\n", kernel,
                     shape.c_str(), t.median * 1e3, t.least * 1e3, t.most * 1e3,
                     bytes / seconds * 1e-9, bytes / seconds / copy_rate);
     }
@@ -134,9 +137,18 @@ std::string text(char const* format, std::size_t a, std::size_t b, std::size_t c
     return out;
 }
 
+/// Whether one of these kernels is asked for: what they need is not made otherwise.
+bool asked(std::initializer_list<char const*> kernels) {
+    return std::any_of(kernels.begin(), kernels.end(),
+                       [](char const* k) { return std::strstr(k, word) != nullptr; });
+}
+
 constexpr std::size_t tokens = 16384;  // eight windows of 2,048
 
 void rows_of(std::size_t hidden, std::size_t intermediate, std::size_t vocab) {
+    if (!asked({"embed", "add", "rms_norm", "add and rms_norm", "silu_mul"})) {
+        return;
+    }
     double const values = static_cast<double>(tokens) * static_cast<double>(hidden);
     std::string const shape = text("%zu x %zu", tokens, hidden);
     {
@@ -181,6 +193,9 @@ void rows_of(std::size_t hidden, std::size_t intermediate, std::size_t vocab) {
 }
 
 void rope_of(std::size_t heads, std::size_t kv_heads, std::size_t dim, bool norm) {
+    if (!asked({"rope", "rope with norms"})) {
+        return;
+    }
     std::size_t const width = (heads + 2 * kv_heads) * dim;
     auto qkv = random_bf16(tokens * width, 1.0F);
     auto const tables = upload(random_floats(2 * 2048 * dim / 2, 0.0F, 0.7F));
@@ -205,6 +220,9 @@ void rope_of(std::size_t heads, std::size_t kv_heads, std::size_t dim, bool norm
 
 void attention_of(std::size_t windows, std::size_t length, std::size_t heads, std::size_t kv_heads,
                   std::size_t dim, std::size_t sliding = 0) {
+    if (!asked({"attention"})) {
+        return;
+    }
     std::size_t const width = (heads + 2 * kv_heads) * dim;
     auto const qkv = random_bf16(windows * length * width, 1.7F);
     auto out = room<bf16>(windows * length * heads * dim);
@@ -230,6 +248,64 @@ void attention_of(std::size_t windows, std::size_t length, std::size_t heads, st
         [&] { must(cuda::launch_attention(a, nullptr)); });
 }
 
+void score_of(std::size_t rows, std::size_t vocab, std::size_t hidden) {
+    if (!asked({"score tile", "score", "score of two"})) {
+        return;
+    }
+    auto const x = random_bf16(rows * hidden, 1.0F);
+    auto const head = random_bf16(vocab * hidden, 0.03F);
+    auto const other = random_bf16(vocab * hidden, 0.03F);
+    auto const targets = upload(std::vector<std::int32_t>(rows, 7));
+    auto out = room<cuda::position_score>(rows);
+    auto states = room<cuda::score_state>(rows);
+    {
+        cuda::score_tile_args tile;
+        tile.rows = 4096;
+        tile.cols = tile.stride = 8192;
+        auto const logits = upload(random_floats(tile.rows * tile.cols, 0.0F, 4.0F));
+        auto const narrow = random_bf16(tile.rows * tile.cols, 4.0F);
+        tile.logits = logits.data();
+        tile.targets = targets.data();
+        tile.states = states.data();
+        double const count = static_cast<double>(tile.rows * tile.cols);
+        std::string const shape = text("%zu x %zu", tile.rows, tile.cols);
+        row("score tile", shape + " fp32", count * 4, 0,
+            [&] { must(cuda::launch_score_tile(tile, nullptr)); });
+        tile.reference = tile.logits;
+        row("score tile", shape + " fp32, the same as reference", count * 4, 0,
+            [&] { must(cuda::launch_score_tile(tile, nullptr)); });
+        tile.type = cuda::float_type::bf16;
+        tile.logits = narrow.data();
+        tile.reference = nullptr;
+        row("score tile", shape + " bf16", count * 2, 0,
+            [&] { must(cuda::launch_score_tile(tile, nullptr)); });
+    }
+    cuda::linear_algebra libraries;
+    cuda::score_workspace workspace;
+    cuda::score_args a;
+    a.model = {x.data(), head.data(), hidden};
+    a.rows = rows;
+    a.vocab = vocab;
+    a.targets = targets.data();
+    a.out = out.data();
+    double const once = 2.0 * static_cast<double>(rows * vocab) * static_cast<double>(hidden);
+    for (auto const type : {cuda::float_type::fp32, cuda::float_type::bf16}) {
+        for (std::size_t const tile : {4096u, 8192u, 16384u}) {
+            a.logits = type;
+            a.tile_cols = tile;
+            std::string const shape = text("%zu x %zu x %zu, tiles of %zu x %zu ", rows, vocab,
+                                           hidden, a.tile_rows, tile) +
+                                      cuda::name_of(type);
+            a.reference = {};
+            row("score", shape, 0, once,
+                [&] { must(cuda::launch_score(libraries, nullptr, a, workspace)); });
+            a.reference = {x.data(), other.data(), hidden};
+            row("score of two", shape, 0, 2 * once,
+                [&] { must(cuda::launch_score(libraries, nullptr, a, workspace)); });
+        }
+    }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -249,5 +325,6 @@ int main(int count, char** arguments) {
     attention_of(1, 2048, 32, 8, 128);
     attention_of(2, 8192, 32, 8, 128);
     attention_of(2, 8192, 32, 8, 128, 1024);
+    score_of(8192, 128256, 4096);
     return 0;
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of the forward kernels that need no GPU: who holds which piece of a row and of a head.
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -8,6 +10,8 @@
 #include "fpq/cuda/forward/attention_tile.hpp"
 #include "fpq/cuda/forward/rope_map.hpp"
 #include "fpq/cuda/forward/row_plan.hpp"
+#include "fpq/cuda/forward/score_state.hpp"
+#include "support/gaussian.hpp"
 
 TEST_CASE("a block holds every piece of a row for RMSNorm", "[cuda]") {
     using plan = fpq::cuda::row_plan;
@@ -132,4 +136,55 @@ TEST_CASE("attention's range of keys is what its queries see", "[cuda]") {
             }
         }
     }
+}
+
+TEST_CASE("parts of a distribution join to the whole, however it was cut", "[cuda]") {
+    std::size_t const n = 200;
+    std::vector<float> const x = fpq_test::gaussian(n, 3, 4, 6.0F);
+    std::vector<float> y = fpq_test::gaussian(n, 3, 5, 0.5F);
+    double whole = 0;
+    double other = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        y[i] += x[i];
+        whole += std::exp(static_cast<double>(x[i]));
+        other += std::exp(static_cast<double>(y[i]));
+    }
+    double kl = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        double const p = std::exp(static_cast<double>(x[i])) / whole;
+        kl += p * (std::log(p) - static_cast<double>(y[i]) + std::log(other));
+    }
+    auto const one = [](float v, float w, std::size_t i) {
+        fpq::cuda::score_part part;
+        part.most = v;
+        part.index = static_cast<std::int32_t>(i);
+        part.sum = 1;
+        part.cross = static_cast<double>(v) - static_cast<double>(w);
+        return part;
+    };
+    for (std::size_t const cut : {0u, 1u, 77u, 199u, 200u}) {
+        fpq::cuda::score_state state;
+        fpq::cuda::score_state rest;
+        for (std::size_t i = 0; i < n; ++i) {
+            auto& to = i < cut ? state : rest;
+            to.reference = join(one(x[i], y[i], i), to.reference);
+            to.model = join(to.model, one(y[i], y[i], i));
+        }
+        state.reference = join(rest.reference, state.reference);
+        state.model = join(state.model, rest.model);
+        state.target = y[5];
+        state.reference_target = x[5];
+        auto const found = finished(state, true, true);
+        INFO("cut at " << cut);
+        CHECK(static_cast<double>(found.kl) == Approx(kl).epsilon(1e-5));
+        CHECK(static_cast<double>(found.nll) ==
+              Approx(std::log(other) - static_cast<double>(y[5])).epsilon(1e-5));
+        CHECK(static_cast<double>(found.reference_nll) ==
+              Approx(std::log(whole) - static_cast<double>(x[5])).epsilon(1e-5));
+        auto const top = std::max_element(x.begin(), x.end()) - x.begin();
+        CHECK(state.reference.index == static_cast<std::int32_t>(top));
+    }
+    // Equal ones: the first place, from either side.
+    CHECK(join(one(2, 0, 9), one(2, 0, 4)).index == 4);
+    CHECK(join(one(2, 0, 4), one(2, 0, 9)).index == 4);
 }

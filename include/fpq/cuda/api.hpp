@@ -8,3 +8,4 @@
 #include "fpq/cuda/api/gemm.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/api/quantize.hpp"
+#include "fpq/cuda/api/score.hpp"
