@@ -67,14 +67,14 @@ inline std::vector<float> widened(std::vector<fpq::bf16> const& x) {
 }
 inline std::vector<float> widened(std::vector<float> const& x) { return x; }
 
-/// Values that are further from `want` than one rounding to bf16, and `slack` times `size` on top.
+/// Values that are further from `want` than one rounding to bf16 (8 significant bits), and `slack` times `size` on top.
 inline std::size_t off_by_more_than_rounding(std::vector<float> const& found,
                                              std::vector<double> const& want, double slack,
                                              double size = 1) {
     std::size_t wrong = 0;
     for (std::size_t i = 0; i < want.size(); ++i) {
         double const most =
-            std::ldexp(std::fabs(want[i]), -9) + slack * (std::fabs(want[i]) + size);
+            std::ldexp(std::fabs(want[i]), -8) + slack * (std::fabs(want[i]) + size);
         // Not <=: a NaN is wrong.
         wrong += std::fabs(static_cast<double>(found[i]) - want[i]) <= most ? 0 : 1;
     }

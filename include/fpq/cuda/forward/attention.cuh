@@ -99,6 +99,11 @@ __global__ void __launch_bounds__(attention_tile<Dim>::threads, 2)
 
     attention_warp<Dim> state(
         lane, warp, reinterpret_cast<float*>(attention_shared + tile::sums_at) + threadIdx.x);
+    if constexpr (tile::kept_steps > 0) {
+        ptx::copy_async_wait<0>();
+        __syncthreads();
+        state.keep_queries(queries_at);
+    }
     for (std::uint32_t stage = 0; key < seen.end; key += tile::keys, stage ^= 1u) {
         // This stage's keys are there, and every warp is done with the other stage.
         ptx::copy_async_wait<0>();
@@ -124,6 +129,7 @@ __global__ void __launch_bounds__(attention_tile<Dim>::threads, 2)
     }
 
     // A warp's queries are its own: no other warp reads or writes these rows.
+    __syncwarp();
     state.finish(lane, warp, attention_shared);
     __syncwarp();
     bf16* const out =

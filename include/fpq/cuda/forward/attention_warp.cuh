@@ -36,7 +36,8 @@ struct attention_warp {
     /// shared memory: registers are too few for head_dim 128.
     float* sums;
     float score[bands][score_tiles][4];
-    std::uint32_t likely[bands][tile::keys / 16][4];  // probabilities, before the division
+    std::uint32_t kept[tile::kept_steps + 1][bands][4];  // queries, by steps of 16 values
+    std::uint32_t likely[bands][tile::keys / 16][4];     // probabilities, before the division
 
     std::uint32_t query_at;  // this lane's rows for ldmatrix, offsets in shared memory
     std::uint32_t key_at;
@@ -62,6 +63,24 @@ struct attention_warp {
         }
     }
 
+    /// Values [16 k, 16 k + 16) of the warp's queries.
+    __device__ void load_queries(std::uint32_t queries, int k, std::uint32_t (&q)[bands][4]) const {
+        FPQ_UNROLL
+        for (int b = 0; b < bands; ++b) {
+            ptx::ldmatrix_x4(q[b],
+                             tile::onward(queries + query_at, static_cast<std::uint32_t>(2 * k)) +
+                                 static_cast<std::uint32_t>(16 * b * tile::row_bytes));
+        }
+    }
+
+    /// Takes the queries into registers, where there is room for them.
+    __device__ void keep_queries(std::uint32_t queries) {
+        FPQ_UNROLL
+        for (int k = 0; k < tile::kept_steps; ++k) {
+            load_queries(queries, k, kept[k]);
+        }
+    }
+
     /// score = q k^T.
     __device__ void multiply_keys(std::uint32_t queries, std::uint32_t keys) {
         FPQ_UNROLL
@@ -77,10 +96,8 @@ struct attention_warp {
         _Pragma("unroll (key_steps)") for (int k = 0; k < Dim / 16; ++k) {
             auto const piece = static_cast<std::uint32_t>(2 * k);
             std::uint32_t q[bands][4];
-            FPQ_UNROLL
-            for (int b = 0; b < bands; ++b) {
-                ptx::ldmatrix_x4(q[b], tile::onward(queries + query_at, piece) +
-                                           static_cast<std::uint32_t>(16 * b * tile::row_bytes));
+            if (k >= tile::kept_steps) {
+                load_queries(queries, k, q);
             }
             FPQ_UNROLL
             for (int n = 0; n < score_tiles; n += 2) {
@@ -89,8 +106,9 @@ struct attention_warp {
                                         static_cast<std::uint32_t>(8 * n * tile::row_bytes));
                 FPQ_UNROLL
                 for (int b = 0; b < bands; ++b) {
-                    product::add(score[b][n], q[b][0], q[b][1], q[b][2], q[b][3], r[0], r[1]);
-                    product::add(score[b][n + 1], q[b][0], q[b][1], q[b][2], q[b][3], r[2], r[3]);
+                    std::uint32_t const(&a)[4] = k < tile::kept_steps ? kept[k][b] : q[b];
+                    product::add(score[b][n], a[0], a[1], a[2], a[3], r[0], r[1]);
+                    product::add(score[b][n + 1], a[0], a[1], a[2], a[3], r[2], r[3]);
                 }
             }
         }

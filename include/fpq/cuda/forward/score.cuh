@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wing cuda. Log-softmax by parts: a block walks once over one position's logits of a tile, each
-// thread with a running maximum, and joins the parts in a fixed tree.
+// thread with a running maximum, and joins the threads' parts in a fixed tree.
 #pragma once
 
 #include <cstddef>
@@ -36,17 +36,20 @@ struct score_lane {
     /// Takes x, logits of tokens index + 0.. ; with Cross also e^(x - most) (x - y).
     template <bool Cross, int Width>
     __device__ void take(float const (&x)[Width], float const (&y)[Width], std::int32_t at) {
-        float top = most;
+        float top = x[0];
         FPQ_UNROLL
-        for (int i = 0; i < Width; ++i) {
-            index = x[i] > top ? at + i : index;
+        for (int i = 1; i < Width; ++i) {
             top = fmaxf(top, x[i]);
         }
-        if (top > most) {
+        if (top > most) {  // the fewer, the more has been seen
             float const shrink = __expf(most - top);
             sum *= shrink;
             cross *= shrink;
             most = top;
+            FPQ_UNROLL
+            for (int i = Width - 1; i >= 0; --i) {
+                index = x[i] == top ? at + i : index;
+            }
         }
         FPQ_UNROLL
         for (int i = 0; i < Width; ++i) {
@@ -67,29 +70,41 @@ struct score_lane {
     }
 };
 
-/// The parts of a block's threads joined, in thread 0.
-__device__ inline score_part join_block(score_part part) {
-    __shared__ score_part warps[score_threads / 32];
+/// The parts of a warp's lanes joined, in every lane: first the maximum, so that each lane brings
+/// its sums there once.
+__device__ inline score_part join_warp(score_part part) {
+    score_part whole = part;
     FPQ_UNROLL
-    for (int distance = 1; distance < 32; distance *= 2) {
-        score_part other;
-        other.most = __shfl_xor_sync(0xFFFFFFFFu, part.most, distance);
-        other.index = __shfl_xor_sync(0xFFFFFFFFu, part.index, distance);
-        other.sum = __shfl_xor_sync(0xFFFFFFFFu, part.sum, distance);
-        other.cross = __shfl_xor_sync(0xFFFFFFFFu, part.cross, distance);
-        part = join(part, other);
+    for (int distance = 16; distance > 0; distance /= 2) {
+        float const most = __shfl_xor_sync(0xFFFFFFFFu, whole.most, distance);
+        std::int32_t const index = __shfl_xor_sync(0xFFFFFFFFu, whole.index, distance);
+        bool const other = most > whole.most || (most == whole.most && index < whole.index);
+        whole.most = other ? most : whole.most;
+        whole.index = other ? index : whole.index;
     }
-    __syncthreads();  // warps[] may still be read
+    double const weight = part.weight(whole.most);
+    whole.sum *= weight;
+    whole.cross *= weight;
+    FPQ_UNROLL
+    for (int distance = 16; distance > 0; distance /= 2) {
+        whole.sum += __shfl_xor_sync(0xFFFFFFFFu, whole.sum, distance);
+        whole.cross += __shfl_xor_sync(0xFFFFFFFFu, whole.cross, distance);
+    }
+    return whole;
+}
+
+/// The parts of a block's threads joined, in the first warp.
+__device__ inline score_part join_block(score_part part) {
+    constexpr int warps = score_threads / 32;
+    __shared__ score_part of_warps[warps];
+    score_part const joined = join_warp(part);
+    __syncthreads();  // of_warps may still be read by the call before
     if (threadIdx.x % 32 == 0) {
-        warps[threadIdx.x / 32] = part;
+        of_warps[threadIdx.x / 32] = joined;
     }
     __syncthreads();
-    if (threadIdx.x == 0) {
-        for (int w = 1; w < score_threads / 32; ++w) {
-            part = join(part, warps[w]);
-        }
-    }
-    return part;
+    return threadIdx.x < 32 ? join_warp(threadIdx.x < warps ? of_warps[threadIdx.x] : score_part{})
+                            : joined;
 }
 
 /// Block i: row i of the tile.
