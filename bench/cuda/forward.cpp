@@ -290,19 +290,16 @@ void score_of(std::size_t rows, std::size_t vocab, std::size_t hidden) {
     a.out = out.data();
     double const once = 2.0 * static_cast<double>(rows * vocab) * static_cast<double>(hidden);
     for (auto const type : {cuda::float_type::fp32, cuda::float_type::bf16}) {
-        for (std::size_t const tile : {4096u, 8192u, 16384u}) {
-            a.logits = type;
-            a.tile_cols = tile;
-            std::string const shape = text("%zu x %zu x %zu, tiles of %zu x %zu ", rows, vocab,
-                                           hidden, a.tile_rows, tile) +
-                                      cuda::name_of(type);
-            a.reference = {};
-            row("score", shape, 0, once,
-                [&] { must(cuda::launch_score(libraries, nullptr, a, workspace)); });
-            a.reference = {x.data(), other.data(), hidden};
-            row("score of two", shape, 0, 2 * once,
-                [&] { must(cuda::launch_score(libraries, nullptr, a, workspace)); });
-        }
+        a.logits = type;
+        std::string const shape = text("%zu x %zu x %zu, tiles of %zu x %zu ", rows, vocab, hidden,
+                                       a.tile_rows, a.tile_cols) +
+                                  cuda::name_of(type);
+        a.reference = {};
+        row("score", shape, 0, once,
+            [&] { must(cuda::launch_score(libraries, nullptr, a, workspace)); });
+        a.reference = {x.data(), other.data(), hidden};
+        row("score of two", shape, 0, 2 * once,
+            [&] { must(cuda::launch_score(libraries, nullptr, a, workspace)); });
     }
 }
 

@@ -96,7 +96,9 @@ __device__ inline score_part join_warp(score_part part) {
 /// The parts of a block's threads joined, in the first warp.
 __device__ inline score_part join_block(score_part part) {
     constexpr int warps = score_threads / 32;
-    __shared__ score_part of_warps[warps];
+    // Bytes: shared memory takes no type that initialises itself.
+    __shared__ alignas(score_part) unsigned char bytes[warps * sizeof(score_part)];
+    auto* const of_warps = reinterpret_cast<score_part*>(bytes);
     score_part const joined = join_warp(part);
     __syncthreads();  // of_warps may still be read by the call before
     if (threadIdx.x % 32 == 0) {
