@@ -59,7 +59,7 @@ __device__ __forceinline__ void load_head_rows(std::uint32_t to, bf16 const* fro
 }
 
 template <int Dim>
-__global__ void __launch_bounds__(attention_tile<Dim>::threads, 2)
+__global__ void __launch_bounds__(attention_tile<Dim>::threads, attention_tile<Dim>::resident)
     attention_kernel(attention_work const work) {
     using tile = attention_tile<Dim>;
     extern __shared__ __align__(128) unsigned char attention_shared[];
