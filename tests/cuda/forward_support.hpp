@@ -67,7 +67,8 @@ inline std::vector<float> widened(std::vector<fpq::bf16> const& x) {
 }
 inline std::vector<float> widened(std::vector<float> const& x) { return x; }
 
-/// Values that are further from `want` than one rounding to bf16 (8 significant bits), and `slack` times `size` on top.
+/// Values that are further from `want` than one rounding to bf16 (8 significant bits) and
+/// slack * (|want| + size) on top.
 inline std::size_t off_by_more_than_rounding(std::vector<float> const& found,
                                              std::vector<double> const& want, double slack,
                                              double size = 1) {
