@@ -7,8 +7,4 @@ target_compile_options(fpq_own_sources INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ 12 reports an overlap in every `"text" + std::string` that it inlines (GCC bug 105651).
     target_compile_options(fpq_own_sources INTERFACE -Wno-restrict)
-    if(CMAKE_CXX_FLAGS MATCHES "-fsanitize")
-        # Under the sanitizers it takes every std::function in std::regex for uninitialized (GCC bug 105562).
-        target_compile_options(fpq_own_sources INTERFACE -Wno-maybe-uninitialized)
-    endif()
 endif()
