@@ -108,12 +108,14 @@ TEST_CASE("Text files that are malformed are refused with file and line", "[io]"
     CHECK(says(load_error(dir.path() / "none.jsonl"), "cannot read file"));
     CHECK(says(load_error(dir.write("a.parquet", "PAR1")), "text file not understood"));
     CHECK(says(load_error(dir.write("a.jsonl", "{\"text\": \"x\"}\n{\"text\": \"y\"\n")),
-               "a.jsonl line 2 column"));
-    CHECK(says(load_error(dir.write("a.jsonl", "{\"body\": 1}")), "line 1: expected a string"));
-    CHECK(says(load_error(dir.write("a.jsonl", "{\"text\": 1}")), "found number"));
-    CHECK(says(load_error(dir.write("a.jsonl", "[1]")), "expected a JSON object, found array"));
-    CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": {}}")), "an array"));
-    CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": [3]}")), "found number"));
+               "a.jsonl line 2: byte "));
+    CHECK(
+        says(load_error(dir.write("a.jsonl", "{\"body\": 1}")), "line 1: text: expected a string"));
+    CHECK(says(load_error(dir.write("a.jsonl", "{\"text\": 1}")), "expected a string, found 1"));
+    CHECK(says(load_error(dir.write("a.jsonl", "[1]")), "expected an object, found [1]"));
+    CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": {}}")), "a list"));
+    CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": [3]}")),
+               "expected an object, found 3"));
     CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": [{\"role\": \"u\"}]}")), "content"));
     CHECK(says(load_error(dir.write("a.jsonl", "\n\n")), "no document"));
 }
@@ -224,18 +226,18 @@ TEST_CASE("Too little text for a window is refused by its size", "[io]") {
     CHECK(says(refusal(), "expected 50 tokens or more, found 10"));
     options.sequence_length = 0;
     CHECK_THROWS_AS(fpq::calibration_windows(t, {"abc"}, options), fpq::error);
-    ids const few{1, 2, 3};
-    CHECK(says(input_error([&] { (void)fpq::evaluation_windows(few, 4); }), "found 3"));
 }
 
 TEST_CASE("Evaluation windows follow one another and the rest is dropped", "[io]") {
     ids const all{1, 2, 3, 4, 5, 6, 7, 8, 9};
-    auto const windows = fpq::evaluation_windows(all, 4);
+    auto const windows = fpq::cut_windows(all, 4);
     REQUIRE(windows.size() == 2);
     CHECK(ids(windows[0].begin(), windows[0].end()) == ids{1, 2, 3, 4});
     CHECK(ids(windows[1].begin(), windows[1].end()) == ids{5, 6, 7, 8});
-    CHECK(fpq::evaluation_windows(all, 9).size() == 1);
-    CHECK(fpq::evaluation_windows(all, 3).size() == 3);
+    CHECK(fpq::cut_windows(all, 9).size() == 1);
+    CHECK(fpq::cut_windows(all, 3).size() == 3);
+    CHECK(fpq::cut_windows(all, 10).empty());
+    CHECK_THROWS_AS(fpq::cut_windows(all, 1), fpq::error);
 }
 
 TEST_CASE("NFC by runs equals NFC of the whole text", "[io]") {

@@ -12,6 +12,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/text/text.hpp"
+#include "fpq/io/text/text_windows.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/calibration.hpp"

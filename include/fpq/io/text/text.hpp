@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_value.hpp"
 #include "fpq/io/text/text_lines.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
@@ -64,59 +66,32 @@ struct text_source {
 
 namespace detail {
 
-inline std::string const& string_member(nlohmann::json const& object, char const* key,
-                                        std::string const& where) {
-    auto const at = object.is_object() ? object.find(key) : object.end();
-    if (at == object.end() || !at->is_string()) {
-        fail_input("document not understood", where, "a string \"" + std::string(key) + "\"",
-                   object.is_object() && at != object.end() ? at->type_name() : "none");
-    }
-    return at->get_ref<std::string const&>();
-}
-
 /// A message's content: a string, or parts of which those of type "text" count.
-inline std::string message_content(nlohmann::json const& message, std::string const& where) {
-    auto const content = message.find("content");
-    if (content == message.end() || !content->is_array()) {
-        return string_member(message, "content", where);
-    }
-    std::string out;
-    for (nlohmann::json const& part : *content) {
-        if (string_member(part, "type", where) == "text") {
-            out += string_member(part, "text", where);
+inline std::string message_content(json_value const& message) {
+    if (auto const content = message.find("content"); content && content->json().is_array()) {
+        std::string out;
+        for (json_value const& part : content->elements()) {
+            if (part.required<std::string>("type") == "text") {
+                out += part.required<std::string>("text");
+            }
         }
+        return out;
     }
-    return out;
+    return message.required<std::string>("content");
 }
 
 /// One line of a .jsonl file.
 inline std::string document_of_line(std::string const& line, chat_style style,
                                     std::string const& where) {
-    nlohmann::json object;
-    try {
-        object = nlohmann::json::parse(line);
-    } catch (nlohmann::json::parse_error const& e) {
-        fail_input("not JSON", where + " column " + std::to_string(e.byte),
-                   "one JSON object a line", e.what());
-    }
-    if (!object.is_object()) {
-        fail_input("document not understood", where, "a JSON object", object.type_name());
-    }
-    auto const messages = object.find("messages");
-    if (object.contains("text") || messages == object.end()) {
-        return string_member(object, "text", where);
-    }
-    if (!messages->is_array()) {
-        fail_input("document not understood", where, "\"messages\" to be an array",
-                   messages->type_name());
+    nlohmann::json const json = parse_json(line, where);
+    json_value const object(json, where, "document not understood");
+    if (object.has("text") || !object.has("messages")) {
+        return object.required<std::string>("text");
     }
     std::string out;
-    for (nlohmann::json const& message : *messages) {
-        if (!message.is_object()) {
-            fail_input("message not understood", where, "a JSON object", message.type_name());
-        }
-        out += render_message(style, string_member(message, "role", where),
-                              message_content(message, where));
+    for (json_value const& message : object.at("messages").elements()) {
+        out +=
+            render_message(style, message.required<std::string>("role"), message_content(message));
     }
     return out;
 }
@@ -160,7 +135,7 @@ inline void load_file(std::filesystem::path const& path, chat_style style, text_
 
 /// Reads a file, or the files of a directory in the order of their names (other names are left
 /// out). Lines that are blank are passed over; a document has "text" or "messages". Errors:
-/// fpq::error (input) with file, line and column; a path with no document.
+/// fpq::error (input) with file, line and byte or key; a path with no document.
 inline text_source load_text(std::filesystem::path const& path,
                              chat_style style = chat_style::plain) {
     std::vector<std::filesystem::path> files;

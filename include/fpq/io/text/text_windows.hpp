@@ -126,22 +126,18 @@ inline token_windows calibration_windows(tokenizer const& t,
                                  : detail::document_windows(t, documents, options);
 }
 
-/// floor(ids.size() / length) windows that do not overlap; the rest is dropped. They view `ids`.
-/// Errors: fpq::error (usage) for a length of zero; (input) when there is no whole window.
-inline std::vector<std::span<std::int32_t const>> evaluation_windows(
-    std::span<std::int32_t const> ids, std::size_t length) {
-    if (length == 0) {
-        fail_usage("sequence_length", {}, "1 or more", "0");
+/// floor(tokens.size() / length) windows that follow each other; the rest is dropped. They view
+/// `tokens`. Errors: fpq::error (usage) for a length below 2, which leaves nothing to predict.
+[[nodiscard]] inline std::vector<std::span<std::int32_t const>> cut_windows(
+    std::span<std::int32_t const> tokens, std::size_t length) {
+    if (length < 2) {
+        fail_usage("bad sequence length", "evaluation", "at least 2", std::to_string(length));
     }
-    if (ids.size() < length) {
-        fail_input("evaluation text too short", {}, std::to_string(length) + " tokens or more",
-                   std::to_string(ids.size()));
+    std::vector<std::span<std::int32_t const>> windows;
+    for (std::size_t at = 0; length <= tokens.size() - at; at += length) {
+        windows.push_back(tokens.subspan(at, length));
     }
-    std::vector<std::span<std::int32_t const>> out;
-    for (std::size_t at = 0; length <= ids.size() - at; at += length) {
-        out.push_back(ids.subspan(at, length));
-    }
-    return out;
+    return windows;
 }
 
 }  // namespace fpq

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/json/json_file.hpp"
 #include "fpq/io/tokenizer/bpe.hpp"
 #include "fpq/io/tokenizer/sentencepiece.hpp"
 #include "fpq/io/tokenizer/tiktoken.hpp"
@@ -73,8 +74,7 @@ public:
         tokenizer_config const config = read_tokenizer_config(checkpoint_dir);
         auto const json = checkpoint_dir / "tokenizer.json";
         if (there("tokenizer.json")) {
-            return tokenizer(
-                parse_tokenizer_json(detail::read_json_file(json), config, json.string()));
+            return tokenizer(parse_tokenizer_json(read_json_file(json), config, json.string()));
         }
         if (there("vocab.json") && there("merges.txt")) {
             return tokenizer(read_vocab_and_merges(checkpoint_dir, config));

@@ -13,8 +13,9 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_value.hpp"
 #include "fpq/io/tokenizer/tokenizer_added.hpp"
-#include "fpq/io/tokenizer/tokenizer_json_access.hpp"
 
 namespace fpq {
 
@@ -28,25 +29,29 @@ struct tokenizer_config {
 
 namespace detail {
 
-inline added_token read_added_token(json_at const& at, std::int32_t id) {
+inline constexpr json_range<std::int32_t> token_ids{0, max_token_id - 1};
+
+inline added_token read_added_token(json_value const& at, std::int32_t id) {
     added_token t;
-    t.content = at.at("content").string();
+    t.content = at.required<std::string>("content");
     t.id = id;
-    t.special = at.flag("special", false);
-    t.normalized = at.flag("normalized", !t.special);
-    t.lstrip = at.flag("lstrip", false);
-    t.rstrip = at.flag("rstrip", false);
-    t.single_word = at.flag("single_word", false);
+    t.special = at.optional<bool>("special").value_or(false);
+    t.normalized = at.optional<bool>("normalized").value_or(!t.special);
+    t.lstrip = at.optional<bool>("lstrip").value_or(false);
+    t.rstrip = at.optional<bool>("rstrip").value_or(false);
+    t.single_word = at.optional<bool>("single_word").value_or(false);
     return t;
 }
 
 /// A token given as its content or as an object with "content".
-inline std::optional<std::string> read_token_name(json_at const& config, std::string const& key) {
+inline std::optional<std::string> read_token_name(json_value const& config,
+                                                  std::string const& key) {
     auto const member = config.find(key);
     if (!member) {
         return std::nullopt;
     }
-    return member->value().is_object() ? member->at("content").string() : member->string();
+    return member->json().is_object() ? member->required<std::string>("content")
+                                      : member->as<std::string>();
 }
 
 inline std::int32_t parse_id(std::string const& text, std::string const& where) {
@@ -65,27 +70,18 @@ inline std::int32_t parse_id(std::string const& text, std::string const& where) 
 /// Errors: fpq::error (input). `name` stands for the file in them.
 inline tokenizer_config parse_tokenizer_config(nlohmann::json const& json,
                                                std::string const& name) {
-    detail::json_at const root(json, name);
+    json_value const root(json, name);
     tokenizer_config out;
-    if (auto const type = root.find("tokenizer_class")) {
-        out.tokenizer_class = type->string();
-    }
+    out.tokenizer_class = root.optional<std::string>("tokenizer_class").value_or("");
     out.bos_token = detail::read_token_name(root, "bos_token");
     out.eos_token = detail::read_token_name(root, "eos_token");
-    for (auto const& [key, flag] : {std::pair{"add_bos_token", &out.add_bos_token},
-                                    std::pair{"add_eos_token", &out.add_eos_token}}) {
-        if (auto const given = root.find(key)) {
-            *flag = given->boolean();
-        }
-    }
-    out.add_prefix_space = root.flag("add_prefix_space", false);
+    out.add_bos_token = root.optional<bool>("add_bos_token");
+    out.add_eos_token = root.optional<bool>("add_eos_token");
+    out.add_prefix_space = root.optional<bool>("add_prefix_space").value_or(false);
     if (auto const decoder = root.find("added_tokens_decoder")) {
-        if (!decoder->value().is_object()) {
-            decoder->wrong("an object");
-        }
-        for (auto const& [key, token] : decoder->value().items()) {
-            detail::json_at const at(token, decoder->name() + " " + key);
-            out.added.push_back(detail::read_added_token(at, detail::parse_id(key, at.name())));
+        for (auto const& [key, token] : decoder->members()) {
+            out.added.push_back(
+                detail::read_added_token(token, detail::parse_id(key, token.where())));
         }
     }
     return out;
@@ -97,7 +93,7 @@ inline tokenizer_config read_tokenizer_config(std::filesystem::path const& direc
     if (!std::filesystem::exists(path)) {
         return {};
     }
-    return parse_tokenizer_config(detail::read_json_file(path), path.string());
+    return parse_tokenizer_config(read_json_file(path), path.string());
 }
 
 }  // namespace fpq
