@@ -44,7 +44,7 @@ TEST_CASE("a malformed text is refused with byte and line", "[json]") {
     CHECK(parse_error("{}{}").starts_with("malformed JSON: file: byte 2: "));
     CHECK(parse_error("{\"a\":\"\xc3\x28\"}").find("UTF-8") != std::string::npos);
     CHECK(parse_error("[NaN]").starts_with("malformed JSON: file: byte "));
-    CHECK(parse_error("[1, 1e999]").starts_with("malformed JSON: file: byte 10: "));
+    CHECK(parse_error("[1, 1e999]").ends_with("found number overflow parsing '1e999'"));
     CHECK(parse_error("{'a': 1}").starts_with("malformed JSON"));
     CHECK(parse_error("[1,]").starts_with("malformed JSON"));
     CHECK(parse_error("// c\n[1]").starts_with("malformed JSON"));

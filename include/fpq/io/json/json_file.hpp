@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
-#include <functional>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -106,41 +105,55 @@ void sax_parse(std::string_view text, Handler& handler, char const** progress) {
                               counting_iterator(end, progress), &handler);
 }
 
-/// Checks what nlohmann's parser accepts and we do not, while it builds the value: duplicate keys
-/// and deep nesting.
-class json_checker {
+/// Checks what nlohmann's parser accepts and we do not: duplicate keys and deep nesting.
+class json_checker : public nlohmann::json_sax<nlohmann::json> {
 public:
-    json_checker(std::string_view where, std::string_view text, char const* const* progress)
-        : where_(where), text_(text), progress_(progress) {}
+    json_checker(std::string_view where, std::string_view text) : where_(where), text_(text) {}
+    char const* progress = nullptr;
 
-    bool operator()(int, nlohmann::json::parse_event_t event, nlohmann::json const& value) {
-        using kind = nlohmann::json::parse_event_t;
-        if (event == kind::object_start || event == kind::array_start) {
-            keys_.emplace_back();
-            if (keys_.size() > json_depth_limit) {
-                fail_json(where_, text_, byte(),
-                          "nesting of at most " + std::to_string(json_depth_limit),
-                          "deeper nesting");
-            }
-        } else if (event == kind::object_end || event == kind::array_end) {
-            keys_.pop_back();
-        } else if (event == kind::key) {
-            std::string const& name = value.get_ref<std::string const&>();
-            if (!keys_.back().insert(name).second) {
-                fail_json(where_, text_, byte(), "each key once",
-                          "key '" + printable(name) + "' twice");
-            }
+    bool null() override { return true; }
+    bool boolean(bool) override { return true; }
+    bool number_integer(number_integer_t) override { return true; }
+    bool number_unsigned(number_unsigned_t) override { return true; }
+    bool number_float(number_float_t, string_t const&) override { return true; }
+    bool string(string_t&) override { return true; }
+    bool binary(binary_t&) override { return true; }
+    bool start_object(std::size_t) override { return enter(); }
+    bool start_array(std::size_t) override { return enter(); }
+    bool end_object() override { return leave(); }
+    bool end_array() override { return leave(); }
+    bool key(string_t& name) override {
+        if (!keys_.back().insert(name).second) {
+            fail_json(where_, text_, byte(), "each key once",
+                      "key '" + printable(name) + "' twice");
         }
         return true;
     }
-    [[nodiscard]] std::size_t byte() const {
-        return static_cast<std::size_t>(*progress_ - text_.data());
+    bool parse_error(std::size_t position, std::string const&,
+                     nlohmann::json::exception const& why) override {
+        fail_json(where_, text_, position == 0 ? 0 : position - 1, "valid JSON",
+                  json_reason(why.what()));
     }
 
 private:
+    [[nodiscard]] std::size_t byte() const {
+        return static_cast<std::size_t>(progress - text_.data());
+    }
+    bool enter() {
+        keys_.emplace_back();
+        if (keys_.size() > json_depth_limit) {
+            fail_json(where_, text_, byte(),
+                      "nesting of at most " + std::to_string(json_depth_limit), "deeper nesting");
+        }
+        return true;
+    }
+    bool leave() {
+        keys_.pop_back();
+        return true;
+    }
+
     std::string_view where_;
     std::string_view text_;
-    char const* const* progress_;
     std::vector<std::unordered_set<std::string>> keys_;
 };
 
@@ -150,20 +163,9 @@ private:
 /// anything that is not UTF-8 JSON, for a number that is none in double, for a key given twice and
 /// for nesting beyond json_depth_limit.
 inline nlohmann::json parse_json(std::string_view text, std::string_view where) {
-    char const* progress = text.data();
-    detail::json_checker checker(where, text, &progress);
-    using iterator = detail::counting_iterator;
-    try {
-        return nlohmann::json::parse(iterator(text.data(), &progress),
-                                     iterator(text.data() + text.size(), &progress),
-                                     std::ref(checker));
-    } catch (nlohmann::json::parse_error const& why) {
-        detail::fail_json(where, text, why.byte == 0 ? 0 : why.byte - 1, "valid JSON",
-                          detail::json_reason(why.what()));
-    } catch (nlohmann::json::exception const& why) {
-        detail::fail_json(where, text, checker.byte(), "valid JSON",
-                          detail::json_reason(why.what()));
-    }
+    detail::json_checker checker(where, text);
+    detail::sax_parse(text, checker, &checker.progress);
+    return nlohmann::json::parse(text.begin(), text.end());
 }
 
 /// The value of a JSON file. Errors: as parse_json, and a file that cannot be read or has more than
