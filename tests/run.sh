@@ -67,7 +67,7 @@ configure() {
     local dir=$1
     shift
     mkdir -p "$dir"
-    if ! cmake -S . -B "$dir" "${generator[@]}" "$@" > "$dir/configure.log" 2>&1; then
+    if ! cmake -S . -B "$dir" "${generator[@]}" -DFPQ_WARNINGS_AS_ERRORS=ON "$@" > "$dir/configure.log" 2>&1; then
         cat "$dir/configure.log"
         fail "configure of $dir"
         return 1
