@@ -3,6 +3,7 @@
 // model (or a SentencePiece one), what is put around a text. tokenizer.hpp runs them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>

@@ -3,6 +3,8 @@
 // BPE checkpoints. The pre-tokenizer is not in these files; it follows from the tokenizer class.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
