@@ -3,6 +3,7 @@
 // layer at a time; and where those windows come from.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
