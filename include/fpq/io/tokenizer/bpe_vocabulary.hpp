@@ -59,22 +59,6 @@ inline std::optional<std::string> bytes_of_token(std::string_view token) {
     return out;
 }
 
-/// A token string of `bytes`: the inverse of bytes_of_token.
-inline std::string token_of_bytes(std::string_view bytes) {
-    static constexpr auto alphabet = detail::make_byte_alphabet();
-    std::array<char32_t, 256> letters{};
-    for (char32_t c = 0; c < alphabet.size(); ++c) {
-        if (alphabet[c] >= 0) {
-            letters[static_cast<std::size_t>(alphabet[c])] = c;
-        }
-    }
-    std::string out;
-    for (char const b : bytes) {
-        append_utf8(out, letters[static_cast<unsigned char>(b)]);
-    }
-    return out;
-}
-
 /// Builds a bpe_model from written tokens and merges.
 class bpe_builder {
 public:
