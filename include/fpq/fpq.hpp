@@ -45,6 +45,7 @@
 #include "fpq/io/tokenizer/tokenizer_added.hpp"
 #include "fpq/io/tokenizer/tokenizer_config.hpp"
 #include "fpq/io/tokenizer/tokenizer_json.hpp"
+#include "fpq/io/tokenizer/tokenizer_json_pre.hpp"
 #include "fpq/io/tokenizer/tokenizer_parts.hpp"
 #include "fpq/io/tokenizer/tokenizer_vocab.hpp"
 #include "fpq/linalg/avx512_product.hpp"

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 5. What tokenizer_config.json adds to the other tokenizer files: the class, the names of
-// BOS and EOS, whether they are put around a text, and added tokens. Other keys are not read.
+// Floor 5. What tokenizer_config.json and added_tokens.json add to the other tokenizer files: the
+// class, the names of BOS and EOS, whether they are put around a text, and added tokens. Other keys
+// are not read.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <filesystem>
@@ -23,8 +25,9 @@ struct tokenizer_config {
     std::string tokenizer_class;                      // empty when not given
     std::optional<std::string> bos_token, eos_token;  // contents
     std::optional<bool> add_bos_token, add_eos_token;
-    std::vector<added_token> added;  // added_tokens_decoder
+    std::vector<added_token> added;  // added_tokens_decoder, then added_tokens.json
     bool add_prefix_space = false;
+    bool legacy = true;  // SentencePiece: text after an added token gets a space before it
 };
 
 namespace detail {
@@ -78,6 +81,7 @@ inline tokenizer_config parse_tokenizer_config(nlohmann::json const& json,
     out.add_bos_token = root.optional<bool>("add_bos_token");
     out.add_eos_token = root.optional<bool>("add_eos_token");
     out.add_prefix_space = root.optional<bool>("add_prefix_space").value_or(false);
+    out.legacy = root.optional<bool>("legacy").value_or(true);
     if (auto const decoder = root.find("added_tokens_decoder")) {
         for (auto const& [key, token] : decoder->members()) {
             out.added.push_back(
@@ -87,13 +91,28 @@ inline tokenizer_config parse_tokenizer_config(nlohmann::json const& json,
     return out;
 }
 
-/// Reads DIR/tokenizer_config.json; all defaults when there is none.
-inline tokenizer_config read_tokenizer_config(std::filesystem::path const& directory) {
-    auto const path = directory / "tokenizer_config.json";
-    if (!std::filesystem::exists(path)) {
-        return {};
+/// Adds the tokens of an added_tokens.json, {"content": id, ...}, that `config` does not have.
+inline void add_tokens_of(nlohmann::json const& json, std::string const& name,
+                          tokenizer_config& config) {
+    for (auto const& [content, id] : json_value(json, name).members()) {
+        bool const known = std::any_of(config.added.begin(), config.added.end(),
+                                       [&c = content](auto const& t) { return t.content == c; });
+        if (!known) {
+            config.added.push_back({content, id.as<std::int32_t>(detail::token_ids)});
+        }
     }
-    return parse_tokenizer_config(read_json_file(path), path.string());
+}
+
+/// Reads DIR/tokenizer_config.json and DIR/added_tokens.json; what is absent has its default.
+inline tokenizer_config read_tokenizer_config(std::filesystem::path const& directory) {
+    tokenizer_config out;
+    if (auto const path = directory / "tokenizer_config.json"; std::filesystem::exists(path)) {
+        out = parse_tokenizer_config(read_json_file(path), path.string());
+    }
+    if (auto const path = directory / "added_tokens.json"; std::filesystem::exists(path)) {
+        add_tokens_of(read_json_file(path), path.string(), out);
+    }
+    return out;
 }
 
 }  // namespace fpq

@@ -20,17 +20,12 @@
 #include "fpq/io/tokenizer/bpe_vocabulary.hpp"
 #include "fpq/io/tokenizer/tokenizer_added.hpp"
 #include "fpq/io/tokenizer/tokenizer_config.hpp"
+#include "fpq/io/tokenizer/tokenizer_json_pre.hpp"
 #include "fpq/io/tokenizer/tokenizer_parts.hpp"
 
 namespace fpq {
 
 namespace detail {
-
-/// Refuses a component that this library does not have, by its name.
-[[noreturn]] inline void refuse_component(std::string_view kind, json_value const& at,
-                                          std::string_view supported, std::string_view found) {
-    fail_input("unsupported " + std::string(kind), at.where(), supported, found);
-}
 
 inline void read_normalizer(json_value const& at, std::vector<normalizer_step>& out) {
     std::string const type = at.required<std::string>("type");
@@ -51,82 +46,6 @@ inline void read_normalizer(json_value const& at, std::vector<normalizer_step>& 
             replace_normalizer{from->as<std::string>(), at.required<std::string>("content")});
     } else {
         refuse_component("normalizer", at, "NFC, Prepend, Replace, Sequence", type);
-    }
-}
-
-inline metaspace_prefix read_metaspace(json_value const& at) {
-    if (auto const mark = at.find("replacement");
-        mark && mark->as<std::string>() != metaspace_mark) {
-        mark->refuse(metaspace_mark);
-    }
-    if (at.optional<bool>("split").value_or(false)) {
-        refuse_component("pre_tokenizer Metaspace", at, "split false", "split true");
-    }
-    if (auto const scheme = at.find("prepend_scheme")) {
-        std::string const s = scheme->as<std::string>();
-        if (s == "always") {
-            return metaspace_prefix::always;
-        }
-        if (s == "first") {
-            return metaspace_prefix::first;
-        }
-        if (s == "never") {
-            return metaspace_prefix::never;
-        }
-        scheme->refuse("always, first or never");
-    }
-    return at.optional<bool>("add_prefix_space").value_or(true) ? metaspace_prefix::always
-                                                                : metaspace_prefix::never;
-}
-
-/// The quoted form of a literal string for PCRE2.
-inline std::string quote_regex(std::string_view text) {
-    return "\\Q" + replace_all(text, "\\E", "\\E\\\\E\\Q") + "\\E";
-}
-
-struct pre_tokenizer_facts {
-    std::vector<pretokenizer_step> steps;
-    std::optional<metaspace_prefix> metaspace;
-    bool byte_level = false;
-};
-
-inline void read_split(json_value const& at, pre_tokenizer_facts& out) {
-    std::string const behavior = at.required<std::string>("behavior");
-    if (behavior != "Isolated") {
-        refuse_component("pre_tokenizer Split behavior", at, "Isolated", behavior);
-    }
-    json_value const pattern = at.at("pattern");
-    if (auto const regex = pattern.find("Regex")) {
-        out.steps.push_back(make_split(regex->as<std::string>(), regex->where()));
-    } else {
-        out.steps.push_back(
-            make_split(quote_regex(pattern.required<std::string>("String")), pattern.where()));
-    }
-}
-
-inline void read_pre_tokenizer(json_value const& at, pre_tokenizer_facts& out) {
-    std::string const type = at.required<std::string>("type");
-    if (out.byte_level) {
-        refuse_component("pre_tokenizer", at, "ByteLevel last", type);
-    }
-    if (type == "Sequence") {
-        for (json_value const& item : at.at("pretokenizers").elements()) {
-            read_pre_tokenizer(item, out);
-        }
-    } else if (type == "Split") {
-        read_split(at, out);
-    } else if (type == "ByteLevel") {
-        out.byte_level = true;
-        if (at.optional<bool>("add_prefix_space").value_or(true)) {
-            out.steps.emplace_back(prefix_space{});
-        }
-        if (at.optional<bool>("use_regex").value_or(true)) {
-            out.steps.emplace_back(split_pattern::gpt2);
-        }
-    } else if (type == "Metaspace" && out.steps.empty() && !out.metaspace) {
-        out.metaspace = read_metaspace(at);
-    } else {
-        refuse_component("pre_tokenizer", at, "Sequence, Split, ByteLevel, Metaspace alone", type);
     }
 }
 
@@ -327,7 +246,12 @@ inline tokenizer_parts parse_tokenizer_json(nlohmann::json const& json,
                               model.optional<bool>("ignore_merges").value_or(false));
     std::vector<added_token> added = detail::read_added_tokens(root);
     detail::check_added_tokens(added, builder, out.model, where);
-    out.added = added_tokens(std::move(added), where);
+    out.added = added_tokens(std::move(added), where, [&out](std::string text) {
+        for (normalizer_step const& step : out.normalizers) {
+            text = normalize(step, text);
+        }
+        return text;
+    });
     out.pre = pretokenizer(std::move(pre.steps));
     out.metaspace = pre.metaspace;
     if (!out.prefix.empty()) {

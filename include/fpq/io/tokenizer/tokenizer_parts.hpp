@@ -42,10 +42,12 @@ struct tokenizer_parts {
     added_tokens added;
     pretokenizer pre;
     bpe_model model;
-    std::shared_ptr<sentencepiece_model const> pieces;  // when set, it takes the whole text
-    std::optional<metaspace_prefix> metaspace;          // a Metaspace pre-tokenizer
-    bool strip_first_space = false;                     // decoder: drop one leading space
-    std::vector<std::int32_t> prefix, suffix;           // ids put around a text
+    // When set, it takes what lies between added tokens; `later_pieces` all but the text's
+    // beginning.
+    std::shared_ptr<sentencepiece_model const> pieces, later_pieces;
+    std::optional<metaspace_prefix> metaspace;  // a Metaspace pre-tokenizer
+    bool strip_first_space = false;             // decoder: drop one leading space
+    std::vector<std::int32_t> prefix, suffix;   // ids put around a text
     std::optional<std::int32_t> bos, eos;
 };
 
