@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steps around the BPE model: Digits and Punctuation, added tokens that are sought in normalized
 // text, and added tokens beside a SentencePiece model. Expected ids and pieces are those of the
-// Python package `tokenizers` (0.21) and of transformers' LlamaTokenizer, written down here.
+// Python package `tokenizers` and of the LlamaTokenizer of transformers, written down here.
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
