@@ -2,6 +2,7 @@
 // Calibration text from files, windows of tokens, and the Unicode part: repair, NFC, classes.
 #include "fpq/io/text/text.hpp"
 
+#include <sys/stat.h>
 #include <utf8proc.h>
 #include <zlib.h>
 
@@ -14,6 +15,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/text/text_windows.hpp"
 #include "tokenizer_fixture.hpp"
 
@@ -99,6 +101,23 @@ TEST_CASE("Chat messages are written in the style of the tokenizer's special tok
     json["added_tokens"].push_back({{"id", 264}, {"content", "<|im_start|>"}});
     json["added_tokens"].push_back({{"id", 265}, {"content", "<|im_end|>"}});
     CHECK(fpq::chat_style_of(fpq_test::make_tokenizer(json)) == fpq::chat_style::chatml);
+}
+
+TEST_CASE("Pipes and devices are refused, not waited on", "[io]") {
+    temporary_directory const dir("pipes");
+    for (char const* name : {"a.txt", "a.jsonl", "a.json.gz"}) {
+        std::string const path = (dir.path() / name).string();
+        REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+        CHECK(says(load_error(path), path + ": expected a regular file, found a pipe"));
+    }
+    CHECK(says(input_error([] { (void)fpq::mapped_file("/dev/null"); }), "found a device"));
+    CHECK(says(input_error([&] { (void)fpq::mapped_file(dir.path()); }), "found a directory"));
+}
+
+TEST_CASE("A line without end is refused before it fills the memory", "[io]") {
+    temporary_directory const dir("bomb");
+    std::string const line = "{\"text\": \"" + std::string(std::size_t{20} << 20, 'a') + "\"}";
+    CHECK(says(load_error(dir.write("a.json.gz", gzip(line))), "line 1: expected at most"));
 }
 
 TEST_CASE("Text files that are malformed are refused with file and line", "[io]") {

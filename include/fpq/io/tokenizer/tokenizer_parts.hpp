@@ -5,18 +5,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "fpq/core/hosted/error.hpp"
 #include "fpq/io/text/text_unicode.hpp"
 #include "fpq/io/tokenizer/bpe.hpp"
 #include "fpq/io/tokenizer/pretokenizer.hpp"
@@ -65,21 +61,6 @@ inline std::string replace_all(std::string_view text, std::string_view from, std
         done = at + from.size();
     }
     return out.append(text, done);
-}
-
-inline std::string read_whole_file(std::filesystem::path const& path) {
-    std::error_code problem;
-    std::uintmax_t const size = std::filesystem::file_size(path, problem);
-    std::ifstream in(path, std::ios::binary);
-    if (problem || !in) {
-        fail_input("cannot read file", path.string(), {}, problem ? problem.message() : "");
-    }
-    std::string text(size, '\0');
-    if (!in.read(text.data(), static_cast<std::streamsize>(size))) {
-        fail_input("cannot read file", path.string(), std::to_string(size) + " bytes",
-                   std::to_string(in.gcount()));
-    }
-    return text;
 }
 
 }  // namespace detail
