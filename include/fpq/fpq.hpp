@@ -27,6 +27,7 @@
 #include "fpq/io/safetensors/dtype.hpp"
 #include "fpq/io/safetensors/safetensors.hpp"
 #include "fpq/io/safetensors/shard_plan.hpp"
+#include "fpq/io/text/document.hpp"
 #include "fpq/io/text/name_pattern.hpp"
 #include "fpq/io/text/pcre2_code.hpp"
 #include "fpq/io/text/text.hpp"

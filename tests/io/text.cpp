@@ -131,7 +131,7 @@ TEST_CASE("Text files that are malformed are refused with file and line", "[io]"
     CHECK(
         says(load_error(dir.write("a.jsonl", "{\"body\": 1}")), "line 1: text: expected a string"));
     CHECK(says(load_error(dir.write("a.jsonl", "{\"text\": 1}")), "expected a string, found 1"));
-    CHECK(says(load_error(dir.write("a.jsonl", "[1]")), "expected an object, found [1]"));
+    CHECK(says(load_error(dir.write("a.jsonl", "[1]")), "expected an object, found 1"));
     CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": {}}")), "a list"));
     CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": [3]}")),
                "expected an object, found 3"));

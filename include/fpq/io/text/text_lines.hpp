@@ -56,12 +56,26 @@ public:
         return true;
     }
 
+    /// Everything that next() has not given. Errors: as next(), and for more than text_limit bytes.
+    std::string rest() {
+        std::string out;
+        do {
+            out.append(buffer_.data() + begin_, end_ - begin_);
+            if (out.size() > text_limit) {
+                fail_input("text is too long", name_,
+                           "at most " + std::to_string(text_limit) + " bytes", "more");
+            }
+        } while (fill());
+        return out;
+    }
+
     /// "FILE line N" of the line that next() gave last.
     std::string where() const { return name_ + " line " + std::to_string(number_); }
 
 private:
     /// A document is a line; no text of real use comes near, a few kilobytes of gzip can.
     static constexpr std::size_t line_limit = std::size_t{16} << 20;
+    static constexpr std::size_t text_limit = std::size_t{1} << 30;
 
     static gzFile open(std::filesystem::path const& path) {
         detail::regular_file opened = detail::open_regular(path);
