@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -51,6 +52,12 @@ bool says(std::string const& line, std::string_view what) {
 
 std::string load_error(std::filesystem::path const& path) {
     return input_error([&] { (void)fpq::load_text(path); });
+}
+
+/// By value: what a loop runs over must outlive it.
+fpq::token_windows cut(fpq::tokenizer const& t, texts const& documents,
+                       fpq::window_options const& options) {
+    return fpq::calibration_windows(t, documents, options).windows;
 }
 
 }  // namespace
@@ -168,7 +175,7 @@ TEST_CASE("Plain text windows are pieces of the joined text, without BOS, fixed 
     options.sequence_length = 20;
     options.num_sequences = 400;
     options.is_plain_text = true;
-    auto const windows = fpq::calibration_windows(t, documents, options);
+    auto const windows = cut(t, documents, options);
     REQUIRE(windows.size() == 400);
     ids const all = t.encode(documents[0] + "\n" + documents[1], false);
     REQUIRE(all.size() == 101);
@@ -182,9 +189,9 @@ TEST_CASE("Plain text windows are pieces of the joined text, without BOS, fixed 
     CHECK(offsets.count(0) == 1);   // the first place
     CHECK(offsets.count(51) == 1);  // "b" twenty times: found first at 51
     CHECK(offsets.size() > 15);     // and most of 31 to 50
-    CHECK(fpq::calibration_windows(t, documents, options) == windows);
+    CHECK(cut(t, documents, options) == windows);
     options.seed = 43;
-    CHECK(fpq::calibration_windows(t, documents, options) != windows);
+    CHECK(cut(t, documents, options) != windows);
 }
 
 TEST_CASE("The random offsets of windows are pinned: the same on every platform", "[io]") {
@@ -203,7 +210,7 @@ TEST_CASE("The random offsets of windows are pinned: the same on every platform"
         auto const at = static_cast<std::ptrdiff_t>(
             random.below(i, static_cast<std::uint32_t>(all.size() - 2)));
         ids const want(all.begin() + at, all.begin() + at + 3);
-        CHECK(fpq::calibration_windows(t, {text}, options)[i] == want);
+        CHECK(cut(t, {text}, options)[i] == want);
     }
 }
 
@@ -216,7 +223,7 @@ TEST_CASE("Document windows come from documents that are longer than a window", 
     options.num_sequences = 200;
     std::set<std::int32_t> last;
     std::size_t with_bos = 0;
-    for (ids const& window : fpq::calibration_windows(t, documents, options)) {
+    for (ids const& window : cut(t, documents, options)) {
         REQUIRE(window.size() == 10);
         with_bos += window.front() == 262;
         last.insert(window.back());
@@ -226,10 +233,51 @@ TEST_CASE("Document windows come from documents that are longer than a window", 
     CHECK(with_bos < 200);
     options.add_bos = false;
     last.clear();
-    for (ids const& window : fpq::calibration_windows(t, documents, options)) {
+    for (ids const& window : cut(t, documents, options)) {
         last.insert(window.front());
     }
     CHECK(last == std::set<std::int32_t>{'b', 'e'});
+}
+
+TEST_CASE("Documents that are all shorter than a window are joined, and that is said", "[io]") {
+    auto const t = bytes_tokenizer();
+    REQUIRE(t.eos() == std::nullopt);
+    texts const documents{"aaa", "bbbb", "cc"};
+    fpq::window_options options;
+    options.sequence_length = 8;
+    options.num_sequences = 100;
+    fpq::calibration_cut const packed = fpq::calibration_windows(t, documents, options);
+    REQUIRE(packed.windows.size() == 100);
+    CHECK(packed.packed);
+    CHECK(packed.used == 3);
+    CHECK(packed.note() == "no calibration document is longer than a window: all 3 are joined");
+    ids const all{262, 'a', 'a', 'a', 262, 'b', 'b', 'b', 'b', 262, 'c', 'c'};
+    std::set<std::ptrdiff_t> offsets;
+    for (ids const& window : packed.windows) {
+        auto const at = std::search(all.begin(), all.end(), window.begin(), window.end());
+        REQUIRE(at != all.end());
+        offsets.insert(at - all.begin());
+    }
+    CHECK(offsets == std::set<std::ptrdiff_t>{0, 1, 2, 3, 4});
+    CHECK(cut(t, documents, options) == packed.windows);
+}
+
+TEST_CASE("windows that all come from few documents are told", "[io]") {
+    auto const t = bytes_tokenizer();
+    fpq::window_options options;
+    options.sequence_length = 20;
+    options.num_sequences = 8;
+    texts documents(40, "short");
+    documents.push_back(std::string(100, 'x'));
+    fpq::calibration_cut const few = fpq::calibration_windows(t, documents, options);
+    CHECK(few.used == 1);
+    CHECK_FALSE(few.packed);
+    CHECK(few.note().find("8 calibration windows come from 1 of 41 documents") !=
+          std::string::npos);
+    texts const long_ones(8, std::string(100, 'x'));
+    CHECK(fpq::calibration_windows(t, long_ones, options).note().empty());
+    options.is_plain_text = true;
+    CHECK(fpq::calibration_windows(t, documents, options).note().empty());
 }
 
 TEST_CASE("Too little text for a window is refused by its size", "[io]") {
@@ -239,8 +287,7 @@ TEST_CASE("Too little text for a window is refused by its size", "[io]") {
     auto const refusal = [&] {
         return input_error([&] { (void)fpq::calibration_windows(t, {"abc", "abcdef"}, options); });
     };
-    CHECK(says(refusal(),
-               "expected one of more than 50 tokens, found 2 documents, the longest of 7"));
+    CHECK(says(refusal(), "expected 50 tokens or more, found 2 documents of 11 tokens together"));
     options.is_plain_text = true;
     CHECK(says(refusal(), "expected 50 tokens or more, found 10"));
     options.sequence_length = 0;
