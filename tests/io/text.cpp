@@ -250,7 +250,8 @@ TEST_CASE("Documents that are all shorter than a window are joined, and that is 
     REQUIRE(packed.windows.size() == 100);
     CHECK(packed.packed);
     CHECK(packed.used == 3);
-    CHECK(packed.note() == "no calibration document is longer than a window: all 3 are joined");
+    CHECK(packed.notes() ==
+          texts{"no calibration document is longer than a window: all 3 are joined"});
     ids const all{262, 'a', 'a', 'a', 262, 'b', 'b', 'b', 'b', 262, 'c', 'c'};
     std::set<std::ptrdiff_t> offsets;
     for (ids const& window : packed.windows) {
@@ -272,12 +273,16 @@ TEST_CASE("windows that all come from few documents are told", "[io]") {
     fpq::calibration_cut const few = fpq::calibration_windows(t, documents, options);
     CHECK(few.used == 1);
     CHECK_FALSE(few.packed);
-    CHECK(few.note().find("8 calibration windows come from 1 of 41 documents") !=
-          std::string::npos);
+    REQUIRE(few.notes().size() == 1);
+    CHECK(says(few.notes()[0], "8 calibration windows come from 1 of 41 documents"));
     texts const long_ones(8, std::string(100, 'x'));
-    CHECK(fpq::calibration_windows(t, long_ones, options).note().empty());
+    CHECK(fpq::calibration_windows(t, long_ones, options).notes().empty());
     options.is_plain_text = true;
-    CHECK(fpq::calibration_windows(t, documents, options).note().empty());
+    CHECK(fpq::calibration_windows(t, documents, options).notes().empty());
+    documents[3] = "caf\xE9 na\xEFve";  // Latin-1
+    texts const notes = fpq::calibration_windows(t, documents, options).notes();
+    REQUIRE(notes.size() == 1);
+    CHECK(says(notes[0], "1 of 41 calibration documents are not valid UTF-8"));
 }
 
 TEST_CASE("Too little text for a window is refused by its size", "[io]") {

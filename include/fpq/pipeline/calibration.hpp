@@ -95,7 +95,7 @@ inline std::vector<std::vector<std::int32_t>> sample_windows(recipe const& r,
 inline calibration_cut load_calibration_windows(recipe const& r, opened_model& model,
                                                 progress_sink const& progress) {
     if (r.dataset == "self") {
-        return {sample_windows(r, model, progress), 0, 0, false};
+        return {sample_windows(r, model, progress), 0, 0, false, 0};
     }
     tokenizer const words = tokenizer::open(model.directory());
     progress({"tokenize", 0, 1, r.dataset});

@@ -182,7 +182,7 @@ inline run_report run(recipe const& r, progress_sink const& progress) {
         model.config().require_sequence(r.sequence_length);
         calibration_cut const cut = load_calibration_windows(r, model, progress);
         report.calibration_tokens = cut.windows.size() * r.sequence_length;
-        if (std::string const note = cut.note(); !note.empty()) {
+        for (std::string const& note : cut.notes()) {
             report.notes.push_back(note);
         }
         line.calibrate(cut.windows);

@@ -15,6 +15,7 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/io/text/text.hpp"
+#include "fpq/io/text/text_unicode.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
 namespace fpq {
@@ -36,19 +37,27 @@ struct calibration_cut {
     std::size_t used = 0;       // those that windows were cut from
     bool packed = false;        // no document is longer than a window: they were joined
 
-    /// One line for the user when most of the text plays no part, or was joined; else empty.
-    [[nodiscard]] std::string note() const {
-        if (packed) {
-            return "no calibration document is longer than a window: all " +
-                   std::to_string(documents) + " are joined";
-        }
+    std::size_t malformed = 0;  // documents that are no valid UTF-8, read with U+FFFD
+
+    /// For the user: most of the text plays no part, was joined, or is in another encoding.
+    [[nodiscard]] std::vector<std::string> notes() const {
+        std::vector<std::string> out;
         constexpr std::size_t windows_of_few = 4;  // of each document, on average
-        if (used < documents && used * windows_of_few <= windows.size()) {
-            return "all " + std::to_string(windows.size()) + " calibration windows come from " +
-                   std::to_string(used) + " of " + std::to_string(documents) +
-                   " documents: the others are shorter than a window or were not drawn";
+        if (packed) {
+            out.push_back("no calibration document is longer than a window: all " +
+                          std::to_string(documents) + " are joined");
+        } else if (used < documents && used * windows_of_few <= windows.size()) {
+            out.push_back("all " + std::to_string(windows.size()) +
+                          " calibration windows come from " + std::to_string(used) + " of " +
+                          std::to_string(documents) +
+                          " documents: the others are shorter than a window or were not drawn");
         }
-        return {};
+        if (malformed != 0) {
+            out.push_back(std::to_string(malformed) + " of " + std::to_string(documents) +
+                          " calibration documents are not valid UTF-8: malformed bytes are read "
+                          "as U+FFFD");
+        }
+        return out;
     }
 };
 
@@ -102,7 +111,7 @@ inline calibration_cut stream_windows(tokenizer const& t, std::vector<std::strin
                    std::to_string(options.sequence_length) + " tokens or more",
                    std::to_string(ids.size()));
     }
-    return {crops(ids, options), documents.size(), documents.size(), false};
+    return {crops(ids, options), documents.size(), documents.size(), false, 0};
 }
 
 /// All documents one after another, each with what the tokenizer adds to a text and EOS behind.
@@ -122,7 +131,7 @@ inline calibration_cut packed_windows(tokenizer const& t, std::vector<std::strin
                    std::to_string(documents.size()) + " documents of " +
                        std::to_string(ids.size()) + " tokens together");
     }
-    return {crops(ids, options), documents.size(), documents.size(), true};
+    return {crops(ids, options), documents.size(), documents.size(), true, 0};
 }
 
 /// Draws documents until one is longer than a window. One that is not is never drawn again, which
@@ -169,8 +178,13 @@ inline calibration_cut calibration_windows(tokenizer const& t,
     if (options.sequence_length == 0) {
         fail_usage("sequence_length", {}, "1 or more", "0");
     }
-    return options.is_plain_text ? detail::stream_windows(t, documents, options)
-                                 : detail::document_windows(t, documents, options);
+    calibration_cut out = options.is_plain_text ? detail::stream_windows(t, documents, options)
+                                                : detail::document_windows(t, documents, options);
+    out.malformed = static_cast<std::size_t>(
+        std::count_if(documents.begin(), documents.end(), [](std::string const& document) {
+            return valid_utf8_prefix(document) != document.size();
+        }));
+    return out;
 }
 
 /// floor(tokens.size() / length) windows that follow each other; the rest is dropped. They view
