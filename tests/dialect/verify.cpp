@@ -143,6 +143,23 @@ TEST_CASE("a fused module that is quantized alone is named, and one that nobody 
     CHECK(names(lines, q + "': quantized but listed"));
 }
 
+TEST_CASE("the list is read in each dialect's spelling, and what cannot be read is named", "[io]") {
+    auto const with_ignored = [](dialect kind, char const* entry) {
+        exported e;
+        std::filesystem::path const at = e.write(kind);
+        edit_config(at, [entry](nlohmann::json& c) {
+            c["quantization_config"]["ignore"] = {entry, "lm_head"};
+        });
+        return findings(at);
+    };
+    std::string const listed = q + "': quantized but listed";
+    CHECK(names(with_ignored(dialect::modelopt, "model.*.q_proj"), listed));
+    CHECK_FALSE(names(with_ignored(dialect::compressed_tensors, "model.*.q_proj"), listed));
+    CHECK_FALSE(names(with_ignored(dialect::compressed_tensors, "re:q_proj"), listed));
+    CHECK(names(with_ignored(dialect::compressed_tensors, "re:.*("),
+                "ignore: pattern 're:.*(' is not understood: byte 6"));
+}
+
 TEST_CASE("NaN and negative scale bytes are named by tensor and byte", "[io]") {
     for (char const byte : {'\x7f', '\xff', '\x81'}) {
         exported e;

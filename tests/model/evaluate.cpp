@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/io/text/text_windows.hpp"
 #include "model/random_model.hpp"
 
 using namespace fpq_test;

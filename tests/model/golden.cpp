@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/io/text/text_windows.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/model/load.hpp"

@@ -39,8 +39,7 @@ check_tree() {
         where["zlib"] = where["pcre2"] = where["utf8proc"] = where["sentencepiece"] = " io ";
         where["xtensor"] = " adapt ";
         where["iostream"] = " pipeline ";
-        where["CLI"] = where["catch2"] = where["benchmark"] = " ";
-        where["regex"] = " dialect ";
+        where["CLI"] = where["catch2"] = where["benchmark"] = where["regex"] = " ";
     }
     # The longest folder of the table that holds `path`, a folder or a file.
     function room(path,   part, depth, i, at, best) {
@@ -138,7 +137,7 @@ fpq/graph/planted.hpp|#include <nlohmann/json.hpp>
 fpq/io/file/planted.hpp|#include "fpq/quant/quantize.hpp"
 fpq/io/text/planted.hpp|#include "fpq/graph/node.hpp"
 fpq/dialect/planted.hpp|#include "fpq/model/forward.hpp"
-fpq/solve/planted.hpp|#include <regex>
+fpq/dialect/planted.hpp|#include <regex>
 fpq/backend/cpu/planted.hpp|#include "fpq/cuda/api.hpp"
 fpq/backend/cpu/planted.hpp|#include "fpq/model/forward.hpp"
 fpq/model/planted.hpp|#include "fpq/pipeline/run.hpp"

@@ -45,10 +45,10 @@ void print_report(fpq::run_report const& report, std::string const& products, bo
 
 int quantize(fpq::recipe& r, fpq::tools::run_options const& run) {
     for (std::string const& flag : run.ignored) {
-        fmt::print(stderr, "note: {} changes nothing here\n", flag);
+        fpq::tools::say("note: {} changes nothing here\n", flag);
     }
     for (std::string const& note : fpq::settle(r)) {
-        fmt::print(stderr, "note: {}\n", note);
+        fpq::tools::say("note: {}\n", note);
     }
     if (r.threads <= 0) {
         r.threads = fpq::tools::default_threads();
@@ -58,18 +58,22 @@ int quantize(fpq::recipe& r, fpq::tools::run_options const& run) {
         return 0;
     }
     std::string const products = fpq::tools::choose_products(run.products);
+    if (!r.save_path.empty()) {
+        fpq::tools::on_interruption(fpq::staging_path(r.save_path).string(),
+                                    " is left; the next run to the same directory removes it");
+    }
     fpq::tools::progress_printer progress(run.verbose);
     fpq::run_report const report =
         fpq::run(r, [&progress](fpq::progress_event const& event) { progress(event); });
     for (std::string const& note : report.notes) {
-        fmt::print(stderr, "note: {}\n", note);
+        fpq::tools::say("note: {}\n", note);
     }
-    print_report(report, products, run.verbose);
     if (!run.report.empty()) {
         nlohmann::json json = fpq::to_json(report);
         json["products"] = products;
         fpq::write_file_whole(run.report, json.dump(2) + "\n");
     }
+    print_report(report, products, run.verbose);
     return 0;
 }
 

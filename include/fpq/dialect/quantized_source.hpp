@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -88,12 +89,12 @@ inline std::vector<std::string> json_strings(checkpoint const& source, nlohmann:
 
 /// A tensor of exactly this type and shape. Errors: input, by name.
 inline tensor_ref const& typed_tensor(checkpoint const& source, std::string const& name, dtype type,
-                                      std::vector<std::uint64_t> const& shape) {
+                                      std::initializer_list<std::uint64_t> shape) {
     tensor_ref const& t = source.at(name);
     if (t.type != type) {
         fail_input("wrong type of tensor", tensor_place(t), dtype_name(type), dtype_name(t.type));
     }
-    require_shape(t, shape);
+    require_shape(t, std::span<std::uint64_t const>(shape.begin(), shape.size()));
     return t;
 }
 

@@ -12,15 +12,16 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "fpq/core/half.hpp"
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/text/name_pattern.hpp"
 
 namespace fpq {
 
@@ -35,6 +36,9 @@ public:
         check_files();
         try {
             quantized_source const quantized(source_);
+            if (quantized.kind() != dialect::fp_quant) {
+                read_ignored(quantized);
+            }
             check_linears(quantized);
             check_fused(quantized);
             check_coverage(quantized);
@@ -299,28 +303,36 @@ private:
         return out;
     }
 
-    /// The matching of each dialect: suffixes in fp_quant, names and "re:" in the others.
-    static bool is_ignored(quantized_source const& quantized, std::string const& module) {
-        bool const suffix = quantized.kind() == dialect::fp_quant;
+    /// How the entries of the list are read: exact names and "re:" in compressed-tensors, wildcards
+    /// in modelopt. An entry that cannot be read is a line.
+    void read_ignored(quantized_source const& quantized) {
+        for (std::string const& entry : quantized.ignored()) {
+            try {
+                ignored_.push_back(quantized.kind() == dialect::modelopt
+                                       ? name_pattern::wildcards(entry, error_category::input)
+                                       : name_pattern(entry, error_category::input));
+            } catch (error const& why) {
+                say(std::string("quantization_config: ignore: ") + why.what());
+            }
+        }
+    }
+
+    /// fp_quant's entries are suffixes.
+    bool is_ignored(quantized_source const& quantized, std::string const& module) const {
+        if (quantized.kind() == dialect::fp_quant) {
+            return std::any_of(quantized.ignored().begin(), quantized.ignored().end(),
+                               [&module](std::string const& entry) {
+                                   return !entry.empty() && module.ends_with(entry);
+                               });
+        }
         return std::any_of(
-            quantized.ignored().begin(), quantized.ignored().end(), [&](std::string const& entry) {
-                if (suffix) {
-                    return !entry.empty() && module.ends_with(entry);
-                }
-                if (entry.starts_with("re:")) {
-                    try {
-                        return std::regex_search(module, std::regex(entry.substr(3)),
-                                                 std::regex_constants::match_continuous);
-                    } catch (std::regex_error const&) {
-                        return false;
-                    }
-                }
-                return entry == module;
-            });
+            ignored_.begin(), ignored_.end(),
+            [&module](name_pattern const& pattern) { return pattern.matches(module); });
     }
 
     checkpoint const& source_;
     std::vector<std::string> lines_;
+    std::vector<name_pattern> ignored_;
     std::map<std::string, std::pair<float, float>> globals_;
     std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> shapes_;
     std::map<std::string, std::size_t> matrices_;  // into distinct_

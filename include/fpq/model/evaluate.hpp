@@ -4,7 +4,8 @@
 // Floor 7. Layers are the outer loop: each is loaded once for a batch of windows, so memory
 // is one layer, the hidden states of the batch and a slice of logits, whatever the model's depth.
 // Conventions: the GPTQ one for perplexity (equal windows, L - 1 targets each), that of llama.cpp's
-// KL mode for the rest, over the same L - 1 positions. Text is cut by the caller or cut_windows.
+// KL mode for the rest, over the same L - 1 positions. Text is cut by the caller
+// (io/text/text_windows.hpp).
 #pragma once
 
 #include <algorithm>
@@ -62,19 +63,6 @@ struct eval_result {
     double top1_agreement = 0;  ///< share of positions with the same most likely token
     double top1_se = 0;
 };
-
-/// Consecutive windows of `length` tokens; the rest is dropped. Views into `tokens`.
-[[nodiscard]] inline std::vector<std::span<const std::int32_t>> cut_windows(
-    std::span<const std::int32_t> tokens, std::size_t length) {
-    if (length < 2) {
-        fail_usage("bad sequence length", "evaluation", "at least 2", std::to_string(length));
-    }
-    std::vector<std::span<const std::int32_t>> windows;
-    for (std::size_t begin = 0; begin + length <= tokens.size(); begin += length) {
-        windows.push_back(tokens.subspan(begin, length));
-    }
-    return windows;
-}
 
 namespace detail {
 

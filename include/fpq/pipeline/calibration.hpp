@@ -3,6 +3,7 @@
 // layer at a time; and where those windows come from.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -91,10 +92,10 @@ inline std::vector<std::vector<std::int32_t>> sample_windows(recipe const& r,
 
 /// The windows that a recipe asks for: from a file or directory, or sampled from the model itself.
 /// Throws fpq::error (input) when the text is too short.
-inline std::vector<std::vector<std::int32_t>> load_calibration_windows(
-    recipe const& r, opened_model& model, progress_sink const& progress) {
+inline calibration_cut load_calibration_windows(recipe const& r, opened_model& model,
+                                                progress_sink const& progress) {
     if (r.dataset == "self") {
-        return sample_windows(r, model, progress);
+        return {sample_windows(r, model, progress), 0, 0, false, 0};
     }
     tokenizer const words = tokenizer::open(model.directory());
     progress({"tokenize", 0, 1, r.dataset});
@@ -104,10 +105,9 @@ inline std::vector<std::vector<std::int32_t>> load_calibration_windows(
     options.num_sequences = r.num_sequences;
     options.seed = r.seed;
     options.is_plain_text = text.is_plain_text;
-    std::vector<std::vector<std::int32_t>> windows =
-        calibration_windows(words, text.documents, options);
+    calibration_cut cut = calibration_windows(words, text.documents, options);
     progress({"tokenize", 1, 1, r.dataset});
-    return windows;
+    return cut;
 }
 
 }  // namespace fpq

@@ -8,10 +8,13 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/text/text.hpp"
+#include "fpq/io/text/text_windows.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/calibration.hpp"
@@ -66,7 +69,8 @@ inline std::vector<std::vector<std::int32_t>> load_evaluation_windows(
     }
     if (windows.empty()) {
         fail_input("text too short", text.files.empty() ? "" : text.files.front().string(),
-                   std::to_string(text.sequence_length) + " tokens", std::to_string(tokens));
+                   std::to_string(text.sequence_length) + " tokens in one document",
+                   std::to_string(tokens) + " in all");
     }
     return windows;
 }

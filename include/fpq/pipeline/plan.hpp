@@ -4,6 +4,8 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <string_view>
+#include <utility>
 
 #include <algorithm>
 #include <cstddef>

@@ -180,10 +180,12 @@ inline run_report run(recipe const& r, progress_sink const& progress) {
     bool const calibrates = !r.dataset.empty() && (r.quantizes_weights() || r.quantizes_inputs());
     if (calibrates) {
         model.config().require_sequence(r.sequence_length);
-        std::vector<std::vector<std::int32_t>> const windows =
-            load_calibration_windows(r, model, progress);
-        report.calibration_tokens = windows.size() * r.sequence_length;
-        line.calibrate(windows);
+        calibration_cut const cut = load_calibration_windows(r, model, progress);
+        report.calibration_tokens = cut.windows.size() * r.sequence_length;
+        for (std::string const& note : cut.notes()) {
+            report.notes.push_back(note);
+        }
+        line.calibrate(cut.windows);
     }
     if (r.eval_perplexity) {
         line.evaluate(load_evaluation_windows(model.directory(), evaluation_text_of(r, report)));

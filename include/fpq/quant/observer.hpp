@@ -3,6 +3,7 @@
 // The search inside a group is scale_search.hpp; this file only walks the groups.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
