@@ -51,7 +51,7 @@ run_row() {
     if [ ! -s "$report" ]; then
         local flags=(--model_name_or_path "$here/examples/models/$model"
             --dataset_name_or_path "$out/calibration" --sequence_length 2048 --num_sequences 128
-            --seed "$seed" --format "$format" --w_bits 4 --a_bits "${bits#*/}" --w_observer "$observer"
+            --seed "$seed" --format "$format" --mx_rule fp_quant --w_bits 4 --a_bits "${bits#*/}" --w_observer "$observer"
             --transform_class "${transform%% *}" --rel_damp 0.01 --threads "$threads"
             --eval_perplexity --eval_data "$text/eval-Hardy.txt" --eval_data "$text/eval-Forster.txt"
             --eval_characters 130000 --eval_windows 16 --eval_bos never --report "$report")

@@ -16,4 +16,5 @@
 #include "fpq/format/quant_args.hpp"
 #include "fpq/format/scale_layout.hpp"
 #include "fpq/format/scale_rule.hpp"
+#include "fpq/format/transform_kind.hpp"
 #include "fpq/version.hpp"

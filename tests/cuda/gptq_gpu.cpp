@@ -626,6 +626,4 @@ TEST_CASE("the edge to the CPU solver: the same arguments, report and errors", "
         CHECK(e.category() == fpq::error_category::input);
         CHECK(std::string(e.what()).find("layers.0.q[1, 2]") != std::string::npos);
     }
-    o.polish = 1;
-    CHECK_THROWS_AS(device.solve(view_of(w, rows), f, fpq::nvfp4, o, "q"), fpq::error);
 }

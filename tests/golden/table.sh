@@ -72,7 +72,7 @@ cases() {
                     [ $transform = dct ] && continue
                     echo "$model-$format-a$a-$transform-fp_quant $model files $flags --export_quantized_model realquant"
                 done
-                echo "$model-$format-a$a-pseudo $model files --format $format --w_bits 4 --a_bits $a $text --export_quantized_model pseudoquant"
+                echo "$model-$format-a$a-pseudo $model files --format $format --w_bits 4 --a_bits $a $text --export_quantized_model pseudoquant --export_format fp_quant"
                 echo "$model-$format-a$a-self $model files --format $format --w_bits 4 --a_bits $a --dataset_name_or_path self --gptq --export_quantized_model realquant --export_format compressed-tensors"
                 echo "$model-$format-a$a-shards $model files --format $format --w_bits 4 --a_bits $a $text --max_shard_size 1000000 --export_quantized_model realquant --export_format compressed-tensors"
             done

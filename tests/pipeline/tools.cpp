@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "catch.hpp"
@@ -181,4 +182,46 @@ TEST_CASE("the flags of the Python harness run, then evaluate and inspect agree"
     outcome const broken = call("fpq-inspect " + out.string() + " --verify");
     REQUIRE(broken.code == 3);
     std::filesystem::remove_all(out);
+}
+
+TEST_CASE("a saved recipe and a report run as their flags did, and flags override them",
+          "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    std::filesystem::path const dir =
+        std::filesystem::temp_directory_path() / ("fpq-recipe-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(dir);
+    std::string const at = dir.string();
+    auto const bytes = [&](char const* name) {
+        std::ifstream in(dir / name / "model.safetensors", std::ios::binary);
+        return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    outcome const first =
+        call("fpq-quantize --model_name_or_path " + model() +
+             " --format nvfp --w_bits 4 --w_observer sweep --rule 're:.*down_proj$=mxfp8a16'" +
+             " --export_quantized_model realquant --save_path " + at + "/a --save_recipe " + at +
+             "/recipe.json --report " + at + "/report.json");
+    INFO(first.text);
+    REQUIRE(first.code == 0);
+    for (char const* const file : {"recipe.json", "report.json"}) {
+        outcome const again =
+            call("fpq-quantize --recipe " + at + "/" + file + " --save_path " + at + "/b");
+        INFO(again.text);
+        REQUIRE(again.code == 0);
+        REQUIRE(bytes("a") == bytes("b"));
+        std::filesystem::remove_all(dir / "b");
+    }
+    REQUIRE(call("fpq-quantize --recipe=" + at + "/recipe.json --w_observer minmax --save_path " +
+                 at + "/c")
+                .code == 0);
+    REQUIRE(bytes("a") != bytes("c"));
+    outcome const missing = call("fpq-quantize --recipe " + at + "/none.json");
+    REQUIRE(missing.code == 3);
+    REQUIRE(is_one_line(missing.text));
+    outcome const mixed =
+        call("fpq-quantize --recipe " + at + "/recipe.json --export_format modelopt");
+    REQUIRE(mixed.code == 2);
+    REQUIRE(mixed.text.find("modelopt cannot hold this") != std::string::npos);
+    std::filesystem::remove_all(dir);
 }

@@ -13,6 +13,7 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
+#include "fpq/solve/polish.hpp"
 #include "fpq/solve/rtn.hpp"
 #include "support/gaussian.hpp"
 
@@ -491,14 +492,15 @@ TEST_CASE("one and three threads make the same bytes and report", "[solve]") {
     std::size_t const n = 172;
     auto const w = gaussian(rows * n, 10, 0.05F);
     auto const h = hessian_of(600, n, 10);
-    for (int const polish : {0, 1}) {
+    for (int const passes : {0, 1}) {
         auto one = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
         one.observer.rule = fpq::scale_rule::sweep;
-        one.polish = polish;
         auto three = one;
         three.threads = 3;
-        auto const a = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, one, "layer");
-        auto const b = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, three, "layer");
+        auto a = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, one, "layer");
+        auto b = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, three, "layer");
+        fpq::polish(view_of(w, rows), h, passes, true, 1, a);
+        fpq::polish(view_of(w, rows), h, passes, true, 3, b);
         CHECK(a.weight.codes == b.weight.codes);
         CHECK(a.weight.scales == b.weight.scales);
         CHECK(a.report.relative_error == b.report.relative_error);

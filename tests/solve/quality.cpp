@@ -11,6 +11,7 @@
 #include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
+#include "fpq/solve/polish.hpp"
 #include "fpq/solve/rtn.hpp"
 
 namespace {
@@ -73,7 +74,7 @@ double sqnr(layer const& l, fpq::packed_matrix const& q) {
 }
 
 fpq::solve_options recipe(layer const& l, fpq::quant_format const& format, fpq::scale_rule kind,
-                          bool weighted = false, int polish = 0) {
+                          bool weighted = false) {
     float amax = 0;
     for (float const v : l.w) {
         amax = std::max(amax, std::abs(v));
@@ -84,14 +85,15 @@ fpq::solve_options recipe(layer const& l, fpq::quant_format const& format, fpq::
         fpq::default_global_scale(format, amax, true, fpq::scale_rule::fp_quant);
     o.order = fpq::quant_order::activation;
     o.weight_by_diagonal = weighted;
-    o.polish = polish;
     return o;
 }
 
-double gptq_db(layer const& l, fpq::quant_format const& format, fpq::solve_options const& o) {
-    return sqnr(l, fpq::gptq(fpq::as_view(l.w.data(), outputs, width), l.calibration, format, o,
-                             "synthetic")
-                       .weight);
+double gptq_db(layer const& l, fpq::quant_format const& format, fpq::solve_options const& o,
+               int passes = 0) {
+    auto const w = fpq::as_view(l.w.data(), outputs, width);
+    auto solved = fpq::gptq(w, l.calibration, format, o, "synthetic");
+    fpq::polish(w, l.calibration, passes, true, 1, solved);
+    return sqnr(l, solved.weight);
 }
 
 double rtn_db(layer const& l, fpq::quant_format const& format, fpq::solve_options const& o) {
@@ -119,7 +121,7 @@ TEST_CASE("NVFP4: the weighted sweep beats the seed's best recipe, and polish ad
     auto innovation = recipe(l, fpq::nvfp4, sweep, true);
     innovation.weight_by_innovation = true;
     double const innovated = db(innovation) - base;
-    double const polished = db(recipe(l, fpq::nvfp4, sweep, true, 4)) - base;
+    double const polished = gptq_db(l, fpq::nvfp4, recipe(l, fpq::nvfp4, sweep, true), 4) - base;
     INFO("NVFP4 dB over minmax RTN ("
          << base << "): rtn sweep " << rtn_sweep << ", rtn weighted " << rtn_weighted
          << ", gptq minmax natural " << plain << ", seed's best " << seed << ", sweep " << swept
@@ -140,7 +142,7 @@ TEST_CASE("MXFP4: the weighted sweep beats the seed's best recipe, and polish ad
     double const base = rtn_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, minmax));
     double const seed = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, mse)) - base;
     double const ours = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, sweep, true)) - base;
-    double const polished = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, sweep, true, 4)) - base;
+    double const polished = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, sweep, true), 4) - base;
     INFO("MXFP4 dB over minmax RTN (" << base << "): seed's best " << seed << ", diagonal " << ours
                                       << ", polished " << polished);
     CHECK(ours > seed + 0.3);

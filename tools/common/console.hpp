@@ -135,22 +135,24 @@ inline int default_threads() {
     return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-/// Parses, then runs `body`; every failure becomes one line on stderr and its exit code.
-template <class Body>
-int run_program(CLI::App& app, int argc, char** argv, Body body) {
+/// Opens what the process lacks (standard streams, signals), declares options, parses, then runs
+/// `body`; every failure becomes one line on stderr and its exit code.
+template <class Declare, class Body>
+int run_program(CLI::App& app, int argc, char** argv, Declare declare, Body body) {
     open_standard_streams();
     handle_signals(app.get_name());
     try {
+        declare();
         app.set_version_flag("--version", std::string("fpq ") + FPQ_VERSION_STRING);
-        app.parse(argc, argv);
-    } catch (CLI::ParseError const& failure) {
-        if (failure.get_exit_code() == 0) {
-            return app.exit(failure);
+        try {
+            app.parse(argc, argv);
+        } catch (CLI::ParseError const& failure) {
+            if (failure.get_exit_code() == 0) {
+                return app.exit(failure);
+            }
+            say("{}: {}\n", app.get_name(), usage_line(app, failure));
+            return static_cast<int>(error_category::usage);
         }
-        say("{}: {}\n", app.get_name(), usage_line(app, failure));
-        return static_cast<int>(error_category::usage);
-    }
-    try {
         int const code = body();
         if (std::fflush(stdout) != 0) {
             fail_input("cannot write standard output", {}, {}, std::strerror(errno));

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <string_view>
 
 #include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/linalg/avx2_product.hpp"

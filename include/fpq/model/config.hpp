@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json -> model_config, or one line that says which key was refused and why.
 //
-// Floor 7. Rules and defaults are those of the transformers' configuration classes of the
-// four families. Nothing is guessed: a key that changes the arithmetic and has a value this library
-// does not implement is refused by name. It reads no files: the caller parses the JSON.
+// Floor 7. Rules and defaults are those of the transformers' configuration classes of the families
+// in graph/families.hpp, in the spelling before version 5 (rope_theta, rope_scaling, torch_dtype)
+// and since (rope_parameters, dtype). Nothing is guessed: a key that changes the arithmetic and has
+// a value this library does not implement is refused by name. It reads no files: the caller parses
+// the JSON.
 #pragma once
 
 #include <cmath>
@@ -14,8 +16,9 @@
 #include <string_view>
 #include <utility>
 
+#include "fpq/graph/architecture.hpp"
+#include "fpq/graph/model_config.hpp"
 #include "fpq/io/json/json_value.hpp"
-#include "fpq/model/model_config.hpp"
 
 namespace fpq {
 namespace detail {
@@ -27,19 +30,20 @@ inline constexpr std::size_t config_max_head_dim = 4096;
 inline constexpr std::size_t config_max_vocab = std::size_t{1} << 24;
 inline constexpr std::size_t config_max_position = std::size_t{1} << 40;
 
-inline model_type read_model_type(const json_value& config) {
+inline architecture const* read_family(const json_value& config, architecture_list known) {
     const std::string name = config.optional<std::string>("model_type").value_or("");
-    for (const model_type type :
-         {model_type::llama, model_type::mistral, model_type::qwen2, model_type::qwen3}) {
-        if (name == model_type_name(type)) {
-            return type;
+    std::string names;
+    for (architecture const* const family : known) {
+        if (name == family->model_type) {
+            return family;
         }
+        names += (names.empty() ? "" : family == known.back() ? " or " : ", ");
+        names += family->model_type;
     }
-    config.refuse_member("model_type", "unsupported architecture",
-                         "llama, mistral, qwen2 or qwen3");
+    config.refuse_member("model_type", "unsupported architecture", names);
 }
 
-/// Keys by which other models announce arithmetic that the four families do not have.
+/// Keys by which other models announce arithmetic that dense families do not have.
 inline void refuse_foreign_features(const json_value& config) {
     for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts"}) {
         if (config.has(key)) {
@@ -112,7 +116,7 @@ inline rope_config read_rope_object(const json_value& rope, double theta) {
 
 /// Both spellings; when both are written they must say the same.
 inline rope_config read_rope(const json_value& config) {
-    constexpr double default_theta = 10000.0;  // of all four configuration classes
+    constexpr double default_theta = 10000.0;  // of all configuration classes
     const double theta =
         config.optional<double>("rope_theta", {1.0, config_max_theta}).value_or(default_theta);
     rope_config out;
@@ -139,9 +143,9 @@ inline rope_config read_rope(const json_value& config) {
 
 /// The window that some layer applies, 0 when none does (Qwen writes one and switches it off).
 inline std::size_t read_sliding_window(const json_value& config, const model_config& model) {
-    const bool qwen = model.type == model_type::qwen2 || model.type == model_type::qwen3;
+    const std::string_view window_switch = model.family->keys.window_switch;
     bool used = config.has("sliding_window") &&
-                (!qwen || config.optional<bool>("use_sliding_window").value_or(false));
+                (window_switch.empty() || config.optional<bool>(window_switch).value_or(false));
     if (const auto listed = config.find("layer_types")) {
         const nlohmann::json& types = listed->json();
         if (!types.is_array() || types.size() != model.layers) {
@@ -161,7 +165,7 @@ inline std::size_t read_sliding_window(const json_value& config, const model_con
             config.refuse_member("sliding_window", "bad model configuration",
                                  "a number, as layer_types has sliding_attention");
         }
-    } else if (qwen && used && config.has("max_window_layers")) {
+    } else if (!window_switch.empty() && used && config.has("max_window_layers")) {
         // Layers from max_window_layers on slide; 0 is allowed here, so count() does not fit.
         used = config.required<double>("max_window_layers", {0.0, 1e9}) <
                static_cast<double>(model.layers);
@@ -169,57 +173,64 @@ inline std::size_t read_sliding_window(const json_value& config, const model_con
     return used ? config.required<std::size_t>("sliding_window", {1, config_max_position}) : 0;
 }
 
-/// Which projections have biases: the families differ in what they let the keys decide.
+/// Which linears have biases is the table's to say; a key that it does not know is refused.
 inline void read_biases(const json_value& config, model_config& model) {
-    const bool attention = config.optional<bool>("attention_bias").value_or(false);
-    const bool mlp = config.optional<bool>("mlp_bias").value_or(false);
-    if (mlp && model.type != model_type::llama) {
-        config.refuse_member("mlp_bias", "this model type has no MLP bias", "false");
+    const config_keys& keys = model.family->keys;
+    model.attention_bias = config.optional<bool>(keys.attention_bias).value_or(false);
+    model.mlp_bias = config.optional<bool>(keys.mlp_bias).value_or(false);
+    const auto some = [&](bool attention, bias_rule a, bias_rule b) {
+        for (const linear_row& row : model.family->linears) {
+            const bool in_attention =
+                row.input == tap::attention_input || row.input == tap::attention_output;
+            if (in_attention == attention && (row.bias == a || row.bias == b)) {
+                return true;
+            }
+        }
+        return false;
+    };
+    if (model.mlp_bias && !some(false, bias_rule::mlp_key, bias_rule::always)) {
+        config.refuse_member(keys.mlp_bias, "this model type has no MLP bias", "false");
     }
-    if (attention && model.type == model_type::mistral) {
-        config.refuse_member("attention_bias", "this model type has no attention bias", "false");
+    if (model.attention_bias && !some(true, bias_rule::attention_key, bias_rule::always)) {
+        config.refuse_member(keys.attention_bias, "this model type has no attention bias", "false");
     }
-    const bool qwen2 = model.type == model_type::qwen2;  // q, k, v always; o never
-    model.qkv_bias = attention || qwen2;
-    model.output_bias = attention && !qwen2;
-    model.mlp_bias = mlp;
-    model.qk_norm = model.type == model_type::qwen3;
 }
 
 inline void read_sizes(const json_value& config, model_config& model) {
-    model.hidden_size = config.required<std::size_t>("hidden_size", {1, config_max_width});
+    const config_keys& keys = model.family->keys;
+    model.hidden_size = config.required<std::size_t>(keys.hidden_size, {1, config_max_width});
     model.intermediate_size =
-        config.required<std::size_t>("intermediate_size", {1, config_max_width});
-    model.layers = config.required<std::size_t>("num_hidden_layers", {1, config_max_layers});
-    model.heads = config.required<std::size_t>("num_attention_heads", {1, config_max_width});
+        config.required<std::size_t>(keys.intermediate_size, {1, config_max_width});
+    model.layers = config.required<std::size_t>(keys.layers, {1, config_max_layers});
+    model.heads = config.required<std::size_t>(keys.heads, {1, config_max_width});
     model.kv_heads =
-        config.optional<std::size_t>("num_key_value_heads", {1, model.heads}).value_or(model.heads);
-    model.vocab_size = config.required<std::size_t>("vocab_size", {1, config_max_vocab});
+        config.optional<std::size_t>(keys.kv_heads, {1, model.heads}).value_or(model.heads);
+    model.vocab_size = config.required<std::size_t>(keys.vocab_size, {1, config_max_vocab});
     model.max_position =
-        config.optional<std::size_t>("max_position_embeddings", {1, config_max_position})
-            .value_or(2048);
+        config.optional<std::size_t>(keys.max_position, {1, config_max_position}).value_or(2048);
     if (model.heads % model.kv_heads != 0) {
-        config.refuse_member("num_key_value_heads", "bad model configuration",
-                             "a divisor of num_attention_heads " + std::to_string(model.heads));
+        config.refuse_member(
+            keys.kv_heads, "bad model configuration",
+            "a divisor of " + std::string(keys.heads) + " " + std::to_string(model.heads));
     }
-    constexpr std::size_t qwen3_head_dim = 128;  // Qwen3's default does not follow hidden_size
-    if (config.has("head_dim")) {
-        model.head_dim = config.required<std::size_t>("head_dim", {1, config_max_head_dim});
-    } else if (model.type == model_type::qwen3) {
-        model.head_dim = qwen3_head_dim;
+    if (config.has(keys.head_dim)) {
+        model.head_dim = config.required<std::size_t>(keys.head_dim, {1, config_max_head_dim});
+    } else if (model.family->default_head_dim != 0) {
+        model.head_dim = model.family->default_head_dim;
     } else if (model.hidden_size % model.heads != 0) {
-        config.refuse_member("num_attention_heads", "bad model configuration",
-                             "a divisor of hidden_size " + std::to_string(model.hidden_size));
+        config.refuse_member(keys.heads, "bad model configuration",
+                             "a divisor of " + std::string(keys.hidden_size) + " " +
+                                 std::to_string(model.hidden_size));
     } else {
         model.head_dim = model.hidden_size / model.heads;
     }
     if (model.head_dim % 2 != 0 || model.head_dim > config_max_head_dim) {
-        config.refuse_member("head_dim", "bad model configuration",
+        config.refuse_member(keys.head_dim, "bad model configuration",
                              "an even number up to " + std::to_string(config_max_head_dim),
                              std::to_string(model.head_dim));
     }
     if (model.query_size() > config_max_width) {
-        config.refuse_member("num_attention_heads", "bad model configuration",
+        config.refuse_member(keys.heads, "bad model configuration",
                              "heads * head_dim up to " + std::to_string(config_max_width),
                              std::to_string(model.query_size()));
     }
@@ -227,23 +238,25 @@ inline void read_sizes(const json_value& config, model_config& model) {
 
 }  // namespace detail
 
-/// The configuration in a parsed config.json. `where` names the file in messages.
+/// The configuration in a parsed config.json of one of the `known` families. `where` names the file
+/// in messages.
 /// Throws fpq::error (input) with file, key, expected and found; never anything else but bad_alloc.
 [[nodiscard]] inline model_config read_model_config(const nlohmann::json& json,
-                                                    const std::string& where) {
+                                                    const std::string& where,
+                                                    architecture_list known) {
     if (!json.is_object()) {
         fail_input("bad model configuration", where, "a JSON object", json.type_name());
     }
     const json_value config(json, where, "bad model configuration");
     model_config model;
     model.where = where;
-    model.type = detail::read_model_type(config);
+    model.family = detail::read_family(config, known);
     detail::refuse_foreign_features(config);
     detail::read_sizes(config, model);
     detail::read_biases(config, model);
-    constexpr double default_eps = 1e-6;  // of all four configuration classes
+    constexpr double default_eps = 1e-6;  // of all configuration classes
     model.rms_norm_eps = static_cast<float>(
-        config.optional<double>("rms_norm_eps", {0.0, 1.0}).value_or(default_eps));
+        config.optional<double>(model.family->keys.norm_eps, {0.0, 1.0}).value_or(default_eps));
     model.rope = detail::read_rope(config);
     model.sliding_window = detail::read_sliding_window(config, model);
     model.tied_head = config.optional<bool>("tie_word_embeddings").value_or(false);

@@ -14,7 +14,6 @@
 #include "fpq/core/view.hpp"
 #include "fpq/format/pack.hpp"
 #include "fpq/format/packed.hpp"
-#include "fpq/quant/fake_quantize.hpp"
 #include "fpq/quant/kernels/dequantize_rows.hpp"
 #include "fpq/quant/kernels/quantize_rows.hpp"
 #include "fpq/quant/observer.hpp"
@@ -33,12 +32,11 @@ inline std::size_t scale_index(quant_format const& format, std::size_t groups, s
 /// Rows whose quantization is one unit of work.
 inline constexpr std::size_t rows_a_chunk = 8;
 
-/// fpq::encode_with by encode(w, count, s, zero, codes) of one group and pack(codes, row) of a row.
+/// fpq::encode_with by encode(w, count, s, zero, codes) of one group and pack(codes, row) of a row,
+/// into q, which has the right size.
 template <class Encode, class Pack>
-packed_matrix encode_rows(matrix_view<float const> w, quant_format const& format,
-                          scale_grid const& grid, float global_scale, int threads,
-                          Encode const& encode, Pack const& pack) {
-    packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
+void encode_rows(matrix_view<float const> w, quant_format const& format, scale_grid const& grid,
+                 int threads, Encode const& encode, Pack const& pack, packed_matrix& q) {
     std::copy(grid.bytes.begin(), grid.bytes.end(), q.scales.begin());
     std::copy(grid.zeros.begin(), grid.zeros.end(), q.zeros.begin());
     std::size_t const group = format.group_of(w.cols);
@@ -55,7 +53,29 @@ packed_matrix encode_rows(matrix_view<float const> w, quant_format const& format
             pack(codes.data(), q.codes.data() + i * format.row_bytes(w.cols));
         }
     });
-    return q;
+}
+
+/// encode_rows by the lanes of this processor.
+inline void encode_by_lanes(matrix_view<float const> w, quant_format const& format,
+                            scale_grid const& grid, int threads, packed_matrix& q) {
+    auto const encode_lanes = kernels::encode_lanes_at(active_simd_level());
+    kernels::encode_rule const symmetric = kernels::encode_rule_of(format.element);
+    encode_rows(
+        w, format, grid, threads,
+        [&](float const* x, std::size_t n, float s, int zero, std::uint8_t* codes) {
+            std::size_t const whole = n / 16 * 16;
+            encode_lanes(x, whole, s,
+                         format.symmetric
+                             ? symmetric
+                             : kernels::encode_rule_of_asymmetric(format.element, zero),
+                         codes);
+            encode_group(format.element, format.symmetric, x + whole, n - whole, s, zero,
+                         codes + whole);
+        },
+        [&](std::uint8_t const* codes, std::uint8_t* row) {
+            kernels::pack_codes(element_bits(format.element), codes, w.cols, row);
+        },
+        q);
 }
 
 }  // namespace detail
@@ -65,14 +85,17 @@ namespace reference {
 /// The plain loop of fpq::encode_with.
 inline packed_matrix encode_with(matrix_view<float const> w, quant_format const& format,
                                  scale_grid const& grid, float global_scale, int threads = 1) {
-    return detail::encode_rows(
-        w, format, grid, global_scale, threads,
+    packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
+    detail::encode_rows(
+        w, format, grid, threads,
         [&](float const* x, std::size_t n, float s, int zero, std::uint8_t* codes) {
             encode_group(format.element, format.symmetric, x, n, s, zero, codes);
         },
         [&](std::uint8_t const* codes, std::uint8_t* row) {
             pack_row(element_bits(format.element), codes, w.cols, row);
-        });
+        },
+        q);
+    return q;
 }
 
 }  // namespace reference
@@ -82,22 +105,9 @@ inline packed_matrix encode_with(matrix_view<float const> w, quant_format const&
 /// `grid` was found for the same format, shape and global scale.
 inline packed_matrix encode_with(matrix_view<float const> w, quant_format const& format,
                                  scale_grid const& grid, float global_scale, int threads = 1) {
-    auto const lanes = kernels::encode_lanes_at(active_simd_level());
-    kernels::encode_rule const symmetric = kernels::encode_rule_of(format.element);
-    return detail::encode_rows(
-        w, format, grid, global_scale, threads,
-        [&](float const* x, std::size_t n, float s, int zero, std::uint8_t* codes) {
-            std::size_t const whole = n / 16 * 16;
-            lanes(x, whole, s,
-                  format.symmetric ? symmetric
-                                   : kernels::encode_rule_of_asymmetric(format.element, zero),
-                  codes);
-            encode_group(format.element, format.symmetric, x + whole, n - whole, s, zero,
-                         codes + whole);
-        },
-        [&](std::uint8_t const* codes, std::uint8_t* row) {
-            kernels::pack_codes(element_bits(format.element), codes, w.cols, row);
-        });
+    packed_matrix q = make_packed(format, w.rows, w.cols, global_scale);
+    detail::encode_by_lanes(w, format, grid, threads, q);
+    return q;
 }
 
 namespace reference {
@@ -127,13 +137,16 @@ void quantize_into(matrix_view<T const> w, quant_format const& format,
         x = w;
     } else {
         wide.resize(w.size());
-        for (std::size_t i = 0; i < w.rows; ++i) {
-            std::transform(w.row(i), w.row(i) + w.cols, wide.begin() + i * w.cols,
-                           [](T v) { return to_float(v); });
-        }
+        parallel_for(w.rows, detail::rows_a_chunk, threads,
+                     [&](std::size_t begin, std::size_t end) {
+                         for (std::size_t i = begin; i < end; ++i) {
+                             std::transform(w.row(i), w.row(i) + w.cols, wide.data() + i * w.cols,
+                                            [](T v) { return to_float(v); });
+                         }
+                     });
         x = as_view<float const>(wide.data(), w.rows, w.cols);
     }
-    q = reference::quantize(x, format, options, threads);
+    detail::encode_by_lanes(x, format, find_scales(x, format, options, threads), threads, q);
 }
 
 /// quantize_into a new matrix.

@@ -65,6 +65,7 @@ inline std::vector<float> weight_error(matrix_view<float const> w, packed_matrix
         double const miss =
             quadratic_form(as_view(error.data(), w.rows, w.cols), h->view(), options.threads);
         result.report.relative_error = whole > 0 ? miss / whole : 0.0;
+        result.report.energy = whole;
         for (float const d : weight) {
             result.report.dead_columns += d > 0.0F ? 0 : 1;
         }

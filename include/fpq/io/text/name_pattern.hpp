@@ -46,11 +46,19 @@ public:
         return out;
     }
 
+    /// Names that end with `text`, as FP-Quant's client matches.
+    static name_pattern suffix(std::string text) {
+        name_pattern out;
+        out.text_ = std::move(text);
+        out.suffix_ = true;
+        return out;
+    }
+
     /// Whether `name`, a whole module name, belongs to the set. Errors: fpq::error (input) when the
     /// pattern exceeds PCRE2's limits on this name: none can run for more than some milliseconds.
     [[nodiscard]] bool matches(std::string_view name) const {
         if (code_ == nullptr) {
-            return every_ || name == text_;
+            return every_ || (suffix_ ? name.ends_with(text_) : name == text_);
         }
         std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> const limits(
             pcre2_match_context_create(nullptr), &pcre2_match_context_free);
@@ -111,6 +119,7 @@ private:
     std::string text_;
     std::shared_ptr<pcre2_code> code_;  // none: an exact name, or every name
     bool every_ = false;
+    bool suffix_ = false;
 };
 
 }  // namespace fpq
