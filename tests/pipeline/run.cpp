@@ -59,8 +59,9 @@ TEST_CASE("every preset in every dialect evaluates alike with an export and with
         for (preset const& p : presets) {
             temporary_directory const out;
             harness_flags f = small_run(format_family::nvfp);
-            f.calibration.num_sequences = 2;
-            f.evaluation.windows = 2;
+            f.calibration.num_sequences = 1;
+            f.calibration.sequence_length = 24;
+            f.evaluation.windows = 1;
             std::vector<std::string> notes;
             recipe r = recipe_of(f, notes);
             scale_rule const mx = layout == &fp_quant ? scale_rule::fp_quant : scale_rule::even;
@@ -114,7 +115,7 @@ TEST_CASE("the bytes of a run do not depend on the number of threads", "[pipelin
 
 TEST_CASE("each method improves on the one before", "[pipeline]") {
     harness_flags f = small_run(format_family::nvfp);
-    f.calibration.num_sequences = 32;
+    f.calibration.num_sequences = 24;
     double const rounded = go(f).evaluation->kl_mean;
     f.polish = 2;  // after rounding, too
     double const descended = go(f).evaluation->kl_mean;
