@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "fpq/graph/families.hpp"
+#include "fpq/linalg/openblas.hpp"
+#include "fpq/linalg/products.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/flags.hpp"
 #include "fpq/pipeline/run.hpp"
@@ -38,7 +40,16 @@ inline fpq::harness_flags small_run(fpq::format_family family) {
     return f;
 }
 
+/// As the programs do: OpenBLAS where it is there, which sanitizers do not slow down.
+inline void take_fast_products() {
+    static fpq::loaded_openblas const& library = fpq::load_openblas();
+    if (library.there) {
+        fpq::use_products(&library.products);
+    }
+}
+
 inline fpq::run_report go(fpq::recipe const& r, fpq::architecture_list known) {
+    take_fast_products();
     fpq::cpu const b{r.threads};
     return fpq::run(b, fpq::plan_run(b, r, known), known, no_progress);
 }
