@@ -65,11 +65,20 @@ public:
 
     bool ReportContext(Context const&) override { return true; }
 
+    /// Why a run did not happen; empty when it did. The members changed their names in 1.8.
+    template <class AnyRun>
+    static std::string failure_of(AnyRun const& r) {
+        if constexpr (requires { r.error_occurred; }) {
+            return r.error_occurred ? "error: " + r.error_message : std::string();
+        } else {
+            return r.skipped ? "error: " + r.skip_message : std::string();
+        }
+    }
+
     void ReportRuns(std::vector<Run> const& runs) override {
         for (Run const& r : runs) {
-            if (r.error_occurred) {
-                std::fprintf(stderr, "%s: %s\n", r.benchmark_name().c_str(),
-                             r.error_message.c_str());
+            if (std::string const why = failure_of(r); !why.empty()) {
+                std::fprintf(stderr, "%s: %s\n", r.benchmark_name().c_str(), why.c_str());
                 failed_ = true;
             } else if (r.run_type == Run::RT_Iteration) {
                 seconds_[case_of_[r.run_name.function_name]].push_back(

@@ -16,7 +16,9 @@
 #include "child.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/pipeline/run.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/graph/graph.hpp"
+#include "line.hpp"
 
 namespace {
 
@@ -45,18 +47,21 @@ void make_checkpoint(std::filesystem::path const& dir, double bytes) {
     };
     declare("model.embed_tokens.weight", {options.vocabulary, hidden});
     fpq::model_config config;
+    config.family = &fpq::families::llama;
+    config.layers = options.layers;
     config.hidden_size = hidden;
     config.intermediate_size = options.intermediate;
     config.heads = options.heads;
     config.kv_heads = options.kv_heads;
     config.head_dim = options.head_dim;
+    fpq::model_graph const graph(config);
     for (std::size_t layer = 0; layer < options.layers; ++layer) {
-        for (fpq::linear_role const role : fpq::linear_roles) {
-            fpq::linear_shape const shape = fpq::expected_shape(config, role);
-            declare(fpq::weight_name(layer, role), {shape.out, shape.in});
+        for (fpq::linear_node const& node : graph.layer(layer)) {
+            declare(node.weight(), {node.out, node.in});
         }
-        declare(fpq::input_norm_name(layer), {hidden});
-        declare(fpq::post_norm_name(layer), {hidden});
+        for (fpq::norm_node const& norm : graph.norms(layer)) {
+            declare(norm.tensor, {norm.width});
+        }
     }
     declare("model.norm.weight", {hidden});
     std::string text = header.dump();
@@ -122,19 +127,14 @@ int main(int argc, char** argv) {
             }
         });
         std::filesystem::remove_all(scratch.path() / "copy");
-        fpq::recipe r;
-        r.model = model;
-        r.save_path = scratch.path() / "out";
-        r.family = fpq::format_family::nvfp;
-        r.threads = threads;
-        r.w_observer = rule;
-        r.exported = fpq::export_kind::realquant;
-        r.layout = fpq::dialect::compressed_tensors;
-        auto const ours = fpq::bench::in_child([&] {
-            fpq::settle(r);
-            (void)fpq::run(r, [](fpq::progress_event const&) {});
-        });
-        std::filesystem::remove_all(r.save_path);
+        fpq::harness_flags f;
+        f.model = model;
+        f.output = {fpq::export_kind::realquant, "compressed-tensors", scratch.path() / "out",
+                    f.output.max_shard_size};
+        f.scheme.family = fpq::format_family::nvfp;
+        f.scheme.w_observer = rule;
+        auto const ours = fpq::bench::in_child([&] { fpq::bench::run_flags(f, threads); });
+        std::filesystem::remove_all(f.output.directory);
         if (!plain.good || !ours.good) {
             return 1;
         }

@@ -8,7 +8,7 @@
 
 #include "../tests/support/tiny_checkpoint.hpp"
 #include "child.hpp"
-#include "fpq/pipeline/run.hpp"
+#include "line.hpp"
 
 int main(int argc, char** argv) {
     auto const root = std::filesystem::path(__FILE__).parent_path().parent_path();
@@ -24,29 +24,24 @@ int main(int argc, char** argv) {
         options.kv_heads = options.heads / 2;
         options.vocabulary = 4096;
         options.tokenizer = root / "examples" / "models" / "tiny-llama" / "tokenizer.json";
-        fpq::recipe r;
-        r.model = scratch.path() / std::to_string(layers);
-        r.save_path = scratch.path() / "out";
-        r.dataset = (root / "examples" / "text" / "calib.txt").string();
-        r.family = fpq::format_family::nvfp;
-        r.w_observer = fpq::scale_rule::sweep;
-        r.gptq = true;
-        r.order = fpq::quant_order::activation;
-        r.sequence_length = 256;
-        r.num_sequences = 8;
-        r.threads = 2;
-        r.exported = fpq::export_kind::realquant;
-        r.layout = fpq::dialect::compressed_tensors;
+        fpq::harness_flags f;
+        f.model = scratch.path() / std::to_string(layers);
+        f.calibration.dataset = (root / "examples" / "text" / "calib.txt").string();
+        f.calibration.sequence_length = 256;
+        f.calibration.num_sequences = 8;
+        f.scheme.family = fpq::format_family::nvfp;
+        f.scheme.w_observer = fpq::scale_rule::sweep;
+        f.gptq = true;
+        f.order = fpq::quant_order::activation;
+        f.output = {fpq::export_kind::realquant, "compressed-tensors", scratch.path() / "out",
+                    f.output.max_shard_size};
         bool const made =
-            fpq::bench::in_child([&] { fpq_test::make_tiny_checkpoint(r.model, options); }).good;
-        auto const used = fpq::bench::in_child([&] {
-            fpq::settle(r);
-            (void)fpq::run(r, [](fpq::progress_event const&) {});
-        });
+            fpq::bench::in_child([&] { fpq_test::make_tiny_checkpoint(f.model, options); }).good;
+        auto const used = fpq::bench::in_child([&] { fpq::bench::run_flags(f, 2); });
         if (!made || !used.good) {
             return 1;
         }
-        auto const size = std::filesystem::file_size(r.model / "model.safetensors");
+        auto const size = std::filesystem::file_size(f.model / "model.safetensors");
         std::printf("%8zu %16.1f %16.1f\n", layers, static_cast<double>(size) / 1048576.0,
                     used.peak_mib);
         std::printf("{\"work\": \"gptq of %zu layers\", \"bytes\": %ju, \"peak_mib\": %.1f}\n",

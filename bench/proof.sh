@@ -10,8 +10,6 @@
 # and, with several seeds, the spread (largest minus least). Ratios are ours / the reference's KL.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
-# shellcheck source=cmake/blas-cores.sh
-. "$here/cmake/blas-cores.sh"
 seeds="42"
 models="tiny-llama tiny-qwen3"
 rows="."
@@ -53,7 +51,7 @@ run_row() {
     if [ ! -s "$report" ]; then
         local flags=(--model_name_or_path "$here/examples/models/$model"
             --dataset_name_or_path "$out/calibration" --sequence_length 2048 --num_sequences 128
-            --seed "$seed" --format "$format" --w_bits 4 --a_bits "${bits#*/}" --w_observer "$observer"
+            --seed "$seed" --format "$format" --mx_rule fp_quant --w_bits 4 --a_bits "${bits#*/}" --w_observer "$observer"
             --transform_class "${transform%% *}" --rel_damp 0.01 --threads "$threads"
             --eval_perplexity --eval_data "$text/eval-Hardy.txt" --eval_data "$text/eval-Forster.txt"
             --eval_characters 130000 --eval_windows 16 --eval_bos never --report "$report")

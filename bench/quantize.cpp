@@ -90,6 +90,7 @@ void add_quantize(named_format const& f, char const* type, std::size_t count, in
                 return;
             }
         }
+        (void)plain;  // not used for other types
         fpq::quantize_into(view(), f.format, f.options, *q, threads);
     };
     c.check = [f, q, count] {

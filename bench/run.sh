@@ -7,8 +7,6 @@
 # --only takes programs whose name holds PATTERN (quantize, solve, ...). --json appends the lines.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
-# shellcheck source=cmake/blas-cores.sh
-. "$here/cmake/blas-cores.sh"
 build="$here/build/release"
 only=""
 json=""

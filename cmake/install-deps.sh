@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what fpq needs from the packages of Debian or Ubuntu, and nothing that is there already.
+# Installs what fpq needs from the packages of Debian 12 and 13 or Ubuntu 22.04 and 24.04, and nothing
+# that is there already. Where they have other names for a thing, `a|b` is the first that apt knows.
 # usage: install-deps.sh [build|test]. `build` (default): tools and examples; `test`: also what
 # tests/run.sh uses. Says what it will install first. Needs root or sudo only when something lacks.
 set -u
@@ -9,10 +10,13 @@ level=${1:-build}
 needed=(g++ cmake make ninja-build pkg-config libeigen3-dev nlohmann-json3-dev zlib1g-dev
         libpcre2-dev libutf8proc-dev libfmt-dev libsentencepiece-dev libcli11-dev)
 # Without these everything works, slower or with tests skipped.
-wanted=(libopenblas-dev ccache)
+wanted=(libopenblas0 ccache)
 if [ "$level" = test ]; then
     needed+=(catch2 libxtensor-dev)
-    wanted+=(clang clang-format clang-tidy libclang-rt-14-dev libbenchmark-dev)
+    # The formatter of version 14, where there is one: others lay out differently. The
+    # sanitizers' runtimes of Ubuntu 22.04's clang are in another package.
+    wanted+=(clang 'clang-format-14|clang-format' clang-tidy
+             'libclang-rt-dev|libclang-common-14-dev' libbenchmark-dev)
 fi
 
 if ! command -v dpkg-query > /dev/null || ! command -v apt-get > /dev/null; then
@@ -20,14 +24,18 @@ if ! command -v dpkg-query > /dev/null || ! command -v apt-get > /dev/null; then
     exit 0
 fi
 
-# present PACKAGE: installed by dpkg, or its program is on PATH by other means.
+# present PACKAGE|...: one is installed by dpkg, or its program is on PATH by other means.
 present() {
+    local name
+    if [[ $1 == *'|'* ]]; then
+        for name in ${1//|/ }; do present "$name" && return 0; done
+        return 1
+    fi
     dpkg-query -W -f='${Status}' "$1" 2> /dev/null | grep -q '^install ok installed$' && return 0
     case $1 in
-    g++ | cmake | make | clang | clang-format | clang-tidy | ccache) command -v "$1" > /dev/null ;;
+    g++ | cmake | make | clang | clang-* | ccache) command -v "$1" > /dev/null ;;
     ninja-build) command -v ninja > /dev/null ;;
     pkg-config) command -v pkg-config > /dev/null ;;
-    libclang-rt-14-dev) ! command -v clang-14 > /dev/null && command -v clang > /dev/null ;;
     *) return 1 ;;
     esac
 }
@@ -68,10 +76,15 @@ if [ ${#missing[@]} -gt 0 ] && ! get "${missing[@]}"; then
         exit 1
     fi
 fi
+get_one_of() {
+    local name
+    for name in ${1//|/ }; do get "$name" && return 0; done
+    return 1
+}
 for package in "${optional[@]}"; do
-    if ! get "$package"; then
+    if ! get_one_of "$package"; then
         [ -n "${updated:-}" ] || { apt update > /dev/null 2>&1; updated=1; }
-        get "$package" || echo "install-deps: going on without $package"
+        get_one_of "$package" || echo "install-deps: going on without $package"
     fi
 done
 echo "install-deps: done"

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One linear layer by RTN and by GPTQ: the same format, the same scales, less error at the output.
-// Floor 4 (needs Eigen).
+// Floor 4.
 #include <cstdio>
 #include <vector>
 
 #include "fpq/core/random.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"
 
@@ -23,8 +24,8 @@ int main() {
         x[i] = i % in == 0 ? own : 0.9F * x[i - 1] + 0.4F * own;
     }
     auto const weights = fpq::as_view(static_cast<float const*>(w.data()), out, in);
-    fpq::hessian h(in);
-    h.accumulate(fpq::as_view(static_cast<float const*>(x.data()), tokens, in));
+    fpq::hessian const h =
+        fpq::hessian_of(fpq::as_view(static_cast<float const*>(x.data()), tokens, in), 1);
 
     fpq::solve_options options;
     options.observer.rule = fpq::scale_rule::sweep;

@@ -5,10 +5,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/sample.hpp"
+#include "fpq/graph/families.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/generate.hpp"
@@ -21,19 +26,22 @@ int main(int argc, char** argv) {
         return argc > i ? std::strtoul(argv[i], nullptr, 10) : fallback;
     };
     fpq::checkpoint const source(directory);
-    fpq::model_config const config = fpq::load_model_config(source);
-    fpq::decoder const network = fpq::load_decoder(source, config);
+    fpq::cpu const backend{1};
+    auto const graph = std::make_shared<fpq::model_graph>(
+        fpq::load_model_config(source, fpq::shipped_architectures));
+    fpq::decoder<fpq::cpu> const network = fpq::load_decoder(backend, source, graph, std::nullopt);
     fpq::tokenizer const words = fpq::tokenizer::open(directory);
-    std::vector<fpq::decoder_layer> layers;
-    for (std::size_t i = 0; i < config.layers; ++i) {
-        layers.push_back(fpq::load_layer(source, config, i));
+    std::vector<fpq::decoder_layer<fpq::cpu>> layers;
+    for (std::size_t i = 0; i < graph->layers(); ++i) {
+        layers.push_back(fpq::load_layer(backend, source, *graph, i));
     }
     fpq::sample_options options;
     options.sequences = number(2, 1);
     options.length = number(3, 64);
     options.seed = number(4, 42);
     options.first_token = words.bos().value_or(-1);
-    std::vector<std::int32_t> const ids = fpq::sample_tokens(network, layers, options);
+    std::vector<std::int32_t> const ids =
+        fpq::sample_tokens<fpq::cpu>(backend, network, layers, options);
     for (std::size_t s = 0; s < options.sequences; ++s) {
         std::span<std::int32_t const> const all = std::span(ids).subspan(s * options.length);
         std::puts(words.decode(all.subspan(1, options.length - 1)).c_str());

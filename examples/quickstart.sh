@@ -15,8 +15,6 @@ length=512
 step() { printf '%s\n' "$*" >&2; }
 
 bash cmake/install-deps.sh build >&2
-# shellcheck source=cmake/blas-cores.sh
-. cmake/blas-cores.sh
 step "Building the tools (a few minutes the first time)"
 build=${FPQ_BUILD_DIR:-build/quickstart}
 mkdir -p "$build" "$out"

@@ -18,4 +18,5 @@
 #include "fpq/format/scale_bytes.hpp"
 #include "fpq/format/scale_layout.hpp"
 #include "fpq/format/scale_rule.hpp"
+#include "fpq/format/transform_kind.hpp"
 #include "fpq/version.hpp"

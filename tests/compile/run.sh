@@ -5,9 +5,16 @@ set -u
 compiler=$1 include=$2 wrong=0
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 compile() {
+    local from=$include
+    [ "$1" != pass_generic_kernels.cpp ] || from=$generic
     "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion \
-        -Wshadow -Werror -I"$include" "$1" 2>&1
+        -Wshadow -Werror -I"$from" "$1" 2>&1
 }
+# The headers as on a processor that has the generic kernels alone.
+generic=$(mktemp -d)
+trap 'rm -rf "$generic"' EXIT
+cp -r "$include/fpq" "$generic/"
+sed -i 's/^#define FPQ_X86_KERNELS 1$/#define FPQ_X86_KERNELS 0/' "$generic/fpq/core/hosted/simd_level.hpp"
 for source in pass_*.cpp; do
     message=$(compile "$source") || { echo "must compile: $source"; echo "$message"; wrong=1; }
 done

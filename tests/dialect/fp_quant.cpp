@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 using fpq_test::golden_fp_quant_mxfp4;
 using fpq_test::golden_nvfp4;
 using fpq_test::packed_fixture;
+using fpq_test::plan_of;
 using fpq_test::temporary_directory;
 using fpq_test::write_export;
 
@@ -25,12 +27,12 @@ namespace {
 
 std::string const module = "model.layers.0.self_attn.o_proj";
 
-fpq::export_facts facts_of(fpq::quant_format const& format, bool pseudo = false) {
-    fpq::export_facts facts;
-    facts.format = format;
-    facts.pseudo = pseudo;
-    facts.hadamard_group = 32;
-    return facts;
+/// Blocks of 32 around a plain or a rotated weight, rounded as the client rounds.
+fpq::scheme how(fpq::quant_format const& format, bool inputs = true,
+                fpq::transform_kind kind = fpq::transform_kind::identity) {
+    fpq::scheme s = fpq_test::scheme_for(format, inputs, fpq::scale_rule::fp_quant);
+    s.transform = {kind, 32, 42};
+    return s;
 }
 
 /// The value that the golden bytes stand for.
@@ -53,9 +55,11 @@ TEST_CASE("golden NVFP4 and MXFP4 rows are written as the client reads them", "[
     for (packed_fixture const& golden : {golden_nvfp4(), golden_fp_quant_mxfp4()}) {
         bool const nv = golden.format == fpq::nvfp4;
         temporary_directory dir;
-        write_export(dir.path() / "m", fpq::dialect::fp_quant,
-                     {{module, golden.view(), 64.0F, true, nullptr, nullptr, 0}},
-                     facts_of(golden.format));
+        std::vector<fpq::linear_record> const records{
+            {module, golden.view(), 64.0F, nullptr, nullptr, 0}};
+        write_export(dir.path() / "m", fpq::fp_quant, records,
+                     plan_of(records, how(golden.format)));
+        std::uint64_t const block = nv ? 16 : 32;  // the client's default without a transform
         fpq::checkpoint const read(dir.path() / "m");
         CHECK(raw(read.at(module + ".qweight")) == golden.codes);
         CHECK(raw(read.at(module + ".scales")) == golden.scales);
@@ -63,7 +67,7 @@ TEST_CASE("golden NVFP4 and MXFP4 rows are written as the client reads them", "[
         CHECK(read.at(module + ".qweight").shape == std::vector<std::uint64_t>{1, 32});
         CHECK(read.at(module + ".scales").shape == std::vector<std::uint64_t>{1, nv ? 4U : 2U});
         CHECK(read.at(module + ".forward_hadamard_matrix").shape ==
-              std::vector<std::uint64_t>{32, 32});
+              std::vector<std::uint64_t>{block, block});
         CHECK(fpq::load_floats(read.at(module + ".weight_global_scale"))[0] == golden.global_scale);
         CHECK(fpq::load_floats(read.at(module + ".act_global_scale"))[0] == (nv ? 64.0F : 3.0F));
         CHECK_FALSE(read.contains(module + ".weight"));
@@ -85,13 +89,12 @@ TEST_CASE("pseudoquant is the bf16 decode of realquant, bit for bit", "[io]") {
         for (std::size_t i = 0; i < matrix.size(); ++i) {
             matrix[i] = static_cast<float>(i % 7) / 8.0F;
         }
-        fpq::linear_record const record{module, w.view(), 96.5F, true, matrix.data(), nullptr, 32};
+        fpq::linear_record const record{module, w.view(), 96.5F, matrix.data(), nullptr, 32};
         temporary_directory dir;
-        fpq::export_facts facts = facts_of(format);
-        facts.transform = "gsr";
-        write_export(dir.path() / "real", fpq::dialect::fp_quant, {record}, facts);
-        facts.pseudo = true;
-        write_export(dir.path() / "pseudo", fpq::dialect::fp_quant, {record}, facts);
+        fpq::export_plan plan = plan_of({record}, how(format, true, fpq::transform_kind::gsr));
+        write_export(dir.path() / "real", fpq::fp_quant, {record}, plan);
+        plan.pseudo = true;
+        write_export(dir.path() / "pseudo", fpq::fp_quant, {record}, plan);
         fpq::checkpoint const real(dir.path() / "real");
         fpq::checkpoint const pseudo(dir.path() / "pseudo");
         fpq::stored_linear const a = fpq::quantized_source(real).linear(module);
@@ -109,19 +112,19 @@ TEST_CASE("pseudoquant is the bf16 decode of realquant, bit for bit", "[io]") {
         CHECK(a.act_global_scale == (nv ? 96.5F : 3.0F));
         CHECK(b.act_global_scale == a.act_global_scale);
         CHECK(a.weight.global_scale == w.global_scale);
-        CHECK(a.quantizes_input);
-        CHECK(a.input_rule ==
-              (nv ? fpq::activation_rule::nvfp4_static : fpq::activation_rule::mx_abs_max));
+        REQUIRE(a.input.has_value());
+        CHECK(a.input->format == format);
+        CHECK(a.input->rule == fpq::scale_rule::minmax);
+        CHECK(a.input->mx == fpq::scale_rule::fp_quant);
     }
 }
 
 TEST_CASE("the config has every key of the dialect and keeps the source's", "[io]") {
     nlohmann::json const source = {{"torch_dtype", "float32"}, {"rope_theta", 1e6}, {"x", {1, 2}}};
-    fpq::export_facts facts = facts_of(fpq::mxfp4, true);
-    facts.transform = "hadamard";
-    facts.hadamard_group = 128;
-    facts.unquantized_modules = {"lm_head"};
-    nlohmann::json const config = fpq::export_config(fpq::dialect::fp_quant, source, facts);
+    fpq::export_plan plan = plan_of({}, how(fpq::mxfp4, true, fpq::transform_kind::hadamard));
+    plan.schemes[0].transform.block = 128;
+    plan.pseudo = true;
+    nlohmann::json const config = fpq::fp_quant.files(plan, source).front().content;
     CHECK(config.at("quantization_config") ==
           nlohmann::json::parse(R"({"quant_method":"fp_quant","forward_dtype":"mxfp4",
             "forward_method":"abs_max","backward_dtype":"bf16","hadamard_group_size":128,
@@ -132,9 +135,8 @@ TEST_CASE("the config has every key of the dialect and keeps the source's", "[io
     CHECK(config.at("x") == source.at("x"));
     CHECK_FALSE(config.contains("fpq"));
     CHECK_FALSE(config.contains("dtype"));
-    facts.activations = false;
-    nlohmann::json const a16 =
-        fpq::export_config(fpq::dialect::fp_quant, {{"dtype", "float16"}}, facts);
+    plan.schemes[0].input.reset();
+    nlohmann::json const a16 = fpq::fp_quant.files(plan, {{"dtype", "float16"}}).front().content;
     CHECK(a16.at("dtype") == "bfloat16");
     CHECK_FALSE(a16.contains("torch_dtype"));
     CHECK(a16.at("fpq").at("activation_bits") == 16);
@@ -143,13 +145,13 @@ TEST_CASE("the config has every key of the dialect and keeps the source's", "[io
 TEST_CASE("W4A16 is read back as such, with a neutral activation global scale", "[io]") {
     temporary_directory dir;
     packed_fixture const golden = golden_nvfp4();
-    fpq::export_facts facts = facts_of(fpq::nvfp4);
-    facts.activations = false;
-    write_export(dir.path() / "m", fpq::dialect::fp_quant,
-                 {{module, golden.view(), 1.0F, false, nullptr, nullptr, 0}}, facts);
+    std::vector<fpq::linear_record> const records{
+        {module, golden.view(), 1.0F, nullptr, nullptr, 0}};
+    write_export(dir.path() / "m", fpq::fp_quant, records,
+                 plan_of(records, how(fpq::nvfp4, false)));
     fpq::checkpoint const read(dir.path() / "m");
     fpq::stored_linear const w = fpq::quantized_source(read).linear(module);
-    CHECK_FALSE(w.quantizes_input);
+    CHECK_FALSE(w.input.has_value());
     CHECK(w.act_global_scale == 1.0F);
     CHECK(w.forward_matrix[0] == 1.0F);
     CHECK(w.forward_matrix[1] == 0.0F);
@@ -157,69 +159,86 @@ TEST_CASE("W4A16 is read back as such, with a neutral activation global scale", 
 
 TEST_CASE("fp_quant refuses what its clients cannot load, by module", "[io]") {
     packed_fixture const golden = golden_nvfp4();
-    fpq::linear_record record{module, golden.view(), 1.0F, true, nullptr, nullptr, 0};
-    fpq::export_facts facts = facts_of(fpq::nvfp4);
+    fpq::linear_record record{module, golden.view(), 1.0F, nullptr, nullptr, 0};
+    fpq::export_plan plan = plan_of({record}, how(fpq::nvfp4));
     auto const refused = [&](std::string const& part) {
-        CHECK_THROWS_WITH(fpq::fp_quant_tensors(record, facts), Catch::Contains(part));
+        std::optional<fpq::refusal> const why = fpq::refuses(fpq::fp_quant, plan);
+        REQUIRE(why.has_value());
+        std::string const text =
+            why->where + ": expected " + why->expected + ", found " + why->found;
+        CHECK_THAT(text, Catch::Contains(part));
     };
-    CHECK_NOTHROW(fpq::fp_quant_tensors(record, facts));
+    auto const fails = [&](std::string const& part) {
+        CHECK_THROWS_WITH(fpq::fp_quant.write(plan, plan.linears[0], record),
+                          Catch::Contains(part));
+    };
+    CHECK_FALSE(fpq::refuses(fpq::fp_quant, plan).has_value());
+    CHECK_NOTHROW(fpq::fp_quant.write(plan, plan.linears[0], record));
     SECTION("other formats") {
         for (fpq::quant_format const& f :
              {fpq::int_format(4, 32), fpq::fp4(16), fpq::mxfp8_e4m3, fpq::mxfp6_e2m3}) {
-            facts.format = f;
+            plan.schemes[0] = how(f);
             refused("expected nvfp4 or mxfp4");
         }
     }
     SECTION("block sizes") {
-        facts.hadamard_group = 48;
+        plan.schemes[0].transform = {fpq::transform_kind::hadamard, 48, 42};
         refused("16, 32, 64 or 128, found 48");
-        facts.hadamard_group = 128;
+        plan.schemes[0].transform.block = 128;
         refused(module + ": expected hadamard_group_size to divide the input width");
-        facts.format = fpq::mxfp4;
-        facts.hadamard_group = 16;
+        plan.schemes[0] = how(fpq::mxfp4);
+        plan.schemes[0].transform = {fpq::transform_kind::hadamard, 16, 42};
         refused("32, 64 or 128, found 16");
     }
     SECTION("widths") {
-        CHECK_THROWS_WITH(fpq::fp_quant_plan(module, 4, 40, facts, ""),
-                          Catch::Contains("found 40 inputs, 16"));
+        plan.linears[0].in = 40;
+        refused("found 40 inputs, 16");
     }
     SECTION("transforms") {
-        facts.transform = "dct";
+        plan.schemes[0].transform = {fpq::transform_kind::dct, 32, 42};
         refused("identity, hadamard or gsr, found dct");
-        facts.transform = "hadamard";
-        refused("a transform matrix of 32");
+        plan.schemes[0].transform.kind = fpq::transform_kind::hadamard;
+        fails("a transform matrix of 32");
     }
-    SECTION("methods") {
-        facts.forward_method = "quest";
-        refused("expected abs_max, found quest");
+    SECTION("rules that its clients do not round inputs by") {
+        plan.schemes[0].input->rule = fpq::scale_rule::quest;
+        refused("expected minmax");
+        plan.schemes[0] = how(fpq::mxfp4);
+        plan.schemes[0].input->mx = fpq::scale_rule::even;
+        refused("mx_rule: expected fp_quant");
+        plan.schemes[0] = how(fpq::mxfp4);
+        plan.schemes[0].input->rule = fpq::scale_rule::quest;
+        CHECK_FALSE(fpq::refuses(fpq::fp_quant, plan).has_value());
+        CHECK(fpq::fp_quant.files(plan, {}).front().content["quantization_config"]
+                                                           ["forward_method"] == "quest");
     }
     SECTION("scales that are NaN or negative") {
         packed_fixture bad = golden;
         for (int const byte : {0x7F, 0xFF, 0x80, 0xBA}) {
             bad.scales[2] = static_cast<std::uint8_t>(byte);
             record.weight = bad.view();
-            refused("scale 2");
+            fails("scale 2");
         }
     }
     SECTION("global scales") {
         for (float const g : {0.0F, -1.0F, std::numeric_limits<float>::infinity(),
                               std::numeric_limits<float>::quiet_NaN()}) {
             record.weight.global_scale = g;
-            refused("weight global scale");
+            fails("weight global scale");
         }
         record.weight.global_scale = 1.0F;
         record.act_global_scale = 0.0F;
-        refused("activation global scale");
+        fails("activation global scale");
     }
     SECTION("MXFP4 with another global scale") {
         packed_fixture mx = golden_fp_quant_mxfp4();
         mx.global_scale = 2.0F;
-        facts.format = fpq::mxfp4;
+        plan.schemes[0] = how(fpq::mxfp4);
         record.weight = mx.view();
-        refused("global scale of 3 or 1");
+        fails("global scale of 3 or 1");
         mx.scales[0] = 255;
         mx.global_scale = 3.0F;
         record.weight = mx.view();
-        refused("scale 0");
+        fails("scale 0");
     }
 }

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/graph/graph.hpp"
+#include "fpq/model/load.hpp"
 #include "support/export_fixture.hpp"
 #include "support/tiny_checkpoint.hpp"
 
-using fpq::dialect;
 using fpq_test::packed_fixture;
 using fpq_test::temporary_directory;
 
@@ -28,20 +30,37 @@ struct exported {
     temporary_directory dir;
     packed_fixture weight = fpq_test::random_packed(fpq::nvfp4, 4, 64, 512.0F, 1);
     std::vector<fpq::linear_record> records;
-    fpq::export_facts facts;
+    bool pseudo = false;
 
     exported() {
         for (std::string const& name : {q, k, v}) {
-            records.push_back({name, weight.view(), 256.0F, true, nullptr, nullptr, 0});
+            records.push_back({name, weight.view(), 256.0F, nullptr, nullptr, 0});
         }
     }
-    std::filesystem::path write(dialect kind) {
-        return fpq_test::write_export(dir.path() / "m", kind, records, facts);
+    std::filesystem::path write(fpq::dialect const& kind) {
+        fpq::export_plan plan = fpq_test::plan_of(records, fpq_test::scheme_for(fpq::nvfp4, true));
+        plan.pseudo = pseudo;
+        return fpq_test::write_export(dir.path() / "m", kind, records, plan);
     }
 };
 
 std::vector<std::string> findings(std::filesystem::path const& dir) {
-    return fpq::verify_checkpoint(fpq::checkpoint(dir));
+    return fpq::verify_checkpoint(fpq::checkpoint(dir), nullptr);
+}
+
+/// With the graph of a Llama of one layer whose q, k and v have the shapes of `exported`.
+std::vector<std::string> graph_findings(std::filesystem::path const& dir) {
+    fpq::model_config config;
+    config.family = &fpq::families::llama;
+    config.hidden_size = 64;
+    config.intermediate_size = 64;
+    config.layers = 1;
+    config.heads = config.kv_heads = 1;
+    config.head_dim = 4;
+    config.vocab_size = 4;
+    config.tied_head = true;
+    fpq::model_graph const graph(config);
+    return fpq::verify_checkpoint(fpq::checkpoint(dir), &graph);
 }
 
 bool names(std::vector<std::string> const& lines, std::string const& part) {
@@ -105,20 +124,22 @@ void rewrite(std::filesystem::path const& dir,
 }  // namespace
 
 TEST_CASE("sound exports of every dialect and plain checkpoints have no findings", "[io]") {
-    for (dialect const kind : {dialect::fp_quant, dialect::compressed_tensors, dialect::modelopt}) {
+    for (fpq::dialect const* const kind : fpq::dialects) {
         exported e;
-        CHECK(findings(e.write(kind)).empty());
+        CHECK(findings(e.write(*kind)).empty());
     }
     temporary_directory dir;
-    CHECK(findings(fpq_test::make_tiny_checkpoint(dir.path() / "plain", {})).empty());
+    fpq::checkpoint const plain(fpq_test::make_tiny_checkpoint(dir.path() / "plain", {}));
+    fpq::model_graph const graph(fpq::load_model_config(plain, fpq::shipped_architectures));
+    CHECK(fpq::verify_checkpoint(plain, &graph).empty());
 }
 
 TEST_CASE("unequal scalars of fused modules are named", "[io]") {
-    for (dialect const kind : {dialect::fp_quant, dialect::compressed_tensors}) {
+    for (fpq::dialect const* const kind : {&fpq::fp_quant, &fpq::compressed_tensors}) {
         exported e;
         e.records[1].weight.global_scale = 256.0F;
         e.records[2].act_global_scale = 128.0F;
-        auto const lines = findings(e.write(kind));
+        auto const lines = graph_findings(e.write(*kind));
         CHECK(names(lines, "'" + k + "': unequal weight global scales"));
         CHECK(names(lines, "'" + v + "': unequal activation global scales"));
     }
@@ -127,7 +148,7 @@ TEST_CASE("unequal scalars of fused modules are named", "[io]") {
 TEST_CASE("a fused module that is quantized alone is named, and one that nobody lists", "[io]") {
     exported e;
     e.records.pop_back();
-    CHECK(names(findings(e.write(dialect::compressed_tensors)), v + "': only one is quantized"));
+    CHECK(names(graph_findings(e.write(fpq::compressed_tensors)), v + "': only one is quantized"));
     rewrite(e.dir.path() / "m", [](fpq_test::raw_tensor& t) {
         if (t.name == "model.norm.weight") {
             t = {v + ".weight", fpq::dtype::bf16, {4, 64}, std::string(512, '\0')};
@@ -143,10 +164,27 @@ TEST_CASE("a fused module that is quantized alone is named, and one that nobody 
     CHECK(names(lines, q + "': quantized but listed"));
 }
 
+TEST_CASE("the list is read in each dialect's spelling, and what cannot be read is named", "[io]") {
+    auto const with_ignored = [](fpq::dialect const& kind, char const* entry) {
+        exported e;
+        std::filesystem::path const at = e.write(kind);
+        edit_config(at, [entry](nlohmann::json& c) {
+            c["quantization_config"]["ignore"] = {entry, "lm_head"};
+        });
+        return findings(at);
+    };
+    std::string const listed = q + "': quantized but listed";
+    CHECK(names(with_ignored(fpq::modelopt, "model.*.q_proj"), listed));
+    CHECK_FALSE(names(with_ignored(fpq::compressed_tensors, "model.*.q_proj"), listed));
+    CHECK_FALSE(names(with_ignored(fpq::compressed_tensors, "re:q_proj"), listed));
+    CHECK(names(with_ignored(fpq::compressed_tensors, "re:.*("),
+                "pattern 're:.*(' is not understood: byte 6"));
+}
+
 TEST_CASE("NaN and negative scale bytes are named by tensor and byte", "[io]") {
     for (char const byte : {'\x7f', '\xff', '\x81'}) {
         exported e;
-        std::filesystem::path const at = e.write(dialect::fp_quant);
+        std::filesystem::path const at = e.write(fpq::fp_quant);
         patch(at, k + ".scales", 5, std::string(1, byte));
         CHECK(names(findings(at), "tensor '" + k + ".scales': byte 5"));
         fpq::checkpoint const read(at);
@@ -154,15 +192,15 @@ TEST_CASE("NaN and negative scale bytes are named by tensor and byte", "[io]") {
                           Catch::Contains("bad block scale"));
     }
     exported e;
-    e.facts.pseudo = true;
-    std::filesystem::path const at = e.write(dialect::fp_quant);
+    e.pseudo = true;
+    std::filesystem::path const at = e.write(fpq::fp_quant);
     patch(at, k + ".dqweight", 2, std::string("\xc0\x7f", 2));
     CHECK(names(findings(at), "tensor '" + k + ".dqweight': element 1"));
 }
 
 TEST_CASE("global scales that are zero, infinite or no bf16 value are named", "[io]") {
     exported e;
-    std::filesystem::path const at = e.write(dialect::fp_quant);
+    std::filesystem::path const at = e.write(fpq::fp_quant);
     patch(at, k + ".weight_global_scale", 0, std::string(4, '\0'));
     patch(at, v + ".act_global_scale", 0, std::string("\x00\x00\x80\x7f", 4));
     patch(at, q + ".weight_global_scale", 0, std::string("\x01\x00\x80\x3f", 4));
@@ -174,7 +212,7 @@ TEST_CASE("global scales that are zero, infinite or no bf16 value are named", "[
 
 TEST_CASE("missing, misshapen and left-over tensors are named", "[io]") {
     exported e;
-    std::filesystem::path const at = e.write(dialect::fp_quant);
+    std::filesystem::path const at = e.write(fpq::fp_quant);
     rewrite(at, [](fpq_test::raw_tensor& t) {
         if (t.name == q + ".scales") {
             t.shape = {8, 2};
@@ -192,7 +230,7 @@ TEST_CASE("missing, misshapen and left-over tensors are named", "[io]") {
 
 TEST_CASE("stale shards and foreign config files are named", "[io]") {
     exported e;
-    std::filesystem::path const at = e.write(dialect::fp_quant);
+    std::filesystem::path const at = e.write(fpq::fp_quant);
     fpq_test::write_text(at / "model-00001-of-00002.safetensors", "old");
     fpq_test::write_text(at / "hf_quant_config.json", "{}");
     auto const lines = findings(at);
@@ -211,32 +249,35 @@ TEST_CASE("shapes that disagree with the model's config are named", "[io]") {
             t.name = "model.layers.0.mlp.renamed.weight";
         }
     };
-    auto const lines = findings(fpq_test::make_tiny_checkpoint(dir.path() / "m", options));
+    fpq::checkpoint const read(fpq_test::make_tiny_checkpoint(dir.path() / "m", options));
+    fpq::model_graph const graph(fpq::load_model_config(read, fpq::shipped_architectures));
+    auto const lines = fpq::verify_checkpoint(read, &graph);
     CHECK(names(lines, "layers.1.self_attn.k_proj': expected [32, 64], found [64, 32]"));
     CHECK(names(lines, "layers.0.mlp.up_proj': expected its tensors, found none"));
 }
 
 TEST_CASE("dialects and variants that we do not read are refused by config key", "[io]") {
     struct row {
-        dialect kind;
+        fpq::dialect const* kind;
         char const* pointer;
         nlohmann::json value;
         char const* part;
     };
     for (row const& r : std::vector<row>{
-             {dialect::fp_quant, "/quant_method", "gptq", "found \"gptq\""},
-             {dialect::fp_quant, "/forward_dtype", "mxfp8", "nvfp4 or mxfp4"},
-             {dialect::fp_quant, "/forward_method", "quest", "forward_method"},
-             {dialect::fp_quant, "/hadamard_group_size", "x", "hadamard_group_size"},
-             {dialect::fp_quant, "/hadamard_group_size", 0, "hadamard_group_size"},
-             {dialect::fp_quant, "/modules_to_not_convert", 3, "modules_to_not_convert"},
-             {dialect::compressed_tensors, "/format", "pack-quantized", "format"},
-             {dialect::compressed_tensors, "/config_groups", nullptr, "one group"},
-             {dialect::compressed_tensors, "/config_groups/group_0/weights/num_bits", 8, "4-bit"},
-             {dialect::compressed_tensors, "/transform_config", {{"a", 1}}, "transform_config"},
-             {dialect::modelopt, "/quant_algo", "FP8", "quant_algo"}}) {
+             {&fpq::fp_quant, "/quant_method", "gptq", "found \"gptq\""},
+             {&fpq::fp_quant, "/forward_dtype", "mxfp8", "nvfp4 or mxfp4"},
+             {&fpq::fp_quant, "/forward_method", "quest", "forward_method"},
+             {&fpq::fp_quant, "/hadamard_group_size", "x", "hadamard_group_size"},
+             {&fpq::fp_quant, "/hadamard_group_size", 0, "hadamard_group_size"},
+             {&fpq::fp_quant, "/modules_to_not_convert", 3, "modules_to_not_convert"},
+             {&fpq::compressed_tensors, "/config_groups/group_0/format", "pack-quantized",
+              "format"},
+             {&fpq::compressed_tensors, "/config_groups", nullptr, "at least one group"},
+             {&fpq::compressed_tensors, "/config_groups/group_0/weights/num_bits", 8, "4-bit"},
+             {&fpq::compressed_tensors, "/transform_config", {{"a", 1}}, "transform_config"},
+             {&fpq::modelopt, "/quant_algo", "FP8", "quant_algo"}}) {
         exported e;
-        std::filesystem::path const at = e.write(r.kind);
+        std::filesystem::path const at = e.write(*r.kind);
         edit_config(at, [&](nlohmann::json& c) {
             c["quantization_config"][nlohmann::json::json_pointer(r.pointer)] = r.value;
         });
@@ -245,7 +286,7 @@ TEST_CASE("dialects and variants that we do not read are refused by config key",
         CHECK_THROWS_WITH(fpq::quantized_source(read), Catch::Contains(r.part));
     }
     exported e;
-    std::filesystem::path const at = e.write(dialect::fp_quant);
+    std::filesystem::path const at = e.write(fpq::fp_quant);
     fpq::checkpoint const read(at);
     CHECK_THROWS_WITH(fpq::quantized_source(read).linear("model.norm"),
                       Catch::Contains("not a quantized linear"));

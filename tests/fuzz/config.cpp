@@ -8,8 +8,9 @@
 #include <string>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/graph/graph.hpp"
 #include "fpq/model/config.hpp"
-#include "fpq/model/names.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const nlohmann::json json = nlohmann::json::parse(data, data + size, nullptr, false);
@@ -17,14 +18,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     try {
-        const fpq::model_config config = fpq::read_model_config(json, "config.json");
+        const fpq::model_config config =
+            fpq::read_model_config(json, "config.json", fpq::shipped_architectures);
         if (config.layers == 0 || config.kv_heads == 0 || config.heads % config.kv_heads != 0 ||
             config.head_dim % 2 != 0 || !(config.rope.theta >= 1.0)) {
             std::abort();
         }
-        for (const fpq::linear_role role : fpq::linear_roles) {
-            const fpq::linear_shape shape = fpq::expected_shape(config, role);
-            if (shape.in == 0 || shape.out == 0) {
+        fpq::model_config one_layer = config;
+        one_layer.layers = 1;
+        const fpq::model_graph graph(one_layer);
+        for (const fpq::linear_node& node : graph.linears()) {
+            if (node.in == 0 || node.out == 0) {
                 std::abort();
             }
         }

@@ -11,6 +11,7 @@
 
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "io/tokenizer_fixture.hpp"
+#include "support/byte_tokens.hpp"
 
 namespace {
 
@@ -84,7 +85,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
             case 'm': {
                 fpq::bpe_builder builder("fuzz");
                 for (int b = 0; b < 256; ++b) {
-                    builder.add_token(fpq::token_of_bytes(std::string(1, static_cast<char>(b))), b);
+                    builder.add_token(
+                        fpq_test::token_of_bytes(std::string(1, static_cast<char>(b))), b);
                 }
                 fpq::detail::read_merges_text(body, builder, "fuzz");
                 break;

@@ -4,9 +4,10 @@
 # the two small models. One line a case: its name and the sha256 of each output file, or what an
 # evaluation of it prints. Recorded before a redesign, compared after it.
 # usage: table.sh BIN_DIR > TABLE; FPQ_GOLDEN_ONLY=REGEX keeps the cases whose names match.
-# RTN rows hold on every machine; GPTQ rows hold for one product library at one SIMD level: record
-# and compare them with -DFPQ_WITH_BLAS=OFF on the same processor.
+# Hashes of RTN rows hold on every machine; GPTQ rows and scores hold for one table of products on one
+# processor: Eigen's unless FPQ_PRODUCTS names others.
 set -u
+export FPQ_PRODUCTS=${FPQ_PRODUCTS:-eigen}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 bin=$1
 jobs=${FPQ_JOBS:-$(nproc)}
@@ -71,7 +72,7 @@ cases() {
                     [ $transform = dct ] && continue
                     echo "$model-$format-a$a-$transform-fp_quant $model files $flags --export_quantized_model realquant"
                 done
-                echo "$model-$format-a$a-pseudo $model files --format $format --w_bits 4 --a_bits $a $text --export_quantized_model pseudoquant"
+                echo "$model-$format-a$a-pseudo $model files --format $format --w_bits 4 --a_bits $a $text --export_quantized_model pseudoquant --export_format fp_quant"
                 echo "$model-$format-a$a-self $model files --format $format --w_bits 4 --a_bits $a --dataset_name_or_path self --gptq --export_quantized_model realquant --export_format compressed-tensors"
                 echo "$model-$format-a$a-shards $model files --format $format --w_bits 4 --a_bits $a $text --max_shard_size 1000000 --export_quantized_model realquant --export_format compressed-tensors"
             done

@@ -201,16 +201,3 @@ TEST_CASE("a path that is no readable file is refused by name", "[io]") {
     fpq_test::write_text(dir.path() / "empty", "");
     CHECK(fpq::mapped_file(dir.path() / "empty").bytes().empty());
 }
-
-TEST_CASE("JSON files are strict: one value, no duplicate keys, bounded nesting", "[io]") {
-    CHECK(fpq::parse_json("{\"a\":[1,{\"a\":2}]}", "x")["a"][1]["a"] == 2);
-    CHECK_THROWS_WITH(fpq::parse_json("{\"a\":1,\"a\":2}", "file"),
-                      Catch::Contains("file: byte ") && Catch::Contains("'a' twice"));
-    CHECK_THROWS_WITH(fpq::parse_json("{\"a\":", "file"), Catch::Contains("file: byte "));
-    CHECK_THROWS_WITH(fpq::parse_json("", "file"), Catch::Contains("malformed JSON"));
-    CHECK_THROWS_WITH(fpq::parse_json("{\"a\":\"\xc3\x28\"}", "file"), Catch::Contains("UTF-8"));
-    CHECK_THROWS_WITH(fpq::parse_json("{}{}", "file"), Catch::Contains("byte 2"));
-    CHECK_THROWS_WITH(fpq::parse_json(std::string(100000, '['), "file"),
-                      Catch::Contains("deeper nesting"));
-    CHECK_NOTHROW(fpq::parse_json(std::string(64, '[') + std::string(64, ']'), "file"));
-}

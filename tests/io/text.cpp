@@ -2,11 +2,13 @@
 // Calibration text from files, windows of tokens, and the Unicode part: repair, NFC, classes.
 #include "fpq/io/text/text.hpp"
 
+#include <sys/stat.h>
 #include <utf8proc.h>
 #include <zlib.h>
 
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -14,6 +16,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/text/text_windows.hpp"
 #include "tokenizer_fixture.hpp"
 
@@ -49,6 +52,12 @@ bool says(std::string const& line, std::string_view what) {
 
 std::string load_error(std::filesystem::path const& path) {
     return input_error([&] { (void)fpq::load_text(path); });
+}
+
+/// By value: what a loop runs over must outlive it.
+fpq::token_windows cut(fpq::tokenizer const& t, texts const& documents,
+                       fpq::window_options const& options) {
+    return fpq::calibration_windows(t, documents, options).windows;
 }
 
 }  // namespace
@@ -101,6 +110,23 @@ TEST_CASE("Chat messages are written in the style of the tokenizer's special tok
     CHECK(fpq::chat_style_of(fpq_test::make_tokenizer(json)) == fpq::chat_style::chatml);
 }
 
+TEST_CASE("Pipes and devices are refused, not waited on", "[io]") {
+    temporary_directory const dir("pipes");
+    for (char const* name : {"a.txt", "a.jsonl", "a.json.gz"}) {
+        std::string const path = (dir.path() / name).string();
+        REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+        CHECK(says(load_error(path), path + ": expected a regular file, found a pipe"));
+    }
+    CHECK(says(input_error([] { (void)fpq::mapped_file("/dev/null"); }), "found a device"));
+    CHECK(says(input_error([&] { (void)fpq::mapped_file(dir.path()); }), "found a directory"));
+}
+
+TEST_CASE("A line without end is refused before it fills the memory", "[io]") {
+    temporary_directory const dir("bomb");
+    std::string const line = "{\"text\": \"" + std::string(std::size_t{20} << 20, 'a') + "\"}";
+    CHECK(says(load_error(dir.write("a.json.gz", gzip(line))), "line 1: expected at most"));
+}
+
 TEST_CASE("Text files that are malformed are refused with file and line", "[io]") {
     temporary_directory const dir("bad-text");
     CHECK(says(load_error(dir.path()), "no document"));
@@ -108,12 +134,14 @@ TEST_CASE("Text files that are malformed are refused with file and line", "[io]"
     CHECK(says(load_error(dir.path() / "none.jsonl"), "cannot read file"));
     CHECK(says(load_error(dir.write("a.parquet", "PAR1")), "text file not understood"));
     CHECK(says(load_error(dir.write("a.jsonl", "{\"text\": \"x\"}\n{\"text\": \"y\"\n")),
-               "a.jsonl line 2 column"));
-    CHECK(says(load_error(dir.write("a.jsonl", "{\"body\": 1}")), "line 1: expected a string"));
-    CHECK(says(load_error(dir.write("a.jsonl", "{\"text\": 1}")), "found number"));
-    CHECK(says(load_error(dir.write("a.jsonl", "[1]")), "expected a JSON object, found array"));
-    CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": {}}")), "an array"));
-    CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": [3]}")), "found number"));
+               "a.jsonl line 2: byte "));
+    CHECK(
+        says(load_error(dir.write("a.jsonl", "{\"body\": 1}")), "line 1: text: expected a string"));
+    CHECK(says(load_error(dir.write("a.jsonl", "{\"text\": 1}")), "expected a string, found 1"));
+    CHECK(says(load_error(dir.write("a.jsonl", "[1]")), "expected an object, found 1"));
+    CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": {}}")), "a list"));
+    CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": [3]}")),
+               "expected an object, found 3"));
     CHECK(says(load_error(dir.write("a.jsonl", "{\"messages\": [{\"role\": \"u\"}]}")), "content"));
     CHECK(says(load_error(dir.write("a.jsonl", "\n\n")), "no document"));
 }
@@ -147,7 +175,7 @@ TEST_CASE("Plain text windows are pieces of the joined text, without BOS, fixed 
     options.sequence_length = 20;
     options.num_sequences = 400;
     options.is_plain_text = true;
-    auto const windows = fpq::calibration_windows(t, documents, options);
+    auto const windows = cut(t, documents, options);
     REQUIRE(windows.size() == 400);
     ids const all = t.encode(documents[0] + "\n" + documents[1], false);
     REQUIRE(all.size() == 101);
@@ -161,9 +189,9 @@ TEST_CASE("Plain text windows are pieces of the joined text, without BOS, fixed 
     CHECK(offsets.count(0) == 1);   // the first place
     CHECK(offsets.count(51) == 1);  // "b" twenty times: found first at 51
     CHECK(offsets.size() > 15);     // and most of 31 to 50
-    CHECK(fpq::calibration_windows(t, documents, options) == windows);
+    CHECK(cut(t, documents, options) == windows);
     options.seed = 43;
-    CHECK(fpq::calibration_windows(t, documents, options) != windows);
+    CHECK(cut(t, documents, options) != windows);
 }
 
 TEST_CASE("The random offsets of windows are pinned: the same on every platform", "[io]") {
@@ -182,7 +210,7 @@ TEST_CASE("The random offsets of windows are pinned: the same on every platform"
         auto const at = static_cast<std::ptrdiff_t>(
             random.below(i, static_cast<std::uint32_t>(all.size() - 2)));
         ids const want(all.begin() + at, all.begin() + at + 3);
-        CHECK(fpq::calibration_windows(t, {text}, options)[i] == want);
+        CHECK(cut(t, {text}, options)[i] == want);
     }
 }
 
@@ -195,7 +223,7 @@ TEST_CASE("Document windows come from documents that are longer than a window", 
     options.num_sequences = 200;
     std::set<std::int32_t> last;
     std::size_t with_bos = 0;
-    for (ids const& window : fpq::calibration_windows(t, documents, options)) {
+    for (ids const& window : cut(t, documents, options)) {
         REQUIRE(window.size() == 10);
         with_bos += window.front() == 262;
         last.insert(window.back());
@@ -205,10 +233,56 @@ TEST_CASE("Document windows come from documents that are longer than a window", 
     CHECK(with_bos < 200);
     options.add_bos = false;
     last.clear();
-    for (ids const& window : fpq::calibration_windows(t, documents, options)) {
+    for (ids const& window : cut(t, documents, options)) {
         last.insert(window.front());
     }
     CHECK(last == std::set<std::int32_t>{'b', 'e'});
+}
+
+TEST_CASE("Documents that are all shorter than a window are joined, and that is said", "[io]") {
+    auto const t = bytes_tokenizer();
+    REQUIRE(t.eos() == std::nullopt);
+    texts const documents{"aaa", "bbbb", "cc"};
+    fpq::window_options options;
+    options.sequence_length = 8;
+    options.num_sequences = 100;
+    fpq::calibration_cut const packed = fpq::calibration_windows(t, documents, options);
+    REQUIRE(packed.windows.size() == 100);
+    CHECK(packed.packed);
+    CHECK(packed.used == 3);
+    CHECK(packed.notes() ==
+          texts{"no calibration document is longer than a window: all 3 are joined"});
+    ids const all{262, 'a', 'a', 'a', 262, 'b', 'b', 'b', 'b', 262, 'c', 'c'};
+    std::set<std::ptrdiff_t> offsets;
+    for (ids const& window : packed.windows) {
+        auto const at = std::search(all.begin(), all.end(), window.begin(), window.end());
+        REQUIRE(at != all.end());
+        offsets.insert(at - all.begin());
+    }
+    CHECK(offsets == std::set<std::ptrdiff_t>{0, 1, 2, 3, 4});
+    CHECK(cut(t, documents, options) == packed.windows);
+}
+
+TEST_CASE("windows that all come from few documents are told", "[io]") {
+    auto const t = bytes_tokenizer();
+    fpq::window_options options;
+    options.sequence_length = 20;
+    options.num_sequences = 8;
+    texts documents(40, "short");
+    documents.push_back(std::string(100, 'x'));
+    fpq::calibration_cut const few = fpq::calibration_windows(t, documents, options);
+    CHECK(few.used == 1);
+    CHECK_FALSE(few.packed);
+    REQUIRE(few.notes().size() == 1);
+    CHECK(says(few.notes()[0], "8 calibration windows come from 1 of 41 documents"));
+    texts const long_ones(8, std::string(100, 'x'));
+    CHECK(fpq::calibration_windows(t, long_ones, options).notes().empty());
+    options.is_plain_text = true;
+    CHECK(fpq::calibration_windows(t, documents, options).notes().empty());
+    documents[3] = "caf\xE9 na\xEFve";  // Latin-1
+    texts const notes = fpq::calibration_windows(t, documents, options).notes();
+    REQUIRE(notes.size() == 1);
+    CHECK(says(notes[0], "1 of 41 calibration documents are not valid UTF-8"));
 }
 
 TEST_CASE("Too little text for a window is refused by its size", "[io]") {
@@ -218,24 +292,23 @@ TEST_CASE("Too little text for a window is refused by its size", "[io]") {
     auto const refusal = [&] {
         return input_error([&] { (void)fpq::calibration_windows(t, {"abc", "abcdef"}, options); });
     };
-    CHECK(says(refusal(),
-               "expected one of more than 50 tokens, found 2 documents, the longest of 7"));
+    CHECK(says(refusal(), "expected 50 tokens or more, found 2 documents of 11 tokens together"));
     options.is_plain_text = true;
     CHECK(says(refusal(), "expected 50 tokens or more, found 10"));
     options.sequence_length = 0;
     CHECK_THROWS_AS(fpq::calibration_windows(t, {"abc"}, options), fpq::error);
-    ids const few{1, 2, 3};
-    CHECK(says(input_error([&] { (void)fpq::evaluation_windows(few, 4); }), "found 3"));
 }
 
 TEST_CASE("Evaluation windows follow one another and the rest is dropped", "[io]") {
     ids const all{1, 2, 3, 4, 5, 6, 7, 8, 9};
-    auto const windows = fpq::evaluation_windows(all, 4);
+    auto const windows = fpq::cut_windows(all, 4);
     REQUIRE(windows.size() == 2);
     CHECK(ids(windows[0].begin(), windows[0].end()) == ids{1, 2, 3, 4});
     CHECK(ids(windows[1].begin(), windows[1].end()) == ids{5, 6, 7, 8});
-    CHECK(fpq::evaluation_windows(all, 9).size() == 1);
-    CHECK(fpq::evaluation_windows(all, 3).size() == 3);
+    CHECK(fpq::cut_windows(all, 9).size() == 1);
+    CHECK(fpq::cut_windows(all, 3).size() == 3);
+    CHECK(fpq::cut_windows(all, 10).empty());
+    CHECK_THROWS_AS(fpq::cut_windows(all, 1), fpq::error);
 }
 
 TEST_CASE("NFC by runs equals NFC of the whole text", "[io]") {

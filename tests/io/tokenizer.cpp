@@ -2,6 +2,7 @@
 // Tokenizers as a whole: the public vectors and counts of Llama-3, Qwen2 and Llama-2, the trained
 // models' own files, and every feature of tokenizer.json on a fixture written here.
 #include "fpq/io/tokenizer/tokenizer.hpp"
+#include "fpq/io/file/whole_file.hpp"
 
 #include <cstdint>
 #include <nlohmann/json.hpp>

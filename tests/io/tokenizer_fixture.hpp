@@ -13,6 +13,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
+#include "support/byte_tokens.hpp"
 
 namespace fpq_test {
 
@@ -47,9 +48,9 @@ private:
 inline nlohmann::json tiny_tokenizer_json() {
     nlohmann::json vocabulary;
     for (int b = 0; b < 256; ++b) {
-        vocabulary[fpq::token_of_bytes(std::string(1, static_cast<char>(b)))] = b;
+        vocabulary[fpq_test::token_of_bytes(std::string(1, static_cast<char>(b)))] = b;
     }
-    std::string const space = fpq::token_of_bytes(" ");
+    std::string const space = fpq_test::token_of_bytes(" ");
     int id = 256;
     for (std::string const& token : {std::string("he"), std::string("ll"), std::string("hell"),
                                      space + "h", std::string("hello"), space + "hello"}) {

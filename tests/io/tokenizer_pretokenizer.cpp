@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hand-written scanners against the regular expressions themselves, run by PCRE2: on the public
 // vectors, on books where they are at hand, on all code points and on random Unicode strings.
+#include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/tokenizer/pretokenizer.hpp"
 
 #include <utf8proc.h>

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/graph/graph.hpp"
 
 #ifndef FPQ_SOURCE_DIR
 #define FPQ_SOURCE_DIR "."
@@ -27,7 +29,9 @@ json base(const std::string& type) {
             {"vocab_size", 100}};
 }
 
-fpq::model_config read(const json& j) { return fpq::read_model_config(j, "config.json"); }
+fpq::model_config read(const json& j) {
+    return fpq::read_model_config(j, "config.json", fpq::shipped_architectures);
+}
 
 /// The message of the refusal; empty when it was accepted.
 std::string refusal(const json& j) {
@@ -47,7 +51,7 @@ TEST_CASE("defaults are those of the configuration classes", "[model]") {
     json j = base("llama");
     j.erase("num_key_value_heads");
     const fpq::model_config c = read(j);
-    REQUIRE(c.type == fpq::model_type::llama);
+    REQUIRE(c.family == &fpq::families::llama);
     REQUIRE(c.kv_heads == 4);
     REQUIRE(c.head_dim == 16);
     REQUIRE(c.rms_norm_eps == 1e-6F);
@@ -77,10 +81,11 @@ TEST_CASE("the families differ in biases and in norms of q and k", "[model]") {
             j["attention_bias"] = flag;
             const fpq::model_config c = read(j);
             INFO(type << flag);
-            REQUIRE(c.qkv_bias == (flag || type == "qwen2"));
-            REQUIRE(c.output_bias == (flag && type != "qwen2"));
-            REQUIRE(c.qk_norm == (type == "qwen3"));
-            REQUIRE_FALSE(c.mlp_bias);
+            const fpq::model_graph graph(c);
+            REQUIRE(graph.layer(0)[0].bias == (flag || type == "qwen2"));
+            REQUIRE(graph.layer(0)[3].bias == (flag && type != "qwen2"));
+            REQUIRE(c.family->has_norm(fpq::norm_place::query_head) == (type == "qwen3"));
+            REQUIRE_FALSE(graph.layer(0)[6].bias);
         }
     }
     json j = base("llama");

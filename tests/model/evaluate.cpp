@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/backend/cpu/score.hpp"
+#include "fpq/io/text/text_windows.hpp"
 #include "model/random_model.hpp"
 
 using namespace fpq_test;
@@ -27,14 +29,15 @@ std::vector<double> log_softmax(const float* x, std::size_t n) {
     return out;
 }
 
-fpq::layer_source layers_of(const random_model& model) {
-    return [&model](std::size_t layer, fpq::layer_hooks&) { return model.layers[layer]; };
+fpq::layer_source<fpq::cpu> layers_of(const random_model& model) {
+    return [&model](std::size_t layer, fpq::layer_hooks<fpq::cpu>&) { return model.layers[layer]; };
 }
 
 random_model disturbed(random_model model) {
-    for (fpq::decoder_layer& layer : model.layers) {
-        for (float& w : layer.at(fpq::linear_role::down).weight) {
-            w *= 1.3F;
+    for (fpq::decoder_layer<fpq::cpu>& layer : model.layers) {
+        const fpq::matrix_view<float> w = layer.linears.back().weight.view();  // down
+        for (std::size_t i = 0; i < w.size(); ++i) {
+            w.data[i] *= 1.3F;
         }
     }
     return model;
@@ -103,12 +106,12 @@ TEST_CASE("every figure agrees with its definition", "[model]") {
         return std::sqrt(squares / (static_cast<double>(means.size()) - 1) /
                          static_cast<double>(means.size()));
     };
-    const fpq::decoder frame = model.frame();
-    const fpq::decoder reference_frame = reference.frame();
-    const fpq::eval_model subject{&frame, layers_of(model)};
-    const fpq::eval_model other{&reference_frame, layers_of(reference)};
+    const fpq::decoder<fpq::cpu> frame = model.frame();
+    const fpq::decoder<fpq::cpu> reference_frame = reference.frame();
+    const fpq::eval_model<fpq::cpu> subject{&frame, layers_of(model), {}};
+    const fpq::eval_model<fpq::cpu> other{&reference_frame, layers_of(reference), {}};
     const fpq::eval_result result =
-        fpq::evaluate(subject, &other, fpq::cut_windows(tokens, length), {});
+        fpq::evaluate(fpq::cpu{1}, subject, &other, fpq::cut_windows(tokens, length), {});
     REQUIRE(result.targets == 48);
     REQUIRE(result.windows == 6);
     REQUIRE(result.has_reference);
@@ -133,10 +136,11 @@ TEST_CASE("every figure agrees with its definition", "[model]") {
 
 TEST_CASE("a model is at no distance from itself", "[model]") {
     const random_model model(small_config());
-    const fpq::decoder frame = model.frame();
-    const fpq::eval_model subject{&frame, layers_of(model)};
+    const fpq::decoder<fpq::cpu> frame = model.frame();
+    const fpq::eval_model<fpq::cpu> subject{&frame, layers_of(model), {}};
     const std::vector<std::int32_t> tokens = some_tokens(600, 50);
-    const auto result = fpq::evaluate(subject, &subject, fpq::cut_windows(tokens, 300), {});
+    const auto result =
+        fpq::evaluate(fpq::cpu{1}, subject, &subject, fpq::cut_windows(tokens, 300), {});
     REQUIRE(result.kl_mean == 0.0);
     REQUIRE(result.kl_p99 == 0.0);
     REQUIRE(result.top1_agreement == 1.0);
@@ -147,23 +151,26 @@ TEST_CASE("figures do not depend on threads or batches; each layer is asked for 
           "[model]") {
     const random_model reference(small_config());
     const random_model model = disturbed(reference);
-    const fpq::decoder frame = model.frame();
-    const fpq::decoder reference_frame = reference.frame();
+    const fpq::decoder<fpq::cpu> frame = model.frame();
+    const fpq::decoder<fpq::cpu> reference_frame = reference.frame();
     const std::vector<std::int32_t> tokens = some_tokens(200, 50);
     const auto windows = fpq::cut_windows(tokens, 20);
     std::vector<double> figures;
     for (const std::size_t bytes : {std::size_t{1} << 30, std::size_t{1}, std::size_t{5000}}) {
         for (const int threads : {1, 3}) {
             std::size_t asked = 0;
-            const fpq::eval_model subject{&frame, [&](std::size_t layer, fpq::layer_hooks&) {
-                                              ++asked;
-                                              return model.layers[layer];
-                                          }};
-            const fpq::eval_model other{&reference_frame, layers_of(reference)};
+            const fpq::eval_model<fpq::cpu> subject{
+                &frame,
+                [&](std::size_t layer, fpq::layer_hooks<fpq::cpu>&) {
+                    ++asked;
+                    return model.layers[layer];
+                },
+                {}};
+            const fpq::eval_model<fpq::cpu> other{&reference_frame, layers_of(reference), {}};
             std::size_t last = 0;
             std::size_t total = 0;
-            const auto result = fpq::evaluate(subject, &other, windows,
-                                              {threads, bytes, [&](std::size_t d, std::size_t all) {
+            const auto result = fpq::evaluate(fpq::cpu{threads}, subject, &other, windows,
+                                              {bytes, [&](std::size_t d, std::size_t all) {
                                                    last = d;
                                                    total = all;
                                                }});
@@ -178,22 +185,37 @@ TEST_CASE("figures do not depend on threads or batches; each layer is asked for 
     }
 }
 
-TEST_CASE("a layer source's hooks are used", "[model]") {
+TEST_CASE("the hooks of a layer source and of the head are used", "[model]") {
     const random_model model(small_config());
-    const fpq::decoder frame = model.frame();
+    const fpq::decoder<fpq::cpu> frame = model.frame();
     const std::vector<std::int32_t> tokens = some_tokens(40, 50);
-    const fpq::eval_model hooked{&frame, [&](std::size_t layer, fpq::layer_hooks& hooks) {
-                                     hooks.on_input = [](fpq::linear_role,
-                                                         fpq::matrix_view<float> x) {
-                                         for (std::size_t i = 0; i < x.rows; ++i) {
-                                             std::fill_n(x.row(i), x.cols, 0.0F);
-                                         }
-                                     };
-                                     return model.layers[layer];
-                                 }};
-    const fpq::eval_model plain{&frame, layers_of(model)};
-    const auto result = fpq::evaluate(hooked, &plain, fpq::cut_windows(tokens, 20), {});
+    const fpq::eval_model<fpq::cpu> hooked{
+        &frame,
+        [&](std::size_t layer, fpq::layer_hooks<fpq::cpu>& hooks) {
+            hooks.on_input = [](fpq::tap, fpq::matrix_view<float> x) {
+                for (std::size_t i = 0; i < x.rows; ++i) {
+                    std::fill_n(x.row(i), x.cols, 0.0F);
+                }
+            };
+            return model.layers[layer];
+        },
+        {}};
+    const fpq::eval_model<fpq::cpu> plain{&frame, layers_of(model), {}};
+    fpq::layer_hooks<fpq::cpu> silent;
+    silent.on_input = [](fpq::tap at, fpq::matrix_view<float> x) {
+        REQUIRE(at == fpq::tap::head_input);
+        for (std::size_t i = 0; i < x.rows; ++i) {
+            std::fill_n(x.row(i), x.cols, 0.0F);
+        }
+    };
+    const fpq::eval_model<fpq::cpu> beheaded{&frame, layers_of(model), silent};
+    const auto result =
+        fpq::evaluate(fpq::cpu{1}, hooked, &plain, fpq::cut_windows(tokens, 20), {});
     REQUIRE(result.kl_mean > 0.01);
+    // Logits of zero: every token of the vocabulary is equally likely.
+    const auto uniform =
+        fpq::evaluate<fpq::cpu>(fpq::cpu{1}, beheaded, nullptr, fpq::cut_windows(tokens, 20), {});
+    REQUIRE(uniform.perplexity == Approx(50.0).epsilon(1e-5));
 }
 
 TEST_CASE("text that is too short, other vocabularies and numbers that are not are refused",
@@ -202,19 +224,22 @@ TEST_CASE("text that is too short, other vocabularies and numbers that are not a
     fpq::model_config c = small_config();
     c.vocab_size = 51;
     const random_model larger(c);
-    const fpq::decoder frame = model.frame();
-    const fpq::decoder larger_frame = larger.frame();
-    const fpq::eval_model subject{&frame, layers_of(model)};
-    const fpq::eval_model other{&larger_frame, layers_of(larger)};
+    const fpq::decoder<fpq::cpu> frame = model.frame();
+    const fpq::decoder<fpq::cpu> larger_frame = larger.frame();
+    const fpq::eval_model<fpq::cpu> subject{&frame, layers_of(model), {}};
+    const fpq::eval_model<fpq::cpu> other{&larger_frame, layers_of(larger), {}};
     const std::vector<std::int32_t> tokens = some_tokens(40, 50);
-    REQUIRE_THROWS_AS(fpq::evaluate(subject, nullptr, fpq::cut_windows(tokens, 41), {}),
+    REQUIRE_THROWS_AS(
+        fpq::evaluate<fpq::cpu>(fpq::cpu{1}, subject, nullptr, fpq::cut_windows(tokens, 41), {}),
+        fpq::error);
+    REQUIRE_THROWS_AS(fpq::evaluate(fpq::cpu{1}, subject, &other, fpq::cut_windows(tokens, 20), {}),
                       fpq::error);
-    REQUIRE_THROWS_AS(fpq::evaluate(subject, &other, fpq::cut_windows(tokens, 20), {}), fpq::error);
     random_model broken = model;
-    broken.layers[0].at(fpq::linear_role::o).weight[0] = std::numeric_limits<float>::infinity();
-    const fpq::eval_model infinite{&frame, layers_of(broken)};
+    broken.layers[0].linears[3].weight.view().data[0] = std::numeric_limits<float>::infinity();
+    const fpq::eval_model<fpq::cpu> infinite{&frame, layers_of(broken), {}};
     try {
-        static_cast<void>(fpq::evaluate(infinite, nullptr, fpq::cut_windows(tokens, 20), {}));
+        static_cast<void>(fpq::evaluate<fpq::cpu>(fpq::cpu{1}, infinite, nullptr,
+                                                  fpq::cut_windows(tokens, 20), {}));
         FAIL("accepted");
     } catch (const fpq::error& e) {
         REQUIRE(e.exit_code() == 4);

@@ -10,12 +10,18 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/score.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/io/text/text_windows.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/model/load.hpp"
@@ -73,15 +79,17 @@ void require_perplexity(const std::string& model, const std::string& key) {
     const std::vector<std::int32_t> tokens =
         fpq::tokenizer::open(models() / model).encode(text, true);
     const fpq::checkpoint source(models() / model);
-    const fpq::model_config config = fpq::load_model_config(source);
-    const fpq::decoder frame = fpq::load_decoder(source, config);
-    const fpq::eval_model subject{&frame, [&](std::size_t layer, fpq::layer_hooks&) {
-                                      return fpq::load_layer(source, config, layer);
-                                  }};
-    fpq::eval_options options;
-    options.threads = 2;
+    const fpq::cpu b{2};
+    const auto graph = std::make_shared<fpq::model_graph>(
+        fpq::load_model_config(source, fpq::shipped_architectures));
+    const fpq::decoder<fpq::cpu> frame = fpq::load_decoder(b, source, graph, std::nullopt);
+    const fpq::eval_model<fpq::cpu> subject{&frame,
+                                            [&](std::size_t layer, fpq::layer_hooks<fpq::cpu>&) {
+                                                return fpq::load_layer(b, source, *graph, layer);
+                                            },
+                                            {}};
     const fpq::eval_result result =
-        fpq::evaluate(subject, nullptr, fpq::cut_windows(tokens, length), options);
+        fpq::evaluate<fpq::cpu>(b, subject, nullptr, fpq::cut_windows(tokens, length), {});
     INFO(model << " " << key << ": " << result.perplexity << " +- in nats " << result.nll_se);
     CHECK(result.targets == expected[1].get<std::size_t>());
     CHECK(result.perplexity == Approx(expected[0].get<double>()).epsilon(1e-3));
@@ -96,17 +104,20 @@ TEST_CASE("probe logits and top five are reproduced", "[model]") {
         const nlohmann::json expected = golden().at(model);
         const auto ids = expected.at("probe_ids").get<std::vector<std::int32_t>>();
         const fpq::checkpoint source(models() / model);
-        const fpq::model_config config = fpq::load_model_config(source);
-        const fpq::decoder decoder = fpq::load_decoder(source, config);
+        const fpq::cpu b{2};
+        const auto graph = std::make_shared<fpq::model_graph>(
+            fpq::load_model_config(source, fpq::shipped_architectures));
+        const fpq::model_config& config = graph->config();
+        const fpq::decoder<fpq::cpu> decoder = fpq::load_decoder(b, source, graph, std::nullopt);
         std::vector<float> hidden(ids.size() * config.hidden_size);
         std::vector<float> logits(config.vocab_size);
         const auto h = fpq::as_view(hidden.data(), ids.size(), config.hidden_size);
-        decoder.embed(ids, h);
+        decoder.embed_tokens(b, ids, h);
         for (std::size_t layer = 0; layer < config.layers; ++layer) {
-            decoder.forward_layer(fpq::load_layer(source, config, layer), h, {}, 2);
+            decoder.forward_layer(b, fpq::load_layer(b, source, *graph, layer), h, {});
         }
-        decoder.logits(h.rows_at(ids.size() - 1, 1), fpq::as_view(logits.data(), 1, logits.size()),
-                       2);
+        decoder.head_logits(b, h.rows_at(ids.size() - 1, 1), {},
+                            fpq::as_view(logits.data(), 1, logits.size()));
         const auto first = expected.at("probe_logits_last_first16").get<std::vector<double>>();
         for (std::size_t i = 0; i < first.size(); ++i) {
             INFO(model << " logit " << i);
@@ -114,8 +125,8 @@ TEST_CASE("probe logits and top five are reproduced", "[model]") {
         }
         std::vector<std::int32_t> order(logits.size());
         std::iota(order.begin(), order.end(), 0);
-        std::partial_sort(order.begin(), order.begin() + 5, order.end(), [&](auto a, auto b) {
-            return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
+        std::partial_sort(order.begin(), order.begin() + 5, order.end(), [&](auto i, auto j) {
+            return logits[static_cast<std::size_t>(i)] > logits[static_cast<std::size_t>(j)];
         });
         order.resize(5);
         CHECK(order == expected.at("probe_top5").get<std::vector<std::int32_t>>());

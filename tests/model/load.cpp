@@ -2,9 +2,13 @@
 // Loading: every family, every stored type, and tensors that are missing or of the wrong shape.
 #include "fpq/model/load.hpp"
 
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "catch.hpp"
+#include "fpq/backend/cpu/forward.hpp"
+#include "fpq/graph/families.hpp"
 #include "support/tiny_checkpoint.hpp"
 
 using namespace fpq_test;
@@ -17,10 +21,12 @@ std::string refusal(const tiny_checkpoint_options& options) {
     make_tiny_checkpoint(directory.path(), options);
     try {
         const fpq::checkpoint source(directory.path());
-        const fpq::model_config config = fpq::load_model_config(source);
-        static_cast<void>(fpq::load_decoder(source, config));
-        for (std::size_t layer = 0; layer < config.layers; ++layer) {
-            static_cast<void>(fpq::load_layer(source, config, layer));
+        const fpq::cpu b{1};
+        const auto graph = std::make_shared<fpq::model_graph>(
+            fpq::load_model_config(source, fpq::shipped_architectures));
+        static_cast<void>(fpq::load_decoder(b, source, graph, std::nullopt));
+        for (std::size_t layer = 0; layer < graph->layers(); ++layer) {
+            static_cast<void>(fpq::load_layer(b, source, *graph, layer));
         }
     } catch (const fpq::error& e) {
         REQUIRE(e.exit_code() == 3);

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Test support. Decoders of any shape with random float32 weights, and a forward pass written a
 // second time from the formulas, in double and one token at a time. The second one shares no
-// arithmetic with include/fpq/model and is the oracle of the first.
+// arithmetic with the library and is the oracle of the first.
 #pragma once
 
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
+#include "fpq/backend/cpu/forward.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/model/decoder.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/graph/graph.hpp"
+#include "fpq/model/forward.hpp"
+#include "fpq/model/layer.hpp"
+#include "fpq/model/load.hpp"
 #include "support/gaussian.hpp"
 
 namespace fpq_test {
@@ -23,61 +30,61 @@ inline std::vector<float> random_values(std::size_t count, std::uint64_t stream,
 }
 
 struct random_model {
+    std::shared_ptr<const fpq::model_graph> graph;
     fpq::model_config config;
-    std::vector<fpq::decoder_layer> layers;
+    std::vector<fpq::decoder_layer<fpq::cpu>> layers;
     std::vector<float> embedding, head, final_norm;
 
-    explicit random_model(fpq::model_config c) : config(std::move(c)) {
+    explicit random_model(fpq::model_config c)
+        : graph(std::make_shared<fpq::model_graph>(std::move(c))), config(graph->config()) {
         std::uint64_t stream = 1;
         const std::size_t h = config.hidden_size;
         embedding = random_values(config.vocab_size * h, stream++, 1.0F);
         head = config.tied_head ? embedding : random_values(config.vocab_size * h, stream++, 0.3F);
         final_norm = random_values(h, stream++, 0.1F, 1.0F);
         for (std::size_t i = 0; i < config.layers; ++i) {
-            fpq::decoder_layer layer;
-            for (const fpq::linear_role role : fpq::linear_roles) {
-                const fpq::linear_shape shape = fpq::expected_shape(config, role);
-                fpq::linear_layer& linear = layer.at(role);
-                linear.out = shape.out;
-                linear.in = shape.in;
-                linear.weight = random_values(shape.out * shape.in, stream++,
-                                              1.2F / std::sqrt(static_cast<float>(shape.in)));
-                if (fpq::has_bias(config, role)) {
-                    linear.bias = random_values(shape.out, stream++, 0.3F);
+            fpq::decoder_layer<fpq::cpu> layer;
+            for (const fpq::linear_node& node : graph->layer(i)) {
+                fpq::linear_weights<fpq::cpu> linear;
+                const std::vector<float> w = random_values(
+                    node.out * node.in, stream++, 1.2F / std::sqrt(static_cast<float>(node.in)));
+                linear.weight = fpq::upload(fpq::cpu{1}, fpq::as_view(w.data(), node.out, node.in));
+                if (node.bias) {
+                    linear.bias = random_values(node.out, stream++, 0.3F);
                 }
+                layer.linears.push_back(std::move(linear));
             }
-            layer.input_norm = random_values(h, stream++, 0.1F, 1.0F);
-            layer.post_norm = random_values(h, stream++, 0.1F, 1.0F);
-            if (config.qk_norm) {
-                layer.q_norm = random_values(config.head_dim, stream++, 0.1F, 1.0F);
-                layer.k_norm = random_values(config.head_dim, stream++, 0.1F, 1.0F);
+            for (const fpq::norm_node& norm : graph->norms(i)) {
+                layer.norm(norm.place) = random_values(norm.width, stream++, 0.1F, 1.0F);
             }
             layers.push_back(std::move(layer));
         }
     }
 
-    [[nodiscard]] fpq::decoder frame() const {
+    [[nodiscard]] fpq::decoder<fpq::cpu> frame() const {
         const std::size_t h = config.hidden_size;
         std::optional<fpq::weight_rows> own;
         if (!config.tied_head) {
             own = fpq::weight_rows::from_floats(head, config.vocab_size, h);
         }
-        return {config, fpq::weight_rows::from_floats(embedding, config.vocab_size, h), final_norm,
+        return {graph, fpq::weight_rows::from_floats(embedding, config.vocab_size, h), final_norm,
                 std::move(own)};
     }
 
-    /// Logits (tokens, vocab) through the library.
+    /// Logits (tokens, vocab) through the library. The head calls the hooks as the layers do.
     [[nodiscard]] std::vector<float> logits(const std::vector<std::int32_t>& tokens, int threads,
-                                            const fpq::layer_hooks& hooks = {}) const {
-        const fpq::decoder decoder = frame();
+                                            const fpq::layer_hooks<fpq::cpu>& hooks = {}) const {
+        const fpq::cpu b{threads};
+        const fpq::decoder<fpq::cpu> decoder = frame();
         std::vector<float> hidden(tokens.size() * config.hidden_size);
         std::vector<float> out(tokens.size() * config.vocab_size);
         const auto h = fpq::as_view(hidden.data(), tokens.size(), config.hidden_size);
-        decoder.embed(tokens, h);
-        for (const fpq::decoder_layer& layer : layers) {
-            decoder.forward_layer(layer, h, hooks, threads);
+        decoder.embed_tokens(b, tokens, h);
+        for (const fpq::decoder_layer<fpq::cpu>& layer : layers) {
+            decoder.forward_layer(b, layer, h, hooks);
         }
-        decoder.logits(h, fpq::as_view(out.data(), tokens.size(), config.vocab_size), threads);
+        decoder.head_logits(b, h, hooks,
+                            fpq::as_view(out.data(), tokens.size(), config.vocab_size));
         return out;
     }
 };
@@ -97,7 +104,7 @@ public:
                 model_.embedding.data() + static_cast<std::size_t>(t) * c_.hidden_size;
             hidden.emplace_back(at, at + c_.hidden_size);
         }
-        for (const fpq::decoder_layer& layer : model_.layers) {
+        for (const fpq::decoder_layer<fpq::cpu>& layer : model_.layers) {
             attention(layer, hidden);
             mlp(layer, hidden);
         }
@@ -129,30 +136,81 @@ private:
         return out;
     }
 
-    [[nodiscard]] static row apply(const fpq::linear_layer& linear, const row& x) {
-        row out(linear.out);
-        for (std::size_t i = 0; i < linear.out; ++i) {
-            double sum = linear.bias.empty() ? 0.0 : static_cast<double>(linear.bias[i]);
-            for (std::size_t j = 0; j < linear.in; ++j) {
-                sum += x[j] * static_cast<double>(linear.weight[i * linear.in + j]);
+    /// Rows of the linear that holds `which`, however the family fuses them.
+    [[nodiscard]] row apply(const fpq::decoder_layer<fpq::cpu>& layer, fpq::part which,
+                            const row& x) const {
+        const auto table = c_.family->linears;
+        for (std::size_t r = 0; r < table.size(); ++r) {
+            std::size_t begin = 0;
+            for (std::size_t p = 0; p < table[r].part_count; ++p) {
+                const std::size_t width = width_of(table[r].parts[p]);
+                if (table[r].parts[p] == which) {
+                    return rows_of(layer.linears[r], begin, width, x);
+                }
+                begin += width;
+            }
+        }
+        throw std::logic_error("no linear holds this part");
+    }
+
+    [[nodiscard]] std::size_t width_of(fpq::part which) const {
+        switch (which) {
+            case fpq::part::q:
+                return c_.heads * c_.head_dim;
+            case fpq::part::k:
+            case fpq::part::v:
+                return c_.kv_heads * c_.head_dim;
+            case fpq::part::gate:
+            case fpq::part::up:
+                return c_.intermediate_size;
+            default:
+                return c_.hidden_size;
+        }
+    }
+
+    [[nodiscard]] static row rows_of(const fpq::linear_weights<fpq::cpu>& linear, std::size_t begin,
+                                     std::size_t count, const row& x) {
+        const fpq::matrix_view<const float> w = linear.weight.view();
+        row out(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            double sum = linear.bias.empty() ? 0.0 : static_cast<double>(linear.bias[begin + i]);
+            for (std::size_t j = 0; j < w.cols; ++j) {
+                sum += x[j] * static_cast<double>(w(begin + i, j));
             }
             out[i] = sum;
         }
         return out;
     }
 
-    /// Heads of one token, normed and rotated by complex multiplication.
-    [[nodiscard]] rows heads(const row& x, std::size_t count, const std::vector<float>& w,
-                             std::size_t position, bool rotate) const {
-        const std::size_t d = c_.head_dim;
-        rows out;
-        for (std::size_t h = 0; h < count; ++h) {
-            row head(x.begin() + static_cast<std::ptrdiff_t>(h * d),
-                     x.begin() + static_cast<std::ptrdiff_t>((h + 1) * d));
-            if (!w.empty() && rotate) {
-                head = norm(head, w);
+    /// norm(x) where the family's table has a norm in this place, else x.
+    [[nodiscard]] row norm_at(const fpq::decoder_layer<fpq::cpu>& layer, fpq::norm_place place,
+                              const row& x) const {
+        for (const fpq::norm_row& entry : c_.family->norms) {
+            if (entry.place == place) {
+                return norm(x, layer.norms[static_cast<std::size_t>(place)]);
             }
-            for (std::size_t i = 0; rotate && i < d / 2; ++i) {
+        }
+        return x;
+    }
+
+    /// x cut into heads.
+    [[nodiscard]] rows cut(const row& x, std::size_t count) const {
+        const auto d = static_cast<std::ptrdiff_t>(c_.head_dim);
+        rows out;
+        for (auto at = x.begin(); out.size() < count; at += d) {
+            out.emplace_back(at, at + d);
+        }
+        return out;
+    }
+
+    /// Heads of one token, normed and rotated by complex multiplication.
+    [[nodiscard]] rows heads(const fpq::decoder_layer<fpq::cpu>& layer, fpq::norm_place place,
+                             const row& x, std::size_t count, std::size_t position) const {
+        const std::size_t d = c_.head_dim;
+        rows out = cut(x, count);
+        for (row& head : out) {
+            head = norm_at(layer, place, head);
+            for (std::size_t i = 0; i < d / 2; ++i) {
                 const double angle =
                     static_cast<double>(position) *
                     std::pow(c_.rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(d));
@@ -161,21 +219,19 @@ private:
                 head[i] = a * std::cos(angle) - b * std::sin(angle);
                 head[i + d / 2] = a * std::sin(angle) + b * std::cos(angle);
             }
-            out.push_back(head);
         }
         return out;
     }
 
-    void attention(const fpq::decoder_layer& layer, rows& hidden) const {
+    void attention(const fpq::decoder_layer<fpq::cpu>& layer, rows& hidden) const {
         std::vector<rows> keys, values;
         for (std::size_t t = 0; t < hidden.size(); ++t) {
-            const row x = norm(hidden[t], layer.input_norm);
-            const rows q =
-                heads(apply(layer.at(fpq::linear_role::q), x), c_.heads, layer.q_norm, t, true);
-            keys.push_back(
-                heads(apply(layer.at(fpq::linear_role::k), x), c_.kv_heads, layer.k_norm, t, true));
-            values.push_back(
-                heads(apply(layer.at(fpq::linear_role::v), x), c_.kv_heads, {}, t, false));
+            const row x = norm_at(layer, fpq::norm_place::attention_input, hidden[t]);
+            const rows q = heads(layer, fpq::norm_place::query_head, apply(layer, fpq::part::q, x),
+                                 c_.heads, t);
+            keys.push_back(heads(layer, fpq::norm_place::key_head, apply(layer, fpq::part::k, x),
+                                 c_.kv_heads, t));
+            values.push_back(cut(apply(layer, fpq::part::v, x), c_.kv_heads));
             row mixed;
             for (std::size_t h = 0; h < c_.heads; ++h) {
                 const std::size_t g = h * c_.kv_heads / c_.heads;
@@ -196,22 +252,24 @@ private:
                     mixed.push_back(v / total);
                 }
             }
-            const row y = apply(layer.at(fpq::linear_role::o), mixed);
+            const row y = norm_at(layer, fpq::norm_place::attention_output,
+                                  apply(layer, fpq::part::o, mixed));
             for (std::size_t j = 0; j < y.size(); ++j) {
                 hidden[t][j] += y[j];
             }
         }
     }
 
-    void mlp(const fpq::decoder_layer& layer, rows& hidden) const {
+    void mlp(const fpq::decoder_layer<fpq::cpu>& layer, rows& hidden) const {
         for (row& x : hidden) {
-            const row n = norm(x, layer.post_norm);
-            row gate = apply(layer.at(fpq::linear_role::gate), n);
-            const row up = apply(layer.at(fpq::linear_role::up), n);
+            const row n = norm_at(layer, fpq::norm_place::mlp_input, x);
+            row gate = apply(layer, fpq::part::gate, n);
+            const row up = apply(layer, fpq::part::up, n);
             for (std::size_t j = 0; j < gate.size(); ++j) {
                 gate[j] = gate[j] / (1.0 + std::exp(-gate[j])) * up[j];
             }
-            const row y = apply(layer.at(fpq::linear_role::down), gate);
+            const row y =
+                norm_at(layer, fpq::norm_place::mlp_output, apply(layer, fpq::part::down, gate));
             for (std::size_t j = 0; j < y.size(); ++j) {
                 x[j] += y[j];
             }
@@ -225,6 +283,7 @@ private:
 /// A small llama: 2 layers, 4 query and 2 key/value heads of 6, hidden 20.
 inline fpq::model_config small_config() {
     fpq::model_config c;
+    c.family = &fpq::families::llama;
     c.hidden_size = 20;  // not heads * head_dim
     c.intermediate_size = 36;
     c.layers = 2;

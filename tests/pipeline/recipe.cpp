@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+// Flags to recipes, recipes to JSON and back, recipes to flags.
 #include "fpq/pipeline/recipe.hpp"
 
+#include <string>
+#include <vector>
+
 #include "catch.hpp"
+#include "fpq/pipeline/flags.hpp"
+#include "fpq/pipeline/recipe_json.hpp"
 
 using namespace fpq;
 
 namespace {
 
-std::string refusal(recipe r) {
+std::string refusal(harness_flags const& f) {
     try {
-        settle(r);
+        std::vector<std::string> notes;
+        (void)recipe_of(f, notes);
     } catch (error const& e) {
         REQUIRE(e.category() == error_category::usage);
         return e.what();
@@ -17,100 +24,199 @@ std::string refusal(recipe r) {
     return {};
 }
 
-recipe nv() {
-    recipe r;
-    r.family = format_family::nvfp;
-    return r;
+harness_flags of(format_family family) {
+    harness_flags f;
+    f.scheme.family = family;
+    return f;
+}
+
+quant_format weight_format(harness_flags const& f) {
+    std::vector<std::string> notes;
+    return scheme_of(f, notes).weight->format;
+}
+
+std::vector<std::string> notes_of(harness_flags const& f) {
+    std::vector<std::string> notes;
+    (void)recipe_of(f, notes);
+    return notes;
 }
 
 }  // namespace
 
-TEST_CASE("nvfp and mxfp force their group and scale and say so", "[pipeline]") {
-    recipe r = nv();
-    r.w_group_size = 128;
-    std::vector<std::string> const notes = settle(r);
-    REQUIRE(r.w_group_size == 16);
-    REQUIRE(r.a_group_size == 16);
-    REQUIRE(r.scale_precision == scale_kind::e4m3);
-    REQUIRE(notes.size() == 3);
-    REQUIRE(notes[0] == "changed weight group_size to 16 for nvfp");
-    REQUIRE(weight_format(r) == nvfp4);
-
-    r.family = format_family::mxfp;
-    REQUIRE(settle(r).size() == 3);
-    REQUIRE(r.w_group_size == 32);
-    REQUIRE(weight_format(r) == mxfp4);
-    REQUIRE(settle(r).empty());
+TEST_CASE("nvfp and mxfp force their group and scale and say what was set otherwise",
+          "[pipeline]") {
+    harness_flags f = of(format_family::nvfp);
+    CHECK(notes_of(f).empty());
+    f.scheme.w_group_size = 128;
+    CHECK(notes_of(f) == std::vector<std::string>{"changed weight group_size to 16 for nvfp"});
+    CHECK(weight_format(f) == nvfp4);
+    f.scheme.w_group_size = 16;
+    f.scheme.scale_precision = scale_kind::e8m0;
+    CHECK(notes_of(f) == std::vector<std::string>{"changed scale_precision to e4m3 for nvfp"});
+    f = of(format_family::mxfp);
+    f.scheme.a_group_size = 16;
+    CHECK(notes_of(f) == std::vector<std::string>{"changed activation group_size to 32 for mxfp"});
+    CHECK(weight_format(f) == mxfp4);
 }
 
 TEST_CASE("six and eight bits of mxfp choose their element", "[pipeline]") {
-    recipe r;
-    r.family = format_family::mxfp;
-    r.w_bits = 6;
-    REQUIRE(weight_format(r) == mxfp6_e2m3);
-    r.element = "e3m2";
-    REQUIRE(weight_format(r) == mxfp6_e3m2);
-    r.w_bits = 8;
-    r.element = "auto";
-    REQUIRE(weight_format(r) == mxfp8_e4m3);
-    r.element = "e5m2";
-    REQUIRE(weight_format(r) == mxfp8_e5m2);
+    harness_flags f = of(format_family::mxfp);
+    f.scheme.w_bits = 6;
+    REQUIRE(weight_format(f) == mxfp6_e2m3);
+    f.scheme.element = "e3m2";
+    REQUIRE(weight_format(f) == mxfp6_e3m2);
+    f.scheme.w_bits = 8;
+    f.scheme.element = "auto";
+    REQUIRE(weight_format(f) == mxfp8_e4m3);
+    f.scheme.element = "e5m2";
+    REQUIRE(weight_format(f) == mxfp8_e5m2);
 }
 
 TEST_CASE("a group size that is not given is the whole row", "[pipeline]") {
-    recipe r;
-    REQUIRE(weight_format(r).grain == granularity::channel);
-    r.w_group_size = 32;
-    REQUIRE(weight_format(r) == int_format(4, 32));
-    r.w_grain = granularity::tensor;
-    REQUIRE(weight_format(r).grain == granularity::tensor);
+    harness_flags f;
+    REQUIRE(weight_format(f).grain == granularity::channel);
+    f.scheme.w_group_size = 32;
+    REQUIRE(weight_format(f) == int_format(4, 32));
+    f.scheme.w_grain = granularity::tensor;
+    REQUIRE(weight_format(f).grain == granularity::tensor);
 }
 
-TEST_CASE("impossible recipes are refused by the flag at fault", "[pipeline]") {
-    recipe r = nv();
-    r.w_bits = 5;
-    REQUIRE(refusal(r) == "w_bits: nvfp: expected 4 or 16, found 5");
-    r = recipe{};
-    r.w_bits = 9;
-    REQUIRE(refusal(r).starts_with("w_bits: int"));
-    r = nv();
-    r.gptq = true;
-    REQUIRE(refusal(r).starts_with("dataset_name_or_path: GPTQ"));
-    r = nv();
-    r.a_bits = 4;
-    REQUIRE(refusal(r).starts_with("dataset_name_or_path: nvfp inputs"));
-    r = nv();
-    r.exported = export_kind::realquant;
-    REQUIRE(refusal(r).starts_with("save_path"));
-    r.save_path = "x";
-    REQUIRE(refusal(r).empty());
-    r.exported = export_kind::pseudoquant;
-    r.layout = dialect::compressed_tensors;
-    REQUIRE(refusal(r).starts_with("export_format: pseudoquant"));
-    r = recipe{};
-    r.scale_precision = scale_kind::e4m3;
-    REQUIRE(refusal(r).starts_with("scale_precision: int"));
-    r = recipe{};
-    r.exported = export_kind::realquant;
-    r.save_path = "x";
-    REQUIRE(refusal(r).starts_with("export_quantized_model"));
-    r = recipe{};
-    r.sequence_length = 1;
-    REQUIRE(refusal(r).starts_with("sequence_length"));
-    r = recipe{};
-    r.rel_damp = -1;
-    REQUIRE(refusal(r).starts_with("rel_damp"));
-    r = recipe{};
-    r.w_group_size = 0;
-    REQUIRE(refusal(r).starts_with("w_group_size"));
+TEST_CASE("impossible flags are refused by their name", "[pipeline]") {
+    harness_flags f = of(format_family::nvfp);
+    f.scheme.w_bits = 5;
+    REQUIRE(refusal(f) == "w_bits: nvfp: expected 4 or 16, found 5");
+    f = harness_flags{};
+    f.scheme.w_bits = 9;
+    REQUIRE(refusal(f).starts_with("w_bits: int"));
+    f = harness_flags{};
+    f.scheme.scale_precision = scale_kind::e4m3;
+    REQUIRE(refusal(f).starts_with("scale_precision: int"));
+    f = harness_flags{};
+    f.gptq = true;
+    f.rel_damp = -1;
+    REQUIRE(refusal(f).starts_with("rel_damp"));
+    f = harness_flags{};
+    f.scheme.w_group_size = 0;
+    REQUIRE(refusal(f).starts_with("w_group_size"));
+    for (char const* const rule : {"x", "=nvfp4", "x=", "x=nvfp5"}) {
+        f = of(format_family::nvfp);
+        f.rules = {rule};
+        INFO(rule);
+        REQUIRE(refusal(f).starts_with("rule: "));
+    }
 }
 
-TEST_CASE("the MX rule follows the client that will read the file", "[pipeline]") {
-    recipe r;
-    r.family = format_family::mxfp;
-    REQUIRE(recipe_mx_rule(r) == scale_rule::fp_quant);
-    r.exported = export_kind::realquant;
-    REQUIRE(recipe_mx_rule(r) == scale_rule::fp_quant);
-    r.layout = dialect::compressed_tensors;
-    REQUIRE(recipe_mx_rule(r) == scale_rule::even);
+TEST_CASE("the MX rule follows what is asked for, never whether anything is written",
+          "[pipeline]") {
+    scheme_flags f;
+    CHECK(mx_rule_of(f, "auto") == scale_rule::even);
+    CHECK(mx_rule_of(f, "compressed-tensors") == scale_rule::even);
+    CHECK(mx_rule_of(f, "fp_quant") == scale_rule::fp_quant);
+    f.transform = transform_kind::hadamard;
+    CHECK(mx_rule_of(f, "auto") == scale_rule::fp_quant);
+    f.mx_rule = scale_rule::ceil;
+    CHECK(mx_rule_of(f, "fp_quant") == scale_rule::ceil);
+    harness_flags flags = of(format_family::mxfp);
+    std::vector<std::string> notes;
+    scheme const without = scheme_of(flags, notes);
+    flags.output.kind = export_kind::realquant;
+    CHECK(scheme_of(flags, notes) == without);
+}
+
+TEST_CASE("recipes survive JSON, and become the flags they came from", "[pipeline]") {
+    std::vector<harness_flags> all;
+    for (format_family const family :
+         {format_family::integer, format_family::fp, format_family::nvfp, format_family::mxfp}) {
+        for (int const a_bits : {4, 16}) {
+            harness_flags f = of(family);
+            f.model = "m";
+            f.scheme.a_bits = a_bits;
+            f.calibration = {"text.txt", 128, 64, 7};
+            all.push_back(f);
+            f.scheme.w_observer = scale_rule::sweep;
+            all.push_back(f);
+            f.gptq = true;
+            f.order = quant_order::activation;
+            f.rel_damp = 0.003;
+            f.polish = 2;
+            f.scheme.transform = transform_kind::gsr;
+            f.scheme.transform_block = 64;
+            f.scheme.pow2_global_scale = false;
+            f.rules = {"re:.*down_proj=mxfp8", "model.layers.0.mlp.up_proj=bf16"};
+            f.ignore = std::vector<std::string>{"lm_head", "re:.*o_proj"};
+            f.output = {export_kind::pseudoquant, "fp_quant", "out", 1000};
+            f.evaluation = {true, {"a.txt", "b.txt"}, 10, 20, false};
+            f.threads = 3;
+            all.push_back(f);
+        }
+    }
+    harness_flags odd = of(format_family::integer);
+    odd.scheme.symmetric = false;
+    odd.scheme.w_group_size = 64;
+    odd.scheme.a_bits = 8;
+    odd.scheme.a_grain = granularity::tensor;
+    all.push_back(odd);
+    for (harness_flags const& f : all) {
+        std::vector<std::string> notes;
+        recipe const r = recipe_of(f, notes);
+        recipe const back = recipe_from_json(nlohmann::json::parse(to_json(r).dump()), "r");
+        INFO(to_json(r).dump(2));
+        CHECK(back == r);
+        CHECK(recipe_of(flags_of(back), notes) == r);
+    }
+}
+
+TEST_CASE("flags override a recipe file field by field", "[pipeline]") {
+    harness_flags f = of(format_family::mxfp);
+    f.rules = {"re:.*down_proj=mxfp8a16"};
+    f.calibration.dataset = "text.txt";
+    std::vector<std::string> notes;
+    recipe const r = recipe_of(f, notes);
+    harness_flags over = flags_of(r);
+    over.scheme.w_observer = scale_rule::sweep;
+    over.calibration.num_sequences = 5;
+    recipe const changed = recipe_of(over, notes);
+    CHECK(changed.rules[0].how.weight->rule == scale_rule::sweep);
+    CHECK(changed.rules[0].how.weight->format == mxfp4);
+    CHECK(changed.rules[1] == r.rules[1]);
+    CHECK(changed.calibration.num_sequences == 5);
+    CHECK(changed.calibration.dataset == "text.txt");
+    // A scheme that flags cannot say stays as it is, or is refused.
+    recipe mixed = r;
+    mixed.rules[0].how.input = quant_args{nvfp4, scale_rule::minmax, scale_rule::even, true, true};
+    harness_flags kept = flags_of(mixed);
+    CHECK(recipe_of(kept, notes).rules[0] == mixed.rules[0]);
+    kept.scheme.w_observer = scale_rule::mse;
+    CHECK_THROWS_WITH(recipe_of(kept, notes), Catch::Contains("edit the file"));
+}
+
+TEST_CASE("recipe files are refused by the place at fault", "[pipeline]") {
+    struct row {
+        char const* json;
+        char const* part;
+    };
+    for (row const& r : std::vector<row>{
+             {"[]", "r: expected an object"},
+             {R"({"modl": "x"})", "r.modl"},
+             {R"({"threads": -1})", "r.threads: expected an integer from 0"},
+             {R"({"rules": {}})", "r.rules: expected a list"},
+             {R"({"rules": [{"scheme": "nvfp5"}]})", "r.rules[0].scheme: expected nvfp4"},
+             {R"({"rules": [{"scheme": {"weights": {"element": "e9m9"}}}]})",
+              "r.rules[0].scheme.weights.element: expected e2m1, e2m3"},
+             {R"({"rules": [{"scheme": {"weights": {"mx_rule": "sweep"}}}]})", "mx_rule"},
+             {R"({"methods": []})", "r.methods"},
+             {R"({"methods": [{"awq": {}}]})", "r.methods[0].awq"},
+             {R"({"methods": [{"gptq": {"rel_damp": 2}}]})", "rel_damp: expected a number from 0"},
+             {R"({"calibration": {"sequence_length": 1}})", "sequence_length"},
+             {R"({"output": {"kind": "real"}})", "realquant"},
+             {R"({"evaluation": {"texts": "a"}})", "r.evaluation.texts: expected a list"}}) {
+        INFO(r.json);
+        CHECK_THROWS_WITH(recipe_from_json(nlohmann::json::parse(r.json), "r"),
+                          Catch::Contains(r.part));
+    }
+    CHECK(recipe_from_json(nlohmann::json::parse(R"({"rules": [{"pattern": "Linear",
+        "scheme": "NVFP4-A16"}]})"),
+                           "r")
+              .rules[0]
+              .how.weight->format == nvfp4);
 }

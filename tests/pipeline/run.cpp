@@ -2,71 +2,27 @@
 // The whole line on the small trained model of the repository, on text sampled from it.
 #include "fpq/pipeline/run.hpp"
 
+#include <cmath>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/io/file/mapped_file.hpp"
-#include "support/shared_data.hpp"
+#include "pipeline/line.hpp"
+#include "support/tiny_checkpoint.hpp"
 
 using namespace fpq;
+using fpq_test::go;
+using fpq_test::read_text;
+using fpq_test::small_run;
+using fpq_test::temporary_directory;
+using fpq_test::written_kl;
 
 namespace {
 
-std::filesystem::path model_dir() {
-    return fpq_test::repo_dir() / "examples" / "models" / "tiny-llama";
-}
-
-/// A directory that goes with the test.
-struct scratch_dir {
-    scratch_dir() {
-        static int count = 0;
-        path = std::filesystem::temp_directory_path() /
-               ("fpq-run-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
-        std::filesystem::create_directories(path);
-    }
-    ~scratch_dir() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path, ignored);
-    }
-    scratch_dir(scratch_dir const&) = delete;
-    scratch_dir& operator=(scratch_dir const&) = delete;
-    std::filesystem::path path;
-};
-
-recipe small(format_family family) {
-    recipe r;
-    r.model = model_dir();
-    r.dataset = (fpq_test::repo_dir() / "examples" / "text" / "calib.txt").string();
-    r.sequence_length = 96;
-    r.num_sequences = 8;
-    r.family = family;
-    r.threads = 2;
-    r.eval_perplexity = true;
-    r.eval_data = {fpq_test::repo_dir() / "examples" / "text" / "eval.txt"};
-    r.eval_windows = 4;
-    return r;
-}
-
-run_report go(recipe r) {
-    settle(r);
-    return run(r, [](progress_event const&) {});
-}
-
-/// KL of a written checkpoint to the original on the windows of `r`.
-double written_kl(recipe const& r) {
-    opened_model const written(r.save_path);
-    opened_model const original(r.model);
-    evaluation_text const text{r.eval_data, r.sequence_length, 0, r.eval_windows, true};
-    return evaluate_models(written, &original, load_evaluation_windows(r.model, text), 2,
-                           [](progress_event const&) {})
-        .kl_mean;
-}
-
-std::vector<std::byte> file_bytes(std::filesystem::path const& path) {
-    mapped_file const file(path);
-    return {file.bytes().begin(), file.bytes().end()};
+run_plan plan_of(harness_flags const& f) {
+    std::vector<std::string> notes;
+    return plan_run(cpu{2}, recipe_of(f, notes), shipped_architectures);
 }
 
 }  // namespace
@@ -74,90 +30,111 @@ std::vector<std::byte> file_bytes(std::filesystem::path const& path) {
 TEST_CASE("a realquant and a pseudoquant export are the same model", "[pipeline]") {
     for (format_family const family : {format_family::nvfp, format_family::mxfp}) {
         for (int const a_bits : {4, 16}) {
-            scratch_dir const out;
-            recipe r = small(family);
-            r.a_bits = a_bits;
-            r.transform = transform_kind::hadamard;
-            r.transform_block = 32;
-            r.exported = export_kind::realquant;
-            r.save_path = out.path / "real";
-            double const in_run = go(r).evaluation->kl_mean;
-            double const real = written_kl(r);
-            r.exported = export_kind::pseudoquant;
-            r.save_path = out.path / "pseudo";
-            (void)go(r);
-            INFO(family_name(family) << " a_bits " << a_bits);
+            temporary_directory const out;
+            harness_flags f = small_run(family);
+            f.scheme.a_bits = a_bits;
+            f.scheme.transform = transform_kind::hadamard;
+            f.scheme.transform_block = 32;
+            f.output.kind = export_kind::realquant;
+            f.output.directory = out.path() / "real";
+            run_report const report = go(f);
+            CHECK(report.layout == "fp_quant");  // the only one that rotates
+            double const in_run = report.evaluation->kl_mean;
+            double const real = written_kl(f);
+            f.output.kind = export_kind::pseudoquant;
+            f.output.directory = out.path() / "pseudo";
+            (void)go(f);
+            INFO(name_of(family) << " a_bits " << a_bits);
             REQUIRE(real > 0.0);
-            REQUIRE(std::fabs(written_kl(r) - real) < 1e-6);
+            REQUIRE(std::fabs(written_kl(f) - real) < 1e-6);
             // The run used the rotation as the file holds it, in bf16.
             REQUIRE(std::fabs(in_run - real) < 1e-6);
         }
     }
 }
 
-TEST_CASE("what the other dialects hold evaluates as the run did", "[pipeline]") {
-    struct one {
-        format_family family;
-        dialect layout;
-        int a_bits;
-    };
-    for (one const& c : {one{format_family::nvfp, dialect::compressed_tensors, 4},
-                         one{format_family::nvfp, dialect::compressed_tensors, 16},
-                         one{format_family::mxfp, dialect::compressed_tensors, 4},
-                         one{format_family::mxfp, dialect::compressed_tensors, 16},
-                         one{format_family::nvfp, dialect::modelopt, 4}}) {
-        scratch_dir const out;
-        recipe r = small(c.family);
-        r.a_bits = c.a_bits;
-        r.layout = c.layout;
-        r.exported = export_kind::realquant;
-        r.save_path = out.path / "out";
-        run_report const report = go(r);
-        INFO(dialect_name(c.layout) << " " << family_name(c.family) << " a_bits " << c.a_bits);
-        REQUIRE(std::fabs(written_kl(r) - report.evaluation->kl_mean) < 1e-6);
-        for (std::string const& note : report.notes) {
-            INFO(note);
-            REQUIRE((!note.starts_with("verify: ") || note.starts_with("verify: warning: ")));
+TEST_CASE("every preset in every dialect evaluates alike with an export and without",
+          "[pipeline]") {
+    for (dialect const* const layout : dialects) {
+        for (preset const& p : presets) {
+            temporary_directory const out;
+            harness_flags f = small_run(format_family::nvfp);
+            f.calibration.num_sequences = 1;
+            f.calibration.sequence_length = 24;
+            f.evaluation.windows = 1;
+            std::vector<std::string> notes;
+            recipe r = recipe_of(f, notes);
+            scale_rule const mx = layout == &fp_quant ? scale_rule::fp_quant : scale_rule::even;
+            scheme& how = r.rules.front().how;
+            how.weight = quant_args{p.weight, scale_rule::minmax, mx, true, false};
+            how.input.reset();
+            if (p.input) {
+                how.input = quant_args{*p.input, scale_rule::minmax, mx, true, true};
+            }
+            double const without = go(r, shipped_architectures).evaluation->kl_mean;
+            r.output = {export_kind::realquant, std::string(layout->name), out.path() / "out",
+                        std::uint64_t{1} << 30};
+            f.output = r.output;
+            INFO(layout->name << " " << p.name);
+            run_report report;
+            try {
+                report = go(r, shipped_architectures);
+            } catch (error const& why) {
+                CHECK(why.category() == error_category::usage);
+                CHECK(std::string(why.what())
+                          .starts_with(std::string(layout->name) + " cannot hold this"));
+                continue;
+            }
+            CHECK(report.evaluation->kl_mean == without);  // to the bit
+            CHECK(std::fabs(written_kl(f) - without) < 1e-6);
+            for (std::string const& note : report.notes) {
+                INFO(note);
+                CHECK((!note.starts_with("verify: ") || note.starts_with("verify: warning: ")));
+            }
         }
     }
 }
 
 TEST_CASE("the bytes of a run do not depend on the number of threads", "[pipeline]") {
-    scratch_dir const out;
-    recipe r = small(format_family::nvfp);
-    r.a_bits = 4;
-    r.gptq = true;
-    r.order = quant_order::activation;
-    r.w_observer = scale_rule::sweep;
-    r.exported = export_kind::realquant;
-    r.threads = 1;
-    r.save_path = out.path / "one";
-    (void)go(r);
-    r.threads = 3;
-    r.save_path = out.path / "three";
-    (void)go(r);
-    REQUIRE(file_bytes(out.path / "one" / "model.safetensors") ==
-            file_bytes(out.path / "three" / "model.safetensors"));
+    temporary_directory const out;
+    harness_flags f = small_run(format_family::nvfp);
+    f.scheme.a_bits = 4;
+    f.gptq = true;
+    f.order = quant_order::activation;
+    f.scheme.w_observer = scale_rule::sweep;
+    f.output.kind = export_kind::realquant;
+    f.threads = 1;
+    f.output.directory = out.path() / "one";
+    (void)go(f);
+    f.threads = 3;
+    f.output.directory = out.path() / "three";
+    (void)go(f);
+    REQUIRE(read_text(out.path() / "one" / "model.safetensors") ==
+            read_text(out.path() / "three" / "model.safetensors"));
 }
 
-TEST_CASE("GPTQ on the model's own text beats rounding, and the sweep beats minmax", "[pipeline]") {
-    recipe r = small(format_family::nvfp);
-    r.num_sequences = 32;
-    double const rounded = go(r).evaluation->kl_mean;
-    r.gptq = true;
-    r.order = quant_order::activation;
-    double const solved = go(r).evaluation->kl_mean;
-    r.w_observer = scale_rule::sweep;
-    double const swept = go(r).evaluation->kl_mean;
+TEST_CASE("each method improves on the one before", "[pipeline]") {
+    harness_flags f = small_run(format_family::nvfp);
+    f.calibration.num_sequences = 24;
+    double const rounded = go(f).evaluation->kl_mean;
+    f.polish = 2;  // after rounding, too
+    double const descended = go(f).evaluation->kl_mean;
+    f.polish = 0;
+    f.gptq = true;
+    f.order = quant_order::activation;
+    double const solved = go(f).evaluation->kl_mean;
+    f.scheme.w_observer = scale_rule::sweep;
+    double const swept = go(f).evaluation->kl_mean;
+    REQUIRE(descended < rounded);
     REQUIRE(solved < rounded);
     REQUIRE(swept < solved);
 }
 
 TEST_CASE("fused linears share their global scales", "[pipeline]") {
-    recipe r = small(format_family::nvfp);
-    r.a_bits = 4;
-    r.eval_perplexity = false;
-    run_report const report = go(r);
+    harness_flags f = small_run(format_family::nvfp);
+    f.scheme.a_bits = 4;
+    f.evaluation.perplexity = false;
+    run_report const report = go(f);
     REQUIRE(report.linears.size() == 28);
     for (std::size_t layer = 0; layer < 4; ++layer) {
         linear_report const* const l = report.linears.data() + layer * 7;
@@ -170,55 +147,104 @@ TEST_CASE("fused linears share their global scales", "[pipeline]") {
 }
 
 TEST_CASE("calibration text can be sampled from the model itself", "[pipeline]") {
-    recipe r = small(format_family::nvfp);
-    r.dataset = "self";
-    r.gptq = true;
-    r.sequence_length = 24;
-    r.num_sequences = 4;
-    r.eval_perplexity = false;
-    run_report const report = go(r);
+    harness_flags f = small_run(format_family::nvfp);
+    f.calibration.dataset = "self";
+    f.gptq = true;
+    f.calibration.sequence_length = 24;
+    f.calibration.num_sequences = 4;
+    f.evaluation.perplexity = false;
+    run_report const report = go(f);
     REQUIRE(report.calibration_tokens == 96);
     REQUIRE(report.linears.front().relative_error.has_value());
 }
 
 TEST_CASE("a plan names every tensor once, and its bytes are those written", "[pipeline]") {
-    scratch_dir const out;
-    recipe r = small(format_family::nvfp);
-    r.exported = export_kind::realquant;
-    r.save_path = out.path / "out";
-    r.eval_perplexity = false;
-    settle(r);
-    run_plan const plan = plan_run(r);
-    checkpoint const source(r.model);
+    temporary_directory const out;
+    harness_flags f = small_run(format_family::nvfp);
+    f.output.kind = export_kind::realquant;
+    f.output.directory = out.path() / "out";
+    f.evaluation.perplexity = false;
+    run_plan const plan = plan_of(f);
+    checkpoint const source(f.model);
     REQUIRE(plan.entries.size() == source.names().size());
-    (void)go(r);
-    REQUIRE(checkpoint(r.save_path).total_bytes() == plan.output_bytes);
+    (void)go(f);
+    REQUIRE(checkpoint(f.output.directory).total_bytes() == plan.output->bytes);
     std::string const text = describe_plan(plan);
     REQUIRE(text.find("model.layers.3.mlp.down_proj.weight") != std::string::npos);
     REQUIRE(text.find("quantize") != std::string::npos);
 }
 
 TEST_CASE("a block that does not divide a width is refused by the linear's name", "[pipeline]") {
-    recipe r = small(format_family::nvfp);
-    r.transform = transform_kind::hadamard;
-    r.transform_block = 512;
-    settle(r);
-    try {
-        (void)plan_run(r);
-        FAIL("accepted");
-    } catch (error const& e) {
-        REQUIRE(std::string(e.what()).find(
-                    "hadamard_group_size: model.layers.0.self_attn.q_proj") != std::string::npos);
-    }
+    harness_flags f = small_run(format_family::nvfp);
+    f.scheme.transform = transform_kind::hadamard;
+    f.scheme.transform_block = 512;
+    REQUIRE_THROWS_WITH(plan_of(f),
+                        Catch::Contains("hadamard_group_size: model.layers.0.self_attn.q_proj"));
 }
 
 TEST_CASE("a run that fails half-way leaves nothing under the final name", "[pipeline]") {
-    scratch_dir const out;
-    recipe r = small(format_family::nvfp);
-    r.exported = export_kind::realquant;
-    r.save_path = out.path / "out";
-    r.eval_data = {out.path / "missing.txt"};
-    settle(r);
-    REQUIRE_THROWS_AS(run(r, [](progress_event const&) {}), error);
-    REQUIRE(std::filesystem::is_empty(out.path));
+    temporary_directory const out;
+    harness_flags f = small_run(format_family::nvfp);
+    f.output.kind = export_kind::realquant;
+    f.output.directory = out.path() / "out";
+    f.evaluation.texts = {out.path() / "missing.txt"};
+    REQUIRE_THROWS_AS(go(f), error);
+    REQUIRE(std::filesystem::is_empty(out.path()));
+}
+
+TEST_CASE("a run that streams rows writes what one that holds layers writes", "[pipeline]") {
+    temporary_directory const out;
+    for (format_family const family : {format_family::nvfp, format_family::mxfp}) {
+        for (int const threads : {1, 3}) {
+            harness_flags f = small_run(family);
+            f.calibration.dataset.clear();
+            f.evaluation.windows = 1;
+            f.threads = threads;
+            f.output.kind = export_kind::realquant;
+            f.output.directory = out.path() / "layers";  // the evaluation needs layers
+            run_report const slow = go(f);
+            f.evaluation.perplexity = false;
+            f.output.directory = out.path() / "rows";
+            run_report const fast = go(f);
+            CHECK(read_text(out.path() / "rows" / "model.safetensors") ==
+                  read_text(out.path() / "layers" / "model.safetensors"));
+            CHECK(fast.quantized_bytes == slow.quantized_bytes);
+            CHECK(fast.quantized_values == slow.quantized_values);
+            REQUIRE(fast.linears.size() == slow.linears.size());
+            for (std::size_t i = 0; i < fast.linears.size(); ++i) {
+                CHECK(fast.linears[i].module == slow.linears[i].module);
+                CHECK(fast.linears[i].global_scale == slow.linears[i].global_scale);
+                CHECK(fast.linears[i].sqnr_db == Approx(slow.linears[i].sqnr_db).epsilon(1e-6));
+            }
+        }
+    }
+}
+
+TEST_CASE("a report replays to the same bytes", "[pipeline]") {
+    temporary_directory const out;
+    harness_flags f = small_run(format_family::nvfp);
+    f.scheme.a_bits = 4;
+    f.scheme.w_observer = scale_rule::sweep;
+    f.gptq = true;
+    f.order = quant_order::activation;
+    f.rel_damp = 0.003;
+    f.polish = 1;
+    f.rules = {"re:.*mlp\\.down_proj$=mxfp4"};
+    f.output.kind = export_kind::realquant;
+    f.output.directory = out.path() / "first";
+    nlohmann::json const report = to_json(go(f));
+    for (char const* const key :
+         {"version", "commit", "processor", "threads", "phases", "layout"}) {
+        CHECK(report.contains(key));
+    }
+    recipe again = recipe_from_json(report, "report");
+    CHECK(again.output.directory == f.output.directory);
+    again.output.directory = out.path() / "second";
+    nlohmann::json const second = to_json(go(again, shipped_architectures));
+    CHECK(read_text(out.path() / "first" / "model.safetensors") ==
+          read_text(out.path() / "second" / "model.safetensors"));
+    CHECK(read_text(out.path() / "first" / "config.json") ==
+          read_text(out.path() / "second" / "config.json"));
+    CHECK(report.at("linears") == second.at("linears"));
+    CHECK(report.at("evaluation") == second.at("evaluation"));
 }

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "catch.hpp"
@@ -101,6 +102,39 @@ TEST_CASE("a dry run prints the plan and writes nothing", "[tools]") {
     REQUIRE_FALSE(std::filesystem::exists(out));
 }
 
+TEST_CASE("a run names its products, takes those of --products, and ends under a memory limit",
+          "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    std::string const run =
+        "fpq-quantize --model_name_or_path " + model() +
+        " --w_bits 4 --format nvfp --gptq --num_sequences 1 --sequence_length 32"
+        " --threads 2 --dataset_name_or_path " +
+        text();
+    outcome const own = call(run + " --products own");
+    INFO(own.text);
+    REQUIRE(own.code == 0);
+    REQUIRE(own.text.find("products         own (") != std::string::npos);
+    REQUIRE(call(run + " --products mkl").code == 2);
+    ::setenv("FPQ_PRODUCTS", "own", 1);
+    REQUIRE(call(run).text.find("products         own (") != std::string::npos);
+    ::unsetenv("FPQ_PRODUCTS");
+    // Under `ulimit -v` a pool of OpenBLAS's once hung a finished run. A sanitized program cannot
+    // even start there.
+    auto const limited = [](std::string const& arguments) {
+        return std::system(("bash -c 'ulimit -v 2000000; exec " +
+                            std::string(std::getenv("FPQ_BIN_DIR")) + "/" + arguments +
+                            "' > /dev/null 2>&1")
+                               .c_str()) == 0;
+    };
+    if (!limited("fpq-quantize --help")) {
+        std::puts("SKIPPED: this build does not start in 2 GB of address space");
+        return;
+    }
+    REQUIRE(limited(run));
+}
+
 TEST_CASE("the flags of the Python harness run, then evaluate and inspect agree", "[tools]") {
     if (!have_tools()) {
         return;
@@ -148,4 +182,46 @@ TEST_CASE("the flags of the Python harness run, then evaluate and inspect agree"
     outcome const broken = call("fpq-inspect " + out.string() + " --verify");
     REQUIRE(broken.code == 3);
     std::filesystem::remove_all(out);
+}
+
+TEST_CASE("a saved recipe and a report run as their flags did, and flags override them",
+          "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    std::filesystem::path const dir =
+        std::filesystem::temp_directory_path() / ("fpq-recipe-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(dir);
+    std::string const at = dir.string();
+    auto const bytes = [&](char const* name) {
+        std::ifstream in(dir / name / "model.safetensors", std::ios::binary);
+        return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    outcome const first =
+        call("fpq-quantize --model_name_or_path " + model() +
+             " --format nvfp --w_bits 4 --w_observer sweep --rule 're:.*down_proj$=mxfp8a16'" +
+             " --export_quantized_model realquant --save_path " + at + "/a --save_recipe " + at +
+             "/recipe.json --report " + at + "/report.json");
+    INFO(first.text);
+    REQUIRE(first.code == 0);
+    for (char const* const file : {"recipe.json", "report.json"}) {
+        outcome const again =
+            call("fpq-quantize --recipe " + at + "/" + file + " --save_path " + at + "/b");
+        INFO(again.text);
+        REQUIRE(again.code == 0);
+        REQUIRE(bytes("a") == bytes("b"));
+        std::filesystem::remove_all(dir / "b");
+    }
+    REQUIRE(call("fpq-quantize --recipe=" + at + "/recipe.json --w_observer minmax --save_path " +
+                 at + "/c")
+                .code == 0);
+    REQUIRE(bytes("a") != bytes("c"));
+    outcome const missing = call("fpq-quantize --recipe " + at + "/none.json");
+    REQUIRE(missing.code == 3);
+    REQUIRE(is_one_line(missing.text));
+    outcome const mixed =
+        call("fpq-quantize --recipe " + at + "/recipe.json --export_format modelopt");
+    REQUIRE(mixed.code == 2);
+    REQUIRE(mixed.text.find("modelopt cannot hold this") != std::string::npos);
+    std::filesystem::remove_all(dir);
 }

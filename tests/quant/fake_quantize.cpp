@@ -49,6 +49,32 @@ TEST_CASE("fake quantization equals quantize then dequantize", "[quant]") {
     }
 }
 
+TEST_CASE("the fast rows equal the plain loop up to the sign of zeros", "[quant]") {
+    for (std::size_t const cols : {std::size_t{64}, std::size_t{172}, std::size_t{7}}) {
+        std::size_t const rows = 37;  // not a multiple of what is taken at once
+        std::vector<float> x = activations(rows * cols);
+        x[3] = 0.0F;
+        x[5] = -0.0F;
+        x[6] = 1e-42F;
+        x[cols + 1] = 3e38F;
+        for (std::size_t j = 0; j < cols; ++j) {
+            x[2 * cols + j] = 0.0F;
+        }
+        for (fpq::quant_format const& format : formats) {
+            for (scale_rule kind : {scale_rule::minmax, scale_rule::mse, scale_rule::sweep}) {
+                fpq::observer_options const options{.rule = kind, .global_scale = 3.0F};
+                std::vector<float> plain = x;
+                fpq::reference::fake_quantize_rows(fpq::as_view(plain.data(), rows, cols), format,
+                                                   options);
+                std::vector<float> fast = x;
+                fpq::fake_quantize_rows(fpq::as_view(fast.data(), rows, cols), format, options, 2);
+                INFO(cols << " columns, rule " << fpq::name_of(kind));
+                REQUIRE(fast == plain);  // 0 == -0
+            }
+        }
+    }
+}
+
 TEST_CASE("a row's result does not depend on the other rows", "[quant]") {
     std::vector<float> const x = activations(6 * 64);
     fpq::observer_options const options{.global_scale = 16.0F};

@@ -11,7 +11,9 @@
 
 #include "catch.hpp"
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
+#include "fpq/solve/polish.hpp"
 #include "fpq/solve/rtn.hpp"
 #include "support/gaussian.hpp"
 
@@ -43,8 +45,7 @@ std::vector<float> inputs(std::size_t tokens, std::size_t n, std::uint64_t strea
 
 fpq::hessian hessian_of(std::size_t tokens, std::size_t n, std::uint64_t stream) {
     auto const x = inputs(tokens, n, stream);
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), tokens, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), tokens, n), 1);
     return h;
 }
 
@@ -325,8 +326,7 @@ TEST_CASE("with an identity Hessian GPTQ is round-to-nearest, byte for byte", "[
     for (std::size_t i = 0; i < n; ++i) {
         eye[i * n + i] = 1.0F;
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(eye.data(), n, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(eye.data(), n, n), 1);
     for (auto const& format : many_formats()) {
         for (auto const order : {fpq::quant_order::natural, fpq::quant_order::activation}) {
             auto const o = options_for(format, w, order);
@@ -381,8 +381,7 @@ TEST_CASE("dead columns become zero, are counted, and disturb nothing", "[solve]
         x[t * n + 3] = 0;
         x[t * n + 40] = 0;
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), 400, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), 400, n), 1);
     auto const o = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
     auto const result = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, o, "layer");
     CHECK(result.report.dead_columns == 2);
@@ -413,7 +412,8 @@ TEST_CASE("dead columns become zero, are counted, and disturb nothing", "[solve]
     CHECK(kept.report.relative_error > 0);
 
     // No token at all: everything is dead, and nothing is divided by zero.
-    auto const none = fpq::gptq(view_of(w, rows), fpq::hessian(n), fpq::nvfp4, keep, "layer");
+    auto const none = fpq::gptq(view_of(w, rows), fpq::hessian(n, 0, std::vector<float>(n * n)),
+                                fpq::nvfp4, keep, "layer");
     CHECK(none.report.relative_error == 0.0);
     CHECK(none.report.dead_columns == n);
     CHECK(none.weight.codes == nearest.weight.codes);
@@ -463,8 +463,7 @@ TEST_CASE("NaN in the Hessian and in the weights is refused by name and place", 
     auto w = gaussian(4 * n, 9);
     auto x = inputs(50, n, 9);
     x[n + 7] = nan;
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), 50, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), 50, n), 1);
     auto const o = options_for(fpq::nvfp4, w);
     try {
         static_cast<void>(fpq::gptq(view_of(w, 4), h, fpq::nvfp4, o, "layers.0.q"));
@@ -493,14 +492,15 @@ TEST_CASE("one and three threads make the same bytes and report", "[solve]") {
     std::size_t const n = 172;
     auto const w = gaussian(rows * n, 10, 0.05F);
     auto const h = hessian_of(600, n, 10);
-    for (int const polish : {0, 1}) {
+    for (int const passes : {0, 1}) {
         auto one = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
         one.observer.rule = fpq::scale_rule::sweep;
-        one.polish = polish;
         auto three = one;
         three.threads = 3;
-        auto const a = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, one, "layer");
-        auto const b = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, three, "layer");
+        auto a = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, one, "layer");
+        auto b = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, three, "layer");
+        fpq::polish(view_of(w, rows), h, passes, true, 1, a);
+        fpq::polish(view_of(w, rows), h, passes, true, 3, b);
         CHECK(a.weight.codes == b.weight.codes);
         CHECK(a.weight.scales == b.weight.scales);
         CHECK(a.report.relative_error == b.report.relative_error);

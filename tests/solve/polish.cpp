@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"
@@ -38,8 +39,7 @@ fpq::hessian correlated() {
             x[t * n + j] = carry * (1.0F + static_cast<float>(j % 5));
         }
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), tokens, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), tokens, n), 1);
     return h;
 }
 
@@ -73,11 +73,12 @@ TEST_CASE("polish never raises a row's objective, lowers the sum, and reports wh
         fpq::solve_options o;
         o.order = fpq::quant_order::activation;
         o.observer.global_scale = format.has_global ? 1024.0F : 1.0F;
-        auto previous = fpq::gptq(wv, h, format, o, "layer");
-        double const damping = previous.report.damping;
-        auto before = row_objectives(w, previous.weight, h, damping);
-        for (o.polish = 1; o.polish <= 3; ++o.polish) {
-            auto const next = fpq::gptq(wv, h, format, o, "layer");
+        auto const unpolished = fpq::gptq(wv, h, format, o, "layer");
+        double const damping = unpolished.report.damping;
+        auto before = row_objectives(w, unpolished.weight, h, damping);
+        for (int passes = 1; passes <= 3; ++passes) {
+            auto next = unpolished;
+            fpq::polish(wv, h, passes, true, 2, next);
             auto const after = row_objectives(w, next.weight, h, damping);
             double sum_before = 0;
             double sum_after = 0;
@@ -87,11 +88,11 @@ TEST_CASE("polish never raises a row's objective, lowers the sum, and reports wh
                 sum_after += after[r];
             }
             CHECK(sum_after <= sum_before);
-            if (o.polish == 1) {
+            if (passes == 1) {
                 CHECK(sum_after < 0.999 * sum_before);
             }
             before = after;
-            CHECK(next.weight.scales == previous.weight.scales);
+            CHECK(next.weight.scales == unpolished.weight.scales);
             auto const e = fpq::detail::weight_error(wv, next.weight);
             double const direct =
                 fpq::quadratic_form(fpq::as_view(e.data(), rows, n), h.view(), 1) /
@@ -107,12 +108,68 @@ TEST_CASE("with independent inputs there is nothing to polish", "[solve]") {
     for (std::size_t i = 0; i < n; ++i) {
         eye[i * n + i] = 1.0F + static_cast<float>(i % 3);
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(eye.data(), n, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(eye.data(), n, n), 1);
     fpq::solve_options o;
     o.observer.global_scale = 1024.0F;
     auto const wv = fpq::as_view(w.data(), rows, n);
     auto const plain = fpq::gptq(wv, h, fpq::nvfp4, o, "layer");
-    o.polish = 2;
-    CHECK(fpq::gptq(wv, h, fpq::nvfp4, o, "layer").weight.codes == plain.weight.codes);
+    auto polished = plain;
+    fpq::polish(wv, h, 2, true, 1, polished);
+    CHECK(polished.weight.codes == plain.weight.codes);
+}
+
+TEST_CASE("polish leaves dead columns as the solver left them", "[solve]") {
+    auto const w = weights();
+    fpq::philox const source{63, 0};
+    std::vector<float> x(300 * n);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        x[i] = i % n == 5 || i % n == 100 ? 0.0F : source.normal_at(i);
+    }
+    fpq::solve_options o;
+    o.observer.global_scale = 1024.0F;
+    auto const wv = fpq::as_view(w.data(), rows, n);
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), 300, n), 1);
+    auto zeroed = fpq::gptq(wv, h, fpq::nvfp4, o, "layer");
+    fpq::polish(wv, h, 2, true, 1, zeroed);
+    auto const rounded = fpq::rtn(wv, &h, fpq::nvfp4, o, "layer");
+    auto kept = rounded;
+    fpq::polish(wv, h, 2, false, 1, kept);
+    CHECK(kept.weight.codes != rounded.weight.codes);
+    o.zero_dead_columns = false;
+    auto swept = fpq::gptq(wv, h, fpq::nvfp4, o, "layer");
+    fpq::polish(wv, h, 2, false, 1, swept);
+    auto const before = fpq::dequantize(rounded.weight.view(), 1);
+    auto const z = fpq::dequantize(zeroed.weight.view(), 1);
+    auto const k = fpq::dequantize(kept.weight.view(), 1);
+    auto const s = fpq::dequantize(swept.weight.view(), 1);
+    for (std::size_t r = 0; r < rows; ++r) {
+        for (std::size_t const dead : {5, 100}) {
+            REQUIRE(z[r * n + dead] == 0.0F);
+            REQUIRE(k[r * n + dead] == before[r * n + dead]);
+            REQUIRE(s[r * n + dead] == before[r * n + dead]);
+        }
+    }
+}
+
+TEST_CASE("polish improves rounding to nearest too, with the same bytes at any thread count",
+          "[solve]") {
+    auto const w = weights();
+    auto const h = correlated();
+    auto const wv = fpq::as_view(w.data(), rows, n);
+    fpq::solve_options o;
+    o.observer.global_scale = 1024.0F;
+    auto const rounded = fpq::rtn(wv, &h, fpq::nvfp4, o, "layer");
+    auto one = rounded;
+    fpq::polish(wv, h, 2, false, 1, one);
+    CHECK(one.report.relative_error < 0.9 * rounded.report.relative_error);
+    CHECK(one.weight.scales == rounded.weight.scales);
+    auto three = rounded;
+    fpq::polish(wv, h, 2, false, 3, three);
+    CHECK(three.weight.codes == one.weight.codes);
+    CHECK(three.report.relative_error == one.report.relative_error);
+    auto same = rounded;
+    fpq::polish(wv, h, 0, false, 1, same);
+    CHECK(same.weight.codes == rounded.weight.codes);
+    CHECK_THROWS_AS(fpq::polish(fpq::as_view(w.data(), rows, n - 1), h, 1, false, 1, same),
+                    fpq::error);
 }

@@ -8,8 +8,10 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
+#include "fpq/solve/polish.hpp"
 #include "fpq/solve/rtn.hpp"
 
 namespace {
@@ -19,11 +21,11 @@ constexpr std::size_t outputs = 64;
 
 struct layer {
     std::vector<float> w;
-    fpq::hessian calibration{width};
-    fpq::hessian held_out{width};
+    fpq::hessian calibration;
+    fpq::hessian held_out;
 };
 
-void add_tokens(fpq::hessian& h, std::size_t tokens, std::uint64_t seed, std::uint64_t stream) {
+fpq::hessian tokens_of(std::size_t tokens, std::uint64_t seed, std::uint64_t stream) {
     constexpr std::size_t rank = 32;
     fpq::philox const mix{seed, 1};
     fpq::philox const own{seed, stream};
@@ -49,18 +51,16 @@ void add_tokens(fpq::hessian& h, std::size_t tokens, std::uint64_t seed, std::ui
             x[t * width + j] = sum * size * (j % 50 == 7 ? 10.0F : 1.0F);
         }
     }
-    h.accumulate(fpq::as_view(x.data(), tokens, width));
+    return fpq::hessian_of(fpq::as_view(x.data(), tokens, width), 1);
 }
 
 layer make_layer(std::uint64_t seed) {
-    layer out;
+    layer out{{}, tokens_of(3072, seed, 2), tokens_of(3072, seed, 3)};
     fpq::philox const source{seed, 9};
     out.w.resize(outputs * width);
     for (std::size_t i = 0; i < out.w.size(); ++i) {
         out.w[i] = 0.05F * source.normal_at(i);
     }
-    add_tokens(out.calibration, 3072, seed, 2);
-    add_tokens(out.held_out, 3072, seed, 3);
     return out;
 }
 
@@ -74,7 +74,7 @@ double sqnr(layer const& l, fpq::packed_matrix const& q) {
 }
 
 fpq::solve_options recipe(layer const& l, fpq::quant_format const& format, fpq::scale_rule kind,
-                          bool weighted = false, int polish = 0) {
+                          bool weighted = false) {
     float amax = 0;
     for (float const v : l.w) {
         amax = std::max(amax, std::abs(v));
@@ -85,14 +85,15 @@ fpq::solve_options recipe(layer const& l, fpq::quant_format const& format, fpq::
         fpq::default_global_scale(format, amax, true, fpq::scale_rule::fp_quant);
     o.order = fpq::quant_order::activation;
     o.weight_by_diagonal = weighted;
-    o.polish = polish;
     return o;
 }
 
-double gptq_db(layer const& l, fpq::quant_format const& format, fpq::solve_options const& o) {
-    return sqnr(l, fpq::gptq(fpq::as_view(l.w.data(), outputs, width), l.calibration, format, o,
-                             "synthetic")
-                       .weight);
+double gptq_db(layer const& l, fpq::quant_format const& format, fpq::solve_options const& o,
+               int passes = 0) {
+    auto const w = fpq::as_view(l.w.data(), outputs, width);
+    auto solved = fpq::gptq(w, l.calibration, format, o, "synthetic");
+    fpq::polish(w, l.calibration, passes, true, 1, solved);
+    return sqnr(l, solved.weight);
 }
 
 double rtn_db(layer const& l, fpq::quant_format const& format, fpq::solve_options const& o) {
@@ -120,7 +121,7 @@ TEST_CASE("NVFP4: the weighted sweep beats the seed's best recipe, and polish ad
     auto innovation = recipe(l, fpq::nvfp4, sweep, true);
     innovation.weight_by_innovation = true;
     double const innovated = db(innovation) - base;
-    double const polished = db(recipe(l, fpq::nvfp4, sweep, true, 4)) - base;
+    double const polished = gptq_db(l, fpq::nvfp4, recipe(l, fpq::nvfp4, sweep, true), 4) - base;
     INFO("NVFP4 dB over minmax RTN ("
          << base << "): rtn sweep " << rtn_sweep << ", rtn weighted " << rtn_weighted
          << ", gptq minmax natural " << plain << ", seed's best " << seed << ", sweep " << swept
@@ -141,7 +142,7 @@ TEST_CASE("MXFP4: the weighted sweep beats the seed's best recipe, and polish ad
     double const base = rtn_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, minmax));
     double const seed = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, mse)) - base;
     double const ours = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, sweep, true)) - base;
-    double const polished = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, sweep, true, 4)) - base;
+    double const polished = gptq_db(l, fpq::mxfp4, recipe(l, fpq::mxfp4, sweep, true), 4) - base;
     INFO("MXFP4 dB over minmax RTN (" << base << "): seed's best " << seed << ", diagonal " << ours
                                       << ", polished " << polished);
     CHECK(ours > seed + 0.3);

@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/linalg/second_moment.hpp"
 #include "support/gaussian.hpp"
 
 namespace {
@@ -43,8 +44,7 @@ TEST_CASE("rtn's error is tr(dW H dW^T) / tr(W H W^T), and the diagonal lowers i
     for (std::size_t i = 0; i < x.size(); ++i) {
         x[i] *= i % n % 16 == 3 ? 20.0F : 1.0F;
     }
-    fpq::hessian h(n);
-    h.accumulate(fpq::as_view(x.data(), 500, n));
+    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), 500, n), 1);
     auto const v = fpq::as_view(w.data(), rows, n);
     fpq::solve_options o;
     o.observer.rule = fpq::scale_rule::sweep;

@@ -32,15 +32,14 @@ check_tree() {
         may["cuda"] = " core format cuda ";
         may["adapt"] = hosted " adapt ";
         # Other libraries: where each may appear.
-        where["Eigen"] = " linalg adapt ";
-        where["cblas"] = where["dlfcn"] = " linalg ";
+        where["Eigen"] = " adapt ";
+        where["dlfcn"] = " linalg ";
         where["fmt"] = " io dialect model method pipeline ";
         where["nlohmann"] = " io dialect model pipeline ";
         where["zlib"] = where["pcre2"] = where["utf8proc"] = where["sentencepiece"] = " io ";
         where["xtensor"] = " adapt ";
         where["iostream"] = " pipeline ";
-        where["CLI"] = where["catch2"] = where["benchmark"] = " ";
-        where["regex"] = " dialect ";
+        where["CLI"] = where["catch2"] = where["benchmark"] = where["regex"] = " ";
     }
     # The longest folder of the table that holds `path`, a folder or a file.
     function room(path,   part, depth, i, at, best) {
@@ -131,12 +130,14 @@ fpq/transform/planted.hpp|#include <iostream>
 fpq/quant/planted.hpp|#include <fmt/core.h>
 fpq/solve/planted.hpp|#include <xtensor/xtensor.hpp>
 fpq/solve/planted.hpp|#include <Eigen/Dense>
+fpq/linalg/planted.hpp|#include <Eigen/Core>
+fpq/solve/planted.hpp|#include <dlfcn.h>
 fpq/graph/planted.hpp|#include "fpq/quant/quantize.hpp"
 fpq/graph/planted.hpp|#include <nlohmann/json.hpp>
 fpq/io/file/planted.hpp|#include "fpq/quant/quantize.hpp"
 fpq/io/text/planted.hpp|#include "fpq/graph/node.hpp"
 fpq/dialect/planted.hpp|#include "fpq/model/forward.hpp"
-fpq/solve/planted.hpp|#include <regex>
+fpq/dialect/planted.hpp|#include <regex>
 fpq/backend/cpu/planted.hpp|#include "fpq/cuda/api.hpp"
 fpq/backend/cpu/planted.hpp|#include "fpq/model/forward.hpp"
 fpq/model/planted.hpp|#include "fpq/pipeline/run.hpp"

@@ -35,4 +35,4 @@ if [ "$self_test" = 1 ]; then
     exit 0
 fi
 cd "$include" || exit 1
-find fpq -name '*.hpp' ! -path 'fpq/cuda/*' ! -path 'fpq/backend/*' | sort | xargs -P 2 -I{} bash -c 'check_one . {}'
+find fpq -name '*.hpp' ! -path 'fpq/cuda/*' ! -path 'fpq/backend/cuda/*' | sort | xargs -P 2 -I{} bash -c 'check_one . {}'

@@ -6,13 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fpq/core/random.hpp"
-#include "fpq/dialect/exporter.hpp"
+#include "fpq/dialect/registry.hpp"
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
 
 namespace fpq_test {
@@ -85,30 +86,60 @@ inline packed_fixture random_packed(fpq::quant_format const& format, std::size_t
     return out;
 }
 
-/// Writes a checkpoint that holds exactly these quantized modules, a norm and an embedding.
-inline std::filesystem::path write_export(std::filesystem::path const& dir, fpq::dialect kind,
-                                          std::vector<fpq::linear_record> const& records,
-                                          fpq::export_facts facts) {
-    std::vector<fpq::tensor_plan> plan{{"model.embed_tokens.weight", fpq::dtype::bf16, {4, 64}, ""},
-                                       {"model.norm.weight", fpq::dtype::bf16, {64}, ""}};
-    facts.unquantized_modules = fpq::unquantized_linears(plan);
-    for (fpq::linear_record const& r : records) {
-        auto const more =
-            fpq::plan_linear(kind, r.module, r.weight.rows, r.weight.cols, facts, r.module);
-        plan.insert(plan.end(), more.begin(), more.end());
+/// A scheme of one format for weights and, when asked for, inputs, as the layout's clients round.
+inline fpq::scheme scheme_for(fpq::quant_format const& format, bool inputs,
+                              fpq::scale_rule mx = fpq::scale_rule::even) {
+    fpq::scheme s;
+    s.weight = fpq::quant_args{format, fpq::scale_rule::minmax, mx, true, false};
+    if (inputs) {
+        s.input = fpq::quant_args{format, fpq::scale_rule::minmax, mx, true, true};
     }
-    fpq::checkpoint_writer out(dir, plan, std::uint64_t{1} << 30);
+    return s;
+}
+
+/// The E8M0 rule that a layout's clients round by.
+inline fpq::scale_rule mx_rule_of(fpq::dialect const& kind) {
+    return &kind == &fpq::fp_quant ? fpq::scale_rule::fp_quant : fpq::scale_rule::even;
+}
+
+/// The plan of an export of these records under one scheme.
+inline fpq::export_plan plan_of(std::vector<fpq::linear_record> const& records,
+                                fpq::scheme const& how) {
+    fpq::export_plan plan;
+    plan.schemes = {how};
+    plan.unquantized = {"lm_head"};
+    for (fpq::linear_record const& r : records) {
+        plan.linears.push_back({r.module, r.module, r.weight.rows, r.weight.cols, 0, false});
+    }
+    return plan;
+}
+
+/// Writes a checkpoint that holds exactly these quantized modules, a norm and an embedding.
+inline std::filesystem::path write_export(std::filesystem::path const& dir,
+                                          fpq::dialect const& kind,
+                                          std::vector<fpq::linear_record> const& records,
+                                          fpq::export_plan const& plan) {
+    std::vector<fpq::tensor_plan> tensors{
+        {"model.embed_tokens.weight", fpq::dtype::bf16, {4, 64}, ""},
+        {"model.norm.weight", fpq::dtype::bf16, {64}, ""}};
+    for (fpq::export_linear const& linear : plan.linears) {
+        if (std::optional<fpq::refusal> const why = kind.refuses(plan, linear)) {
+            fpq::fail_usage(kind.name, why->where, why->expected, why->found);
+        }
+        auto const more = kind.tensors(plan, linear);
+        tensors.insert(tensors.end(), more.begin(), more.end());
+    }
+    fpq::checkpoint_writer out(dir, tensors, std::uint64_t{1} << 30);
     out.write("model.embed_tokens.weight", std::vector<std::byte>(512));
     out.write("model.norm.weight", std::vector<std::byte>(128));
-    for (fpq::linear_record const& r : records) {
-        for (fpq::tensor_data const& t : fpq::linear_tensors(kind, r, facts)) {
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        for (fpq::tensor_data const& t : kind.write(plan, plan.linears[i], records[i])) {
             out.write(t);
         }
     }
     nlohmann::json const source = {{"model_type", "llama"}, {"torch_dtype", "float16"}};
-    out.add_json("config.json", fpq::export_config(kind, source, facts));
-    if (kind == fpq::dialect::modelopt) {
-        out.add_json("hf_quant_config.json", fpq::modelopt_legacy_config(facts));
+    for (fpq::named_json const& file : kind.files(plan, source)) {
+        out.add_json(file.name, file.content);
     }
     out.finish();
     return dir;

@@ -8,8 +8,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -17,6 +19,7 @@
 #include <string_view>
 #include <thread>
 
+#include "common/process.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/version.hpp"
@@ -98,25 +101,24 @@ public:
         if (terminal_) {
             constexpr std::size_t width = 24;
             std::size_t const full = event.total == 0 ? 0 : event.done * width / event.total;
-            fmt::print(stderr, "\r\033[K{} [{}{}] {}/{}  {:.2f}/s  {:.0f} s left  {}", event.phase,
-                       std::string(full, '#'), std::string(width - full, '.'), event.done,
-                       event.total, rate, left, event.detail);
-            std::fflush(stderr);
+            say("\r\033[K{} [{}{}] {}/{}  {:.2f}/s  {:.0f} s left  {}", event.phase,
+                std::string(full, '#'), std::string(width - full, '.'), event.done, event.total,
+                rate, left, event.detail);
             open_line_ = true;
             return;
         }
         std::size_t const tenth = event.total == 0 ? 10 : event.done * 10 / event.total;
         if (verbose_ || tenth > printed_tenth_) {
             printed_tenth_ = tenth;
-            fmt::print(stderr, "{} {}/{} {:.2f}/s {:.0f} s left {}\n", event.phase, event.done,
-                       event.total, rate, left, event.detail);
+            say("{} {}/{} {:.2f}/s {:.0f} s left {}\n", event.phase, event.done, event.total, rate,
+                left, event.detail);
         }
     }
 
 private:
     void end_line() {
         if (open_line_) {
-            fmt::print(stderr, "\n");
+            say("\n");
             open_line_ = false;
         }
     }
@@ -133,29 +135,37 @@ inline int default_threads() {
     return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-/// Parses, then runs `body`; every failure becomes one line on stderr and its exit code.
-template <class Body>
-int run_program(CLI::App& app, int argc, char** argv, Body body) {
+/// Opens what the process lacks (standard streams, signals), declares options, parses, then runs
+/// `body`; every failure becomes one line on stderr and its exit code.
+template <class Declare, class Body>
+int run_program(CLI::App& app, int argc, char** argv, Declare declare, Body body) {
+    open_standard_streams();
+    handle_signals(app.get_name());
     try {
+        declare();
         app.set_version_flag("--version", std::string("fpq ") + FPQ_VERSION_STRING);
-        app.parse(argc, argv);
-    } catch (CLI::ParseError const& failure) {
-        if (failure.get_exit_code() == 0) {
-            return app.exit(failure);
+        try {
+            app.parse(argc, argv);
+        } catch (CLI::ParseError const& failure) {
+            if (failure.get_exit_code() == 0) {
+                return app.exit(failure);
+            }
+            say("{}: {}\n", app.get_name(), usage_line(app, failure));
+            return static_cast<int>(error_category::usage);
         }
-        fmt::print(stderr, "{}: {}\n", app.get_name(), usage_line(app, failure));
-        return static_cast<int>(error_category::usage);
-    }
-    try {
-        return body();
+        int const code = body();
+        if (std::fflush(stdout) != 0) {
+            fail_input("cannot write standard output", {}, {}, std::strerror(errno));
+        }
+        return code;
     } catch (fpq::error const& failure) {
-        fmt::print(stderr, "{}: {}\n", app.get_name(), failure.what());
+        say("{}: {}\n", app.get_name(), failure.what());
         return failure.exit_code();
     } catch (std::bad_alloc const&) {
-        fmt::print(stderr, "{}: out of memory\n", app.get_name());
+        say("{}: out of memory\n", app.get_name());
         return static_cast<int>(error_category::input);
     } catch (std::exception const& failure) {
-        fmt::print(stderr, "{}: {}\n", app.get_name(), failure.what());
+        say("{}: {}\n", app.get_name(), failure.what());
         return static_cast<int>(error_category::input);
     }
 }

@@ -14,7 +14,10 @@
 #include "common/console.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/verify.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/model/load.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
@@ -102,7 +105,13 @@ int inspect(std::filesystem::path const& directory, std::filesystem::path const&
         return 0;
     }
     bool faulty = false;
-    for (std::string const& finding : verify_checkpoint(source)) {
+    std::optional<model_graph> graph;
+    try {
+        graph.emplace(load_model_config(source, shipped_architectures));
+    } catch (error const& why) {
+        fmt::print("warning: no shapes are checked: {}\n", why.what());
+    }
+    for (std::string const& finding : verify_checkpoint(source, graph ? &*graph : nullptr)) {
         fmt::print("{}\n", finding);
         faulty = faulty || !finding.starts_with("warning: ");
     }
@@ -117,9 +126,11 @@ int main(int argc, char** argv) {
     std::filesystem::path directory;
     std::filesystem::path reference;
     bool verify = false;
-    app.add_option("directory", directory, "checkpoint directory")->required();
-    app.add_option("--reference", reference, "the original checkpoint: adds the error of each");
-    app.add_flag("--verify", verify, "check what clients do not; exit code 3 on a fault");
-    return fpq::tools::run_program(app, argc, argv,
+    auto const declare = [&] {
+        app.add_option("directory", directory, "checkpoint directory")->required();
+        app.add_option("--reference", reference, "the original checkpoint: adds the error of each");
+        app.add_flag("--verify", verify, "check what clients do not; exit code 3 on a fault");
+    };
+    return fpq::tools::run_program(app, argc, argv, declare,
                                    [&] { return inspect(directory, reference, verify); });
 }

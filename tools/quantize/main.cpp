@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// fpq-quantize: options -> recipe -> run -> exit code.
+// fpq-quantize: options -> recipe -> plan -> run -> exit code.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
+#include <string>
+#include <string_view>
 
 #include "common/console.hpp"
+#include "common/products.hpp"
+#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/io/file/staging_directory.hpp"
 #include "fpq/io/file/whole_file.hpp"
+#include "fpq/io/json/json_file.hpp"
 #include "fpq/pipeline/run.hpp"
+#include "line/instances.hpp"
 #include "options.hpp"
 
 namespace {
@@ -19,7 +28,7 @@ void print_evaluation(fpq::eval_result const& e) {
     fmt::print("top-1 agreement  {:.4f} +- {:.4f}\n", e.top1_agreement, e.top1_se);
 }
 
-void print_report(fpq::run_report const& report, bool verbose) {
+void print_report(fpq::run_report const& report, std::string const& products, bool verbose) {
     if (verbose) {
         fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", "linear", "rows", "cols", "SQNR dB",
                    "rel. error");
@@ -30,51 +39,88 @@ void print_report(fpq::run_report const& report, bool verbose) {
     }
     fmt::print("linears          {} quantized, {:.4f} bits per weight\n", report.linears.size(),
                report.bits_per_weight());
-    if (!report.choices.save_path.empty() && report.output_bytes > 0) {
-        fmt::print("written          {} ({} bytes of tensors)\n", report.choices.save_path.string(),
-                   report.output_bytes);
+    if (!report.layout.empty()) {
+        fmt::print("written          {} ({}, {} bytes of tensors)\n", report.directory.string(),
+                   report.layout, report.output_bytes);
     }
     if (report.evaluation) {
         print_evaluation(*report.evaluation);
     }
+    fmt::print("products         {}\n", products);
     fmt::print("time             {:.1f} s, {} calibration tokens\n", report.seconds,
                report.calibration_tokens);
 }
 
-int quantize(fpq::recipe& r, fpq::tools::run_options const& run) {
-    for (std::string const& flag : run.ignored) {
-        fmt::print(stderr, "note: {} changes nothing here\n", flag);
+int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& options) {
+    for (std::string const& flag : options.ignored) {
+        fpq::tools::say("note: {} changes nothing here\n", flag);
     }
-    for (std::string const& note : fpq::settle(r)) {
-        fmt::print(stderr, "note: {}\n", note);
+    std::vector<std::string> notes;
+    fpq::recipe const recipe = fpq::recipe_of(flags, notes);
+    for (std::string const& note : notes) {
+        fpq::tools::say("note: {}\n", note);
     }
-    if (r.threads <= 0) {
-        r.threads = fpq::tools::default_threads();
+    if (!options.save_recipe.empty()) {
+        fpq::write_file_whole(options.save_recipe, fpq::to_json(recipe).dump(2) + "\n");
     }
-    if (run.dry_run) {
-        fmt::print("{}", fpq::describe_plan(fpq::plan_run(r)));
+    fpq::cpu const backend{recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads()};
+    fpq::run_plan const plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
+    if (options.dry_run) {
+        fmt::print("{}", fpq::describe_plan(plan));
         return 0;
     }
-    fpq::tools::progress_printer progress(run.verbose);
-    fpq::run_report const report =
-        fpq::run(r, [&progress](fpq::progress_event const& event) { progress(event); });
+    std::string const products = fpq::tools::choose_products(options.products);
+    if (plan.output) {
+        fpq::tools::on_interruption(fpq::staging_path(plan.output->directory).string(),
+                                    " is left; the next run to the same directory removes it");
+    }
+    fpq::tools::progress_printer progress(options.verbose);
+    fpq::run_report report =
+        fpq::run(backend, plan, fpq::shipped_architectures,
+                 [&progress](fpq::progress_event const& event) { progress(event); });
+    report.commit = FPQ_COMMIT;
     for (std::string const& note : report.notes) {
-        fmt::print(stderr, "note: {}\n", note);
+        fpq::tools::say("note: {}\n", note);
     }
-    print_report(report, run.verbose);
-    if (!run.report.empty()) {
-        fpq::write_file_whole(run.report, fpq::to_json(report).dump(2) + "\n");
+    if (!options.report.empty()) {
+        nlohmann::json json = fpq::to_json(report);
+        json["products"] = products;
+        fpq::write_file_whole(options.report, json.dump(2) + "\n");
     }
+    print_report(report, products, options.verbose);
     return 0;
+}
+
+/// The value of --recipe, which is wanted before the other options have their defaults.
+std::filesystem::path recipe_argument(int argc, char** argv) {
+    constexpr std::string_view flag = "--recipe";
+    for (int i = 1; i < argc; ++i) {
+        std::string_view const word = argv[i];
+        if (word == flag && i + 1 < argc) {
+            return argv[i + 1];
+        }
+        if (word.starts_with(flag) && word.size() > flag.size() && word[flag.size()] == '=') {
+            return word.substr(flag.size() + 1);
+        }
+    }
+    return {};
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app("Quantizes the linears of a Llama, Mistral or Qwen checkpoint.");
-    fpq::recipe r;
-    r.threads = 0;
-    fpq::tools::run_options run;
-    fpq::tools::declare_options(app, r, run);
-    return fpq::tools::run_program(app, argc, argv, [&] { return quantize(r, run); });
+    CLI::App app("Quantizes the linears of a Llama, Mistral or Qwen checkpoint.", "fpq-quantize");
+    fpq::harness_flags flags;
+    fpq::tools::run_options options;
+    std::filesystem::path const file = recipe_argument(argc, argv);
+    return fpq::tools::run_program(
+        app, argc, argv,
+        [&] {
+            if (!file.empty()) {
+                flags =
+                    fpq::flags_of(fpq::recipe_from_json(fpq::read_json_file(file), file.string()));
+            }
+            fpq::tools::declare_options(app, flags, options, !file.empty());
+        },
+        [&] { return quantize(flags, options); });
 }

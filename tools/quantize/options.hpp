@@ -5,17 +5,24 @@
 
 #include <CLI/CLI.hpp>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/console.hpp"
-#include "fpq/pipeline/recipe.hpp"
+#include "common/products.hpp"
+#include "fpq/dialect/registry.hpp"
+#include "fpq/pipeline/flags.hpp"
+#include "fpq/pipeline/recipe_json.hpp"
 
 namespace fpq::tools {
 
 /// What the command line sets beside the recipe.
 struct run_options {
     std::filesystem::path report;
+    std::filesystem::path recipe;
+    std::filesystem::path save_recipe;
+    std::string products = "auto";
     bool dry_run = false;
     bool verbose = false;
     std::vector<std::string> ignored;  // flags accepted for compatibility that change nothing here
@@ -52,23 +59,25 @@ inline void accepted(CLI::App& app, std::string const& flag, std::vector<std::st
         ->group("Compatibility");
 }
 
-inline void add_text_options(CLI::App& app, recipe& r) {
-    value(app, "--model_name_or_path", r.model, "checkpoint directory")->required();
-    value(app, "--dataset_name_or_path", r.dataset,
+inline void add_text_options(CLI::App& app, harness_flags& f) {
+    value(app, "--model_name_or_path", f.model, "checkpoint directory");
+    calibration_args& c = f.calibration;
+    value(app, "--dataset_name_or_path", c.dataset,
           "calibration text: .txt, .jsonl, .json.gz, a directory, or self");
-    value(app, "--sequence_length", r.sequence_length, "tokens of a window")->capture_default_str();
-    value(app, "--num_sequences", r.num_sequences, "windows")->capture_default_str();
-    value(app, "--seed", r.seed, "of windows and random transforms")->capture_default_str();
+    value(app, "--sequence_length", c.sequence_length, "tokens of a window")->capture_default_str();
+    value(app, "--num_sequences", c.num_sequences, "windows")->capture_default_str();
+    value(app, "--seed", c.seed, "of windows and random transforms")->capture_default_str();
 }
 
-inline void add_format_options(CLI::App& app, recipe& r) {
+inline void add_format_options(CLI::App& app, harness_flags& f) {
+    scheme_flags& r = f.scheme;
     choice<format_family>(app, "--format", r.family,
                           {{"int", format_family::integer},
                            {"fp", format_family::fp},
                            {"nvfp", format_family::nvfp},
                            {"mxfp", format_family::mxfp}},
                           "int, fp, nvfp, mxfp");
-    value(app, "--w_bits", r.w_bits, "weights; 16: not quantized")->required();
+    value(app, "--w_bits", r.w_bits, "weights; 16: not quantized");
     value(app, "--a_bits", r.a_bits, "linear inputs; 16: not quantized")->capture_default_str();
     value(app, "--w_group_size", r.w_group_size, "default: the whole row");
     value(app, "--a_group_size", r.a_group_size, "default: the whole row");
@@ -87,6 +96,24 @@ inline void add_format_options(CLI::App& app, recipe& r) {
     choice<scale_rule>(app, "--a_observer", r.a_observer,
                        {{"minmax", scale_rule::minmax}, {"sweep", scale_rule::sweep}},
                        "minmax, sweep");
+    app.add_option_function<std::string>(
+           both_spellings("--mx_rule"),
+           [&r](std::string const& word) {
+               for (auto const& [rule, name] : fpq::detail::rule_words()) {
+                   r.mx_rule = name == word ? std::optional(rule) : r.mx_rule;
+               }
+           },
+           "how an MX scale follows from a maximum: fp_quant, even, floor, ceil, divisor_7_25")
+        ->check(CLI::IsMember({"fp_quant", "even", "floor", "ceil", "divisor_7_25"}));
+    app.add_option("--rule", f.rules,
+                   "PATTERN=PRESET, the formats of the modules that match; repeatable. PATTERN: a "
+                   "name, Linear, or re:REGEX; PRESET: " +
+                       preset_names())
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_option_function<std::vector<std::string>>(
+           "--ignore", [&f](std::vector<std::string> const& names) { f.ignore = names; },
+           "patterns of modules that stay as they are; default: lm_head")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     app.add_option("--element", r.element, "of 6 and 8 bits: e2m3, e3m2, e4m3, e5m2")
         ->check(CLI::IsMember({"auto", "e2m3", "e3m2", "e4m3", "e5m2"}))
         ->capture_default_str();
@@ -95,50 +122,61 @@ inline void add_format_options(CLI::App& app, recipe& r) {
                  "pow2, exact");
 }
 
-inline void add_solver_options(CLI::App& app, recipe& r) {
+inline void add_solver_options(CLI::App& app, harness_flags& r) {
     app.add_flag("--gptq", r.gptq, "GPTQ instead of rounding to nearest");
     choice<quant_order>(
         app, "--quantization_order", r.order,
         {{"default", quant_order::natural}, {"activation", quant_order::activation}},
         "default, activation");
     value(app, "--rel_damp", r.rel_damp, "of the mean Hessian diagonal")->capture_default_str();
-    value(app, "--polish", r.polish, "coordinate-descent passes after GPTQ")->capture_default_str();
+    value(app, "--polish", r.polish, "coordinate-descent passes after the solver")
+        ->capture_default_str();
     std::map<std::string, transform_kind> transforms;
-    for (std::string_view const name : fpq::detail::transform_names) {
-        transforms.emplace(name, *parse_transform(name));
+    for (auto const& [kind, name] : fpq::detail::transform_words()) {
+        transforms.emplace(name, kind);
     }
-    choice(app, "--transform_class", r.transform, transforms, "identity, hadamard, ...");
-    value(app, "--hadamard_group_size", r.transform_block, "width of the transform's blocks")
+    choice(app, "--transform_class", r.scheme.transform, transforms, "identity, hadamard, ...");
+    value(app, "--hadamard_group_size", r.scheme.transform_block, "width of the transform's blocks")
         ->capture_default_str();
 }
 
-inline void add_output_options(CLI::App& app, recipe& r, run_options& run) {
-    choice<export_kind>(app, "--export_quantized_model", r.exported,
+inline void add_output_options(CLI::App& app, harness_flags& f, run_options& run) {
+    output_args& o = f.output;
+    evaluation_args& e = f.evaluation;
+    choice<export_kind>(app, "--export_quantized_model", o.kind,
                         {{"", export_kind::none},
                          {"realquant", export_kind::realquant},
                          {"pseudoquant", export_kind::pseudoquant}},
                         "realquant, pseudoquant");
     app.add_flag_callback(
-        both_spellings("--real_quant"), [&r] { r.exported = export_kind::realquant; },
+        both_spellings("--real_quant"), [&o] { o.kind = export_kind::realquant; },
         "the same as --export_quantized_model realquant");
-    choice<dialect>(app, "--export_format", r.layout,
-                    {{"fp_quant", dialect::fp_quant},
-                     {"compressed-tensors", dialect::compressed_tensors},
-                     {"modelopt", dialect::modelopt}},
-                    "fp_quant, compressed-tensors, modelopt");
-    value(app, "--save_path", r.save_path, "directory of the quantized checkpoint");
-    value(app, "--max_shard_size", r.max_shard_size, "bytes")->capture_default_str();
-    app.add_flag(both_spellings("--eval_perplexity"), r.eval_perplexity,
+    std::vector<std::string> layouts{"auto"};
+    for (dialect const* const d : dialects) {
+        layouts.emplace_back(d->name);
+    }
+    value(app, "--export_format", o.layout, "auto, compressed-tensors, fp_quant, modelopt")
+        ->check(CLI::IsMember(layouts))
+        ->capture_default_str();
+    value(app, "--save_path", o.directory, "directory of the quantized checkpoint");
+    value(app, "--max_shard_size", o.max_shard_size, "bytes")->capture_default_str();
+    app.add_flag(both_spellings("--eval_perplexity"), e.perplexity,
                  "perplexity and KL to the original after quantization");
-    app.add_option(both_spellings("--eval_data"), r.eval_data, "text of the evaluation; repeatable")
+    app.add_option(both_spellings("--eval_data"), e.texts, "text of the evaluation; repeatable")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    value(app, "--eval_characters", r.eval_characters, "of each text; 0: all");
-    value(app, "--eval_windows", r.eval_windows, "of each text; 0: all");
-    choice<bool>(app, "--eval_bos", r.eval_bos, {{"auto", true}, {"never", false}}, "auto, never");
+    value(app, "--eval_characters", e.characters, "of each text; 0: all");
+    value(app, "--eval_windows", e.windows, "of each text; 0: all");
+    choice<bool>(app, "--eval_bos", e.add_special, {{"auto", true}, {"never", false}},
+                 "auto, never");
+    app.add_option("--recipe", run.recipe,
+                   "a recipe or a report in JSON; flags that are given override it");
+    app.add_option(both_spellings("--save_recipe"), run.save_recipe,
+                   "write the recipe of these flags here");
     app.add_option("--report", run.report, "write a JSON report here");
     app.add_flag(both_spellings("--dry_run"), run.dry_run, "print the plan and stop");
     app.add_flag("--verbose", run.verbose, "a line for every linear");
-    app.add_option("--threads", r.threads, "0: all processors");
+    app.add_option("--threads", f.threads, "0: all processors");
+    add_products_option(app, run.products);
 }
 
 inline void add_compatibility_options(CLI::App& app, run_options& run) {
@@ -161,15 +199,19 @@ inline void add_compatibility_options(CLI::App& app, run_options& run) {
 
 }  // namespace detail
 
-/// Declares every option; call before parsing. `r` and `run` hold the defaults and get the values.
-inline void declare_options(CLI::App& app, recipe& r, run_options& run) {
+/// Declares every option; call before parsing. `f` and `run` hold the defaults and get the values.
+/// With a recipe file the model and the bits may come from there.
+inline void declare_options(CLI::App& app, harness_flags& f, run_options& run, bool from_recipe) {
     app.name("fpq-quantize");
     app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-    detail::add_text_options(app, r);
-    detail::add_format_options(app, r);
-    detail::add_solver_options(app, r);
-    detail::add_output_options(app, r, run);
+    detail::add_text_options(app, f);
+    detail::add_format_options(app, f);
+    detail::add_solver_options(app, f);
+    detail::add_output_options(app, f, run);
     detail::add_compatibility_options(app, run);
+    for (char const* const needed : {"--model_name_or_path", "--w_bits"}) {
+        app.get_option(needed)->required(!from_recipe);
+    }
 }
 
 }  // namespace fpq::tools

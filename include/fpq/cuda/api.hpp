@@ -4,6 +4,8 @@
 // program that includes fpq/cuda/instantiate.cuh.
 #pragma once
 
+#include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/api/gemm.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/api/quantize.hpp"
+#include "fpq/cuda/api/score.hpp"

@@ -1,120 +1,175 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 6. The compressed-tensors dialect: nvfp4-pack-quantized and mxfp4-pack-quantized, W4A4 and
-// W4A16. Tensors, their plan and quantization_config. Reading back is quantized_source.hpp.
+// Floor 6. The compressed-tensors layout: NVFP4, MXFP4, MXFP6 and MXFP8, weights alone or with
+// inputs, one scheme or several ("mixed-precision").
 //
-//   weight_packed U8 (out, in/2); weight_scale F8_E4M3 (out, in/16) or U8 E8M0 (out, in/32);
-//   NVFP4 also weight_global_scale F32 [1] and, for W4A4, input_global_scale F32 [1], both divisors
+//   NVFP4   weight_packed U8 (out, in/2); weight_scale F8_E4M3 (out, in/16); weight_global_scale
+//   F32
+//           [1] and, with inputs, input_global_scale F32 [1], both divisors
+//   MXFP4   weight_packed U8 (out, in/2);   weight_scale U8, E8M0 (out, in/32)
+//   MXFP6   weight_packed U8 (out, 3 in/4); weight_scale U8, E8M0 (out, in/32)
+//   MXFP8   weight F8_E4M3 (out, in);       weight_scale U8, E8M0 (out, in/32)
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/dialect.hpp"
+#include "fpq/dialect/stored.hpp"
 
 namespace fpq {
 
-/// "nvfp4-pack-quantized" or "mxfp4-pack-quantized".
-inline std::string_view compressed_tensors_format(quant_format const& f) noexcept {
-    return detail::is_nvfp4(f) ? "nvfp4-pack-quantized" : "mxfp4-pack-quantized";
-}
+namespace detail {
 
-/// Errors: fpq::error (usage) when no client could load an export with these facts.
-inline void check_compressed_tensors(export_facts const& facts) {
-    constexpr dialect d = dialect::compressed_tensors;
-    detail::require_fp4(d, facts.format, true);
-    if (facts.pseudo) {
-        detail::refuse_export(d, "export_quantized_model", "realquant", "pseudoquant");
-    }
-    if (facts.transform != "identity") {
-        detail::refuse_export(d, "transform_class", "identity (no client rotates its inputs)",
-                              facts.transform);
-    }
-}
+/// One weight format of compressed-tensors.
+struct compressed_tensors_format {
+    quant_format format;
+    std::string_view name;
+    quant_format input;  // what clients can round inputs to
+    std::string_view code_suffix;
+    dtype code_type;
+    dtype scale_type;
+};
 
-inline void check_compressed_tensors_linear(std::string_view module, std::size_t in,
-                                            export_facts const& facts) {
-    check_compressed_tensors(facts);
-    detail::require_multiple(dialect::compressed_tensors, module, in, facts.format.group,
-                             "the group size");
-}
+inline constexpr std::array<compressed_tensors_format, 4> compressed_tensors_formats{{
+    {nvfp4, "nvfp4-pack-quantized", nvfp4, ".weight_packed", dtype::u8, dtype::f8_e4m3},
+    {mxfp4, "mxfp4-pack-quantized", mxfp4, ".weight_packed", dtype::u8, dtype::u8},
+    {mxfp6_e2m3, "mxfp6-pack-quantized", mxfp8_e4m3, ".weight_packed", dtype::u8, dtype::u8},
+    {mxfp8_e4m3, "mxfp8-quantized", mxfp8_e4m3, ".weight", dtype::f8_e4m3, dtype::u8},
+}};
 
-/// The tensors of one linear (bias not included), w (out, in). `group` keeps them in one shard.
-inline std::vector<tensor_plan> compressed_tensors_plan(std::string const& module, std::size_t out,
-                                                        std::size_t in, export_facts const& facts,
-                                                        std::string const& group) {
-    check_compressed_tensors_linear(module, in, facts);
-    bool const nv = detail::is_nvfp4(facts.format);
-    std::vector<tensor_plan> plan;
-    plan.push_back({module + ".weight_packed", dtype::u8, {out, in / 2}, group});
-    plan.push_back({module + ".weight_scale",
-                    nv ? dtype::f8_e4m3 : dtype::u8,
-                    {out, in / facts.format.group},
-                    group});
-    if (nv) {
-        plan.push_back({module + ".weight_global_scale", dtype::f32, {1}, group});
-        if (facts.activations) {
-            plan.push_back({module + ".input_global_scale", dtype::f32, {1}, group});
+inline compressed_tensors_format const* find_compressed_tensors(quant_format const& f) noexcept {
+    for (compressed_tensors_format const& row : compressed_tensors_formats) {
+        if (row.format == f) {
+            return &row;
         }
     }
-    return plan;
+    return nullptr;
 }
 
-/// The tensors of compressed_tensors_plan, filled. Errors: an MXFP4 weight whose global scale is
-/// not 1 (this dialect has no place for it), NVFP4 W4A4 without an activation global scale.
-inline std::vector<tensor_data> compressed_tensors_tensors(linear_record const& r,
-                                                           export_facts const& facts) {
-    constexpr dialect d = dialect::compressed_tensors;
+/// MX inputs are rounded by the client, by its own rule.
+inline std::optional<refusal> refuse_compressed_tensors_inputs(scheme const& s,
+                                                               std::string const& module,
+                                                               quant_format const& known) {
+    if (!s.input) {
+        return std::nullopt;
+    }
+    if (!(s.input->format == known)) {
+        return refusal{module + ": inputs", std::string(format_name(known)),
+                       std::string(format_name(s.input->format))};
+    }
+    if (s.input->rule != scale_rule::minmax) {
+        return refusal{module + ": a_observer", "minmax (clients round inputs by it)",
+                       name_of(s.input->rule)};
+    }
+    if (s.input->format.scale == scale_kind::e8m0 && s.input->mx != scale_rule::even) {
+        return refusal{module + ": mx_rule", "even (clients round inputs by it)",
+                       name_of(s.input->mx)};
+    }
+    return std::nullopt;
+}
+
+inline std::optional<refusal> refuse_compressed_tensors(export_plan const& plan,
+                                                        export_linear const& linear) {
+    scheme const& s = plan.scheme_of(linear);
+    if (!s.weight) {
+        return refusal{linear.module, "quantized weights", "none (w_bits 16)"};
+    }
+    compressed_tensors_format const* const row = find_compressed_tensors(s.weight->format);
+    if (row == nullptr) {
+        return refusal{linear.module + ": format", "nvfp4, mxfp4, mxfp6 (e2m3) or mxfp8 (e4m3)",
+                       std::string(format_name(s.weight->format))};
+    }
+    if (s.weight->format.scale == scale_kind::e8m0 && s.weight->mx == scale_rule::fp_quant) {
+        return refusal{linear.module + ": mx_rule",
+                       "even, floor, ceil or divisor_7_25 (the layout has no global scale for MX)",
+                       "fp_quant"};
+    }
+    if (plan.pseudo) {
+        return refusal{"export_quantized_model", "realquant", "pseudoquant"};
+    }
+    if (!s.transform.is_identity()) {
+        return refusal{linear.module + ": transform_class",
+                       "identity (no client rotates its inputs)", name_of(s.transform.kind)};
+    }
+    if (std::optional<refusal> why =
+            refuse_width(linear, s.weight->format.group, "the group size")) {
+        return why;
+    }
+    return refuse_compressed_tensors_inputs(s, linear.module, row->input);
+}
+
+inline std::vector<tensor_plan> compressed_tensors_tensors(export_plan const& plan,
+                                                           export_linear const& linear) {
+    scheme const& s = plan.scheme_of(linear);
+    compressed_tensors_format const& row = *find_compressed_tensors(s.weight->format);
+    std::uint64_t const out = linear.out;
+    std::vector<tensor_plan> tensors;
+    tensors.push_back({linear.module + std::string(row.code_suffix),
+                       row.code_type,
+                       {out, row.format.row_bytes(linear.in)},
+                       linear.group});
+    tensors.push_back({linear.module + ".weight_scale",
+                       row.scale_type,
+                       {out, row.format.groups(linear.in)},
+                       linear.group});
+    if (row.format.has_global) {
+        tensors.push_back({linear.module + ".weight_global_scale", dtype::f32, {1}, linear.group});
+        if (s.input) {
+            tensors.push_back(
+                {linear.module + ".input_global_scale", dtype::f32, {1}, linear.group});
+        }
+    }
+    return tensors;
+}
+
+inline std::vector<tensor_data> write_compressed_tensors(export_plan const& plan,
+                                                         export_linear const& linear,
+                                                         linear_record const& r) {
+    scheme const& s = plan.scheme_of(linear);
+    require_sound("compressed-tensors", s, r);
     packed_view const& w = r.weight;
-    check_compressed_tensors_linear(r.module, w.cols, facts);
-    if (!(w.format == facts.format)) {
-        detail::refuse_export(d, r.module, "the format of the export", "another");
-    }
     if (r.forward_matrix != nullptr) {
-        detail::refuse_export(d, r.module, "no transform", "a transform matrix");
+        fail_record("compressed-tensors", r, "no transform", "a transform matrix");
     }
-    detail::require_sound(r);
-    bool const nv = detail::is_nvfp4(facts.format);
-    if (!nv && w.global_scale != 1.0F) {
-        detail::refuse_export(d, r.module, "an MXFP4 weight global scale of 1",
-                              std::to_string(w.global_scale));
+    if (!w.format.has_global && w.global_scale != 1.0F) {
+        fail_record("compressed-tensors", r, "an MX weight global scale of 1",
+                    std::to_string(w.global_scale));
     }
-    if (nv && facts.activations && !r.has_act) {
-        detail::refuse_export(d, r.module, "an activation global scale", "none");
-    }
+    compressed_tensors_format const& row = *find_compressed_tensors(w.format);
     std::vector<tensor_data> out;
-    out.push_back({r.module + ".weight_packed",
-                   dtype::u8,
-                   {w.rows, w.cols / 2},
-                   std::as_bytes(detail::code_bytes(w))});
+    out.push_back({r.module + std::string(row.code_suffix),
+                   row.code_type,
+                   {w.rows, w.format.row_bytes(w.cols)},
+                   std::as_bytes(code_bytes(w))});
     out.push_back({r.module + ".weight_scale",
-                   nv ? dtype::f8_e4m3 : dtype::u8,
-                   {w.rows, w.cols / w.format.group},
-                   std::as_bytes(detail::scale_bytes_of(w))});
-    if (nv) {
-        out.push_back(
-            detail::scalar_tensor(r.module + ".weight_global_scale", w.global_scale, {1}));
-        if (facts.activations) {
-            out.push_back(
-                detail::scalar_tensor(r.module + ".input_global_scale", r.act_global_scale, {1}));
+                   row.scale_type,
+                   {w.rows, w.format.groups(w.cols)},
+                   std::as_bytes(scale_bytes_of(w))});
+    if (w.format.has_global) {
+        out.push_back(scalar_tensor(r.module + ".weight_global_scale", w.global_scale, {1}));
+        if (s.input) {
+            out.push_back(scalar_tensor(r.module + ".input_global_scale", r.act_global_scale, {1}));
         }
     }
     return out;
 }
 
-namespace detail {
-
 /// One QuantizationArgs object; readers forbid unknown keys, so every key here is theirs.
-inline nlohmann::json compressed_tensors_args(export_facts const& facts, bool input) {
-    bool const nv = is_nvfp4(facts.format);
-    nlohmann::json args = {{"num_bits", 4},
+inline nlohmann::json compressed_tensors_args(quant_args const& a, bool input, bool omit_dtypes) {
+    bool const nv = a.format.has_global;
+    nlohmann::json args = {{"num_bits", element_bits(a.format.element)},
                            {"type", "float"},
                            {"strategy", nv ? "tensor_group" : "group"},
-                           {"group_size", facts.format.group},
+                           {"group_size", a.format.group},
                            {"symmetric", true},
                            {"dynamic", false},
                            {"actorder", nullptr},
@@ -127,37 +182,159 @@ inline nlohmann::json compressed_tensors_args(export_facts const& facts, bool in
         args["dynamic"] = true;
         args["observer"] = nullptr;
     }
-    if (!(facts.omit_scale_dtype && nv)) {
+    if (!(omit_dtypes && nv)) {
         args["scale_dtype"] = nv ? "torch.float8_e4m3fn" : "torch.uint8";
         args["zp_dtype"] = nullptr;
     }
     return args;
 }
 
-}  // namespace detail
-
-/// The quantization_config object.
-inline nlohmann::json compressed_tensors_config(export_facts const& facts) {
-    check_compressed_tensors(facts);
-    std::string const format(compressed_tensors_format(facts.format));
-    nlohmann::json group = {{"targets", nlohmann::json::array({"Linear"})},
-                            {"format", format},
-                            {"output_activations", nullptr},
-                            {"weights", detail::compressed_tensors_args(facts, false)},
-                            {"input_activations", nullptr}};
-    if (facts.activations) {
-        group["input_activations"] = detail::compressed_tensors_args(facts, true);
+/// The quantization_config object. With one scheme the group's target is every Linear that is not
+/// ignored; with several, each group lists its modules: clients that fuse q, k, v look for these.
+inline nlohmann::json compressed_tensors_config(export_plan const& plan) {
+    nlohmann::json groups = nlohmann::json::object();
+    std::string top;
+    for (std::size_t i = 0; i < plan.schemes.size(); ++i) {
+        scheme const& s = plan.schemes[i];
+        nlohmann::json targets = nlohmann::json::array();
+        for (export_linear const& linear : plan.linears) {
+            if (linear.how == i && plan.schemes.size() > 1) {
+                targets.push_back(linear.module);
+            }
+        }
+        if (plan.schemes.size() == 1) {
+            targets.push_back("Linear");
+        }
+        std::string const format(find_compressed_tensors(s.weight->format)->name);
+        top = top.empty() || top == format ? format : "mixed-precision";
+        nlohmann::json group = {
+            {"targets", targets},
+            {"format", format},
+            {"output_activations", nullptr},
+            {"weights", compressed_tensors_args(*s.weight, false, plan.omit_scale_dtype)},
+            {"input_activations", nullptr}};
+        if (s.input) {
+            group["input_activations"] =
+                compressed_tensors_args(*s.input, true, plan.omit_scale_dtype);
+        }
+        groups["group_" + std::to_string(i)] = std::move(group);
     }
     return {{"quant_method", "compressed-tensors"},
             {"version", "0.13.0"},
-            {"format", format},
+            {"format", top},
             {"quantization_status", "compressed"},
             {"global_compression_ratio", nullptr},
             {"kv_cache_scheme", nullptr},
             {"sparsity_config", nlohmann::json::object()},
             {"transform_config", nlohmann::json::object()},
-            {"ignore", facts.unquantized_modules},
-            {"config_groups", {{"group_0", group}}}};
+            {"ignore", plan.unquantized},
+            {"config_groups", groups}};
 }
+
+inline std::vector<named_json> compressed_tensors_files(export_plan const& plan,
+                                                        nlohmann::json const& config) {
+    nlohmann::json out = config;
+    out["quantization_config"] = compressed_tensors_config(plan);
+    return {{"config.json", std::move(out)}};
+}
+
+/// One of config_groups, by its own format or the one at the top.
+inline stored_scheme read_compressed_tensors_group(checkpoint const& source,
+                                                   nlohmann::json const& group,
+                                                   nlohmann::json const& top_format) {
+    nlohmann::json const& own = member_or_null(group, "format");
+    nlohmann::json const& name = own.is_null() ? top_format : own;
+    compressed_tensors_format const* row = nullptr;
+    for (compressed_tensors_format const& known : compressed_tensors_formats) {
+        row = json_equals(name, known.name) ? &known : row;
+    }
+    if (row == nullptr) {
+        fail_config(source, "format",
+                    "nvfp4- or mxfp4-pack-quantized, mxfp6-pack-quantized or mxfp8-quantized",
+                    name);
+    }
+    stored_scheme s;
+    s.format = row->format;
+    s.code_suffix = row->code_suffix;
+    s.code_type = row->code_type;
+    nlohmann::json const& inputs = member_or_null(group, "input_activations");
+    for (nlohmann::json const* args : {&member_or_null(group, "weights"), &inputs}) {
+        if (args == &inputs && args->is_null()) {
+            continue;
+        }
+        quant_format const& want = args == &inputs ? row->input : row->format;
+        if (member_or_null(*args, "num_bits") != element_bits(want.element) ||
+            member_or_null(*args, "group_size") != want.group ||
+            !json_equals(member_or_null(*args, "type"), "float")) {
+            fail_config(source, "config_groups",
+                        std::to_string(element_bits(want.element)) + "-bit float in groups of " +
+                            std::to_string(want.group),
+                        *args);
+        }
+    }
+    if (!inputs.is_null()) {
+        s.input = quant_args{row->input, scale_rule::minmax, scale_rule::even, true, true};
+    }
+    for (std::string const& target :
+         json_strings(source, member_or_null(group, "targets"), "config_groups.targets")) {
+        s.targets.emplace_back(target, error_category::input);
+    }
+    return s;
+}
+
+inline stored_layout read_compressed_tensors(checkpoint const& source, nlohmann::json const& q) {
+    nlohmann::json const& groups = member_or_null(q, "config_groups");
+    if (!groups.is_object() || groups.empty()) {
+        fail_config(source, "config_groups", "at least one group", groups);
+    }
+    nlohmann::json const& transform = member_or_null(q, "transform_config");
+    if (!transform.is_null() && !transform.empty()) {
+        fail_config(source, "transform_config", "none", transform);
+    }
+    stored_layout out;
+    for (auto const& [name, group] : groups.items()) {
+        out.schemes.push_back(
+            read_compressed_tensors_group(source, group, member_or_null(q, "format")));
+    }
+    for (std::string const& entry : json_strings(source, member_or_null(q, "ignore"), "ignore")) {
+        out.ignored.emplace_back(entry, error_category::input);
+    }
+    return out;
+}
+
+inline stored_linear read_compressed_tensors_linear(checkpoint const& source,
+                                                    stored_scheme const& how,
+                                                    std::string const& module) {
+    stored_linear out;
+    out.input = how.input;
+    bool const global = how.format.has_global;
+    view_packed(source, how, module + std::string(how.code_suffix), module + ".weight_scale",
+                find_compressed_tensors(how.format)->scale_type, out);
+    if (global) {
+        out.weight.global_scale = read_global(source, module + ".weight_global_scale");
+        if (out.input) {
+            out.act_global_scale = read_global(source, module + ".input_global_scale");
+        }
+    }
+    return out;
+}
+
+inline bool is_compressed_tensors(nlohmann::json const& q) {
+    return json_equals(member_or_null(q, "quant_method"), "compressed-tensors");
+}
+
+inline void verify_compressed_tensors(checkpoint const&, std::vector<std::string>&) {}
+
+}  // namespace detail
+
+inline constexpr dialect compressed_tensors{"compressed-tensors",
+                                            &detail::refuse_compressed_tensors,
+                                            &detail::compressed_tensors_tensors,
+                                            &detail::write_compressed_tensors,
+                                            &detail::compressed_tensors_files,
+                                            &detail::is_compressed_tensors,
+                                            &detail::read_compressed_tensors,
+                                            &detail::read_compressed_tensors_linear,
+                                            &detail::verify_compressed_tensors};
 
 }  // namespace fpq

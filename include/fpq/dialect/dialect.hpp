@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 6. What every checkpoint dialect shares: the one representation that all of them relabel,
-// the facts of an export, and the checks that keep a file from being silently wrong. One header
-// per dialect writes the bytes; exporter.hpp chooses among them.
+// Floor 6. What a checkpoint layout ("dialect") is: an object that plans, writes, reads and
+// verifies, and the one representation that all of them relabel. One header a dialect; registry.hpp
+// lists them.
 #pragma once
 
 #include <algorithm>
@@ -9,65 +9,127 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "fpq/core/half.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/format/packed.hpp"
+#include "fpq/graph/scheme.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/safetensors/dtype.hpp"
 #include "fpq/io/safetensors/shard_plan.hpp"
+#include "fpq/io/text/name_pattern.hpp"
 
 namespace fpq {
 
-enum class dialect : std::uint8_t { fp_quant, compressed_tensors, modelopt };
+struct dialect;
 
-/// The names of `--export_format`.
-inline std::string_view dialect_name(dialect d) noexcept {
-    constexpr std::array<std::string_view, 3> names{"fp_quant", "compressed-tensors", "modelopt"};
-    return names[static_cast<std::size_t>(d)];
-}
+/// One linear that an export will hold, w (out, in).
+struct export_linear {
+    std::string module;
+    std::string group;  ///< linears of one group share a shard: those that clients fuse
+    std::size_t out = 0;
+    std::size_t in = 0;
+    std::size_t how = 0;  ///< index into export_plan::schemes
+    bool head = false;    ///< it is the output head
+};
 
-/// Empty when no dialect has that name; '_' and '-' are the same.
-inline std::optional<dialect> parse_dialect(std::string_view name) {
-    std::string text(name);
-    std::replace(text.begin(), text.end(), '-', '_');
-    for (dialect const d : {dialect::fp_quant, dialect::compressed_tensors, dialect::modelopt}) {
-        std::string known(dialect_name(d));
-        std::replace(known.begin(), known.end(), '-', '_');
-        if (known == text) {
-            return d;
-        }
+/// All that a layout needs to know before a byte is solved.
+struct export_plan {
+    std::vector<scheme> schemes;           ///< distinct
+    std::vector<export_linear> linears;    ///< in the order in which they will be written
+    std::vector<std::string> unquantized;  ///< modules that clients would convert and must not
+    bool pseudo = false;                   ///< fp_quant: dequantized bf16 weights
+    bool omit_scale_dtype = false;         ///< compressed-tensors readers before 2025-11
+
+    [[nodiscard]] scheme const& scheme_of(export_linear const& linear) const {
+        return schemes[linear.how];
     }
-    return std::nullopt;
-}
+};
 
-/// One quantized linear, as the pipeline hands it to a writer. Nothing is owned.
+/// One quantized linear, as a run hands it to a writer. Nothing is owned.
 /// The matrices are (transform_block, transform_block) row-major: a client computes x' = x F per
-/// block; null means identity. act_global_scale is divisor style, as packed_view::global_scale.
+/// block; null means identity. act_global_scale is divisor style, as packed_view::global_scale, and
+/// is read only when the scheme quantizes inputs.
 struct linear_record {
     std::string module;
     packed_view weight;
     float act_global_scale = 1.0F;
-    bool has_act = false;
     float const* forward_matrix = nullptr;
     float const* backward_matrix = nullptr;
     std::size_t transform_block = 0;
 };
 
-/// What holds for every linear of one export.
-struct export_facts {
+/// What keeps a layout from holding a linear: the place, and the flag that would make it fit.
+struct refusal {
+    std::string where;
+    std::string expected;
+    std::string found;
+};
+
+/// A JSON file of an export.
+struct named_json {
+    std::string name;
+    nlohmann::json content;
+};
+
+/// How a stored checkpoint treats one kind of its linears.
+struct stored_scheme {
     quant_format format = nvfp4;
-    bool activations = true;  // W4A4; false: W4A16
-    bool pseudo = false;      // fp_quant: dequantized bf16 weights
-    std::string transform = "identity";
-    std::size_t hadamard_group = 0;  // 0: the dialect's default
-    std::vector<std::string> unquantized_modules;
-    std::string forward_method = "abs_max";  // fp_quant, MXFP4 activations: abs_max or quest
-    bool omit_scale_dtype = false;           // compressed-tensors readers before 2025-11
+    std::optional<quant_args> input;  ///< what clients do to inputs; empty: nothing
+    bool pseudo = false;              ///< fp_quant: the weight is stored decoded
+    std::size_t transform_block = 0;  ///< 0: no matrices
+    std::string_view code_suffix;     ///< module + suffix is the tensor of codes
+    dtype code_type = dtype::u8;
+    std::vector<name_pattern> targets;  ///< modules; empty: all
+};
+
+/// What a layout's reader found in config.json.
+struct stored_layout {
+    std::vector<stored_scheme> schemes;  ///< the first whose targets match counts
+    std::vector<name_pattern> ignored;   ///< modules that clients leave as they are
+};
+
+/// One linear as read. `weight.codes` is null for pseudoquant, whose values are `dense` (out, in).
+/// `forward_matrix` (transform_block, transform_block): the client computes x' = x F per block of
+/// inputs before it rounds them; empty when the layout has none.
+struct stored_linear {
+    packed_view weight;
+    std::optional<quant_args> input;
+    float act_global_scale = 1.0F;
+    std::vector<float> forward_matrix;
+    std::size_t transform_block = 0;
+    std::vector<float> dense;
+};
+
+/// A checkpoint layout: plan, write, read and verify together. One constexpr object a file, all of
+/// them in registry.hpp. A quantized linear is one thing (codes, scale bytes, global scales,
+/// transform); a layout names and shapes it, and never changes a rule.
+struct dialect {
+    std::string_view name;
+    /// Why no client could load this linear of the plan; empty when one can.
+    std::optional<refusal> (*refuses)(export_plan const&, export_linear const&);
+    /// The tensors of a linear that is not refused; its bias is not among them.
+    std::vector<tensor_plan> (*tensors)(export_plan const&, export_linear const&);
+    /// The same tensors, filled. Codes and scales are borrowed from the record. Throws fpq::error:
+    /// usage for a record that is not what was planned, numeric for a scale no reader can take.
+    std::vector<tensor_data> (*write)(export_plan const&, export_linear const&,
+                                      linear_record const&);
+    /// config.json and its like, from the source's config.
+    std::vector<named_json> (*files)(export_plan const&, nlohmann::json const& config);
+    /// Whether a quantization_config is this layout's.
+    bool (*recognizes)(nlohmann::json const& quantization_config);
+    /// Throws fpq::error (input) by key for a variant that is not read.
+    stored_layout (*read)(checkpoint const&, nlohmann::json const& quantization_config);
+    /// One linear of a scheme. Throws fpq::error (input) by tensor.
+    stored_linear (*linear)(checkpoint const&, stored_scheme const&, std::string const& module);
+    /// Findings about config.json and side files that only this layout's clients care for.
+    void (*verify)(checkpoint const&, std::vector<std::string>& findings);
 };
 
 namespace detail {
@@ -83,28 +145,29 @@ inline tensor_data scalar_tensor(std::string name, float value, std::vector<std:
             to_bytes(std::span<float const>(&value, 1))};
 }
 
-[[noreturn]] inline void refuse_export(dialect d, std::string_view where, std::string_view expected,
-                                       std::string_view found) {
-    fail_usage(std::string(dialect_name(d)) + " cannot hold this", where, expected, found);
+/// Refuses a width that is no multiple of `of`.
+inline std::optional<refusal> refuse_width(export_linear const& linear, std::size_t of,
+                                           std::string_view what) {
+    if (of != 0 && linear.in != 0 && linear.in % of == 0) {
+        return std::nullopt;
+    }
+    return refusal{linear.module, std::string(what) + " to divide the input width",
+                   std::to_string(linear.in) + " inputs, " + std::to_string(of)};
 }
 
-inline bool is_nvfp4(quant_format const& f) noexcept { return f == nvfp4; }
-inline bool is_mxfp4(quant_format const& f) noexcept { return f == mxfp4; }
-
-/// The 4-bit layouts that all three dialects are about.
-inline void require_fp4(dialect d, quant_format const& f, bool mx_allowed) {
-    if (!is_nvfp4(f) && !(mx_allowed && is_mxfp4(f))) {
-        refuse_export(d, "format", mx_allowed ? "nvfp4 or mxfp4" : "nvfp4",
-                      "another element, scale or group size");
+/// Refuses a head for the layouts whose clients read it as it is.
+inline std::optional<refusal> refuse_head(export_linear const& linear) {
+    if (!linear.head) {
+        return std::nullopt;
     }
+    return refusal{linear.module, "an unquantized head (--ignore " + linear.module + ")",
+                   "a scheme for it"};
 }
 
-inline void require_multiple(dialect d, std::string_view module, std::size_t in, std::size_t of,
-                             std::string_view what) {
-    if (of == 0 || in == 0 || in % of != 0) {
-        refuse_export(d, module, std::string(what) + " to divide the input width",
-                      std::to_string(in) + " inputs, " + std::to_string(of));
-    }
+/// A record that is not what was planned for its linear.
+[[noreturn]] inline void fail_record(std::string_view layout, linear_record const& r,
+                                     std::string_view expected, std::string_view found) {
+    fail_usage(std::string(layout) + " cannot hold this", r.module, expected, found);
 }
 
 /// Scale bytes that no reader can misread: finite, and no sign bit in E4M3.
@@ -124,9 +187,12 @@ inline void require_global(std::string_view module, std::string_view what, float
     }
 }
 
-/// Checks scales and globals of a record before any byte of it is written.
-inline void require_sound(linear_record const& r) {
+/// Checks format, scales and globals of a record before any byte of it is written.
+inline void require_sound(std::string_view layout, scheme const& how, linear_record const& r) {
     packed_view const& w = r.weight;
+    if (!how.weight || !(w.format == how.weight->format)) {
+        fail_record(layout, r, "the planned format", "another");
+    }
     std::span<std::uint8_t const> const scales(w.scales, w.format.scale_count(w.rows, w.cols));
     if (std::optional<std::size_t> const at = first_bad_scale(w.format.scale, scales)) {
         fail_numeric("bad block scale", r.module + ": scale " + std::to_string(*at),
@@ -145,27 +211,24 @@ inline std::span<std::uint8_t const> scale_bytes_of(packed_view const& w) noexce
 
 }  // namespace detail
 
-/// The modules that clients would convert but that hold plain weights in `plan`: two-dimensional
-/// `.weight` tensors other than embeddings, in order of the plan, and lm_head always (it is a
-/// Linear in every client even when it is tied and has no tensor). Derived from what is written.
-inline std::vector<std::string> unquantized_linears(std::span<tensor_plan const> plan) {
-    std::vector<std::string> out;
-    bool head = false;
-    for (tensor_plan const& t : plan) {
-        bool const plain = t.type == dtype::bf16 || t.type == dtype::f16 || t.type == dtype::f32;
-        if (!plain || t.shape.size() != 2 || !t.name.ends_with(".weight")) {
-            continue;
-        }
-        std::string const module = t.name.substr(0, t.name.size() - 7);
-        if (!module.ends_with("embed_tokens")) {
-            out.push_back(module);
-            head = head || module == "lm_head";
+/// The name of a format as presets and messages use it; "another format" for those without one.
+inline std::string_view format_name(quant_format const& f) noexcept {
+    struct row {
+        quant_format format;
+        std::string_view name;
+    };
+    constexpr std::array<row, 6> rows{{{nvfp4, "nvfp4"},
+                                       {mxfp4, "mxfp4"},
+                                       {mxfp6_e2m3, "mxfp6"},
+                                       {mxfp6_e3m2, "mxfp6_e3m2"},
+                                       {mxfp8_e4m3, "mxfp8"},
+                                       {mxfp8_e5m2, "mxfp8_e5m2"}}};
+    for (row const& r : rows) {
+        if (r.format == f) {
+            return r.name;
         }
     }
-    if (!head) {
-        out.emplace_back("lm_head");
-    }
-    return out;
+    return "another format";
 }
 
 }  // namespace fpq

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 6. The FP-Quant dialect (Hugging Face quant_method "fp_quant"), realquant and pseudoquant:
-// tensors, their plan and quantization_config. Reading back is quantized_source.hpp.
+// Floor 6. The FP-Quant layout (Hugging Face quant_method "fp_quant"), realquant and pseudoquant.
+// The only one whose clients rotate inputs.
 //
 //   realquant    qweight U8 (out, in/2), scales U8 (out, in/b): raw E4M3 or E8M0 bytes
 //   pseudoquant  dqweight BF16 (out, in): the decoded weight, still rotated
@@ -10,8 +10,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,76 +19,107 @@
 #include <vector>
 
 #include "fpq/core/half.hpp"
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/dialect.hpp"
+#include "fpq/dialect/stored.hpp"
 
 namespace fpq {
 
-/// The global scales of MXFP4 in this dialect: abs_max stores 2^floor(log2 amax), which is 3 times
-/// the step; quest stores the step itself.
+/// The global scales of MXFP4 in this layout: abs_max stores 2^floor(log2 amax), which is 3 times
+/// the step; quest, and weights under a plain E8M0 rule, store the step itself.
 inline constexpr float fp_quant_mx_abs_max_global = 3.0F;
-inline constexpr float fp_quant_mx_quest_global = 1.0F;
-
-/// The activation global scale that clients of this dialect need for MXFP4.
-inline float fp_quant_mx_act_global(std::string_view forward_method) noexcept {
-    return forward_method == "quest" ? fp_quant_mx_quest_global : fp_quant_mx_abs_max_global;
-}
-
-/// hadamard_group_size as it will be written: the client's default (16 for NVFP4, 32 for MXFP4)
-/// when the facts say 0.
-inline std::size_t fp_quant_group(export_facts const& facts) noexcept {
-    return facts.hadamard_group != 0 ? facts.hadamard_group : facts.format.group;
-}
-
-/// Errors: fpq::error (usage) when no client could load an export with these facts.
-inline void check_fp_quant(export_facts const& facts) {
-    constexpr dialect d = dialect::fp_quant;
-    detail::require_fp4(d, facts.format, true);
-    bool const nv = detail::is_nvfp4(facts.format);
-    std::size_t const g = fp_quant_group(facts);
-    if ((g != 16 || !nv) && g != 32 && g != 64 && g != 128) {
-        detail::refuse_export(d, "hadamard_group_size", nv ? "16, 32, 64 or 128" : "32, 64 or 128",
-                              std::to_string(g));
-    }
-    if (facts.transform != "identity" && facts.transform != "hadamard" &&
-        facts.transform != "gsr") {
-        detail::refuse_export(d, "transform_class", "identity, hadamard or gsr", facts.transform);
-    }
-    if (facts.forward_method != "abs_max" && (nv || facts.forward_method != "quest")) {
-        detail::refuse_export(d, "forward_method", nv ? "abs_max" : "abs_max or quest",
-                              facts.forward_method);
-    }
-}
-
-/// The same for one module's shape.
-inline void check_fp_quant_linear(std::string_view module, std::size_t in,
-                                  export_facts const& facts) {
-    check_fp_quant(facts);
-    detail::require_multiple(dialect::fp_quant, module, in, facts.format.group, "the group size");
-    detail::require_multiple(dialect::fp_quant, module, in, fp_quant_group(facts),
-                             "hadamard_group_size");
-}
-
-/// The tensors of one linear (bias not included), w (out, in). `group` keeps them in one shard.
-inline std::vector<tensor_plan> fp_quant_plan(std::string const& module, std::size_t out,
-                                              std::size_t in, export_facts const& facts,
-                                              std::string const& group) {
-    check_fp_quant_linear(module, in, facts);
-    std::uint64_t const g = fp_quant_group(facts);
-    std::vector<tensor_plan> plan;
-    if (facts.pseudo) {
-        plan.push_back({module + ".dqweight", dtype::bf16, {out, in}, group});
-    } else {
-        plan.push_back({module + ".qweight", dtype::u8, {out, in / 2}, group});
-        plan.push_back({module + ".scales", dtype::u8, {out, in / facts.format.group}, group});
-    }
-    plan.push_back({module + ".forward_hadamard_matrix", dtype::bf16, {g, g}, group});
-    plan.push_back({module + ".backward_hadamard_matrix", dtype::bf16, {g, g}, group});
-    plan.push_back({module + ".weight_global_scale", dtype::f32, {1}, group});
-    plan.push_back({module + ".act_global_scale", dtype::f32, {1}, group});
-    return plan;
-}
+inline constexpr float fp_quant_mx_step_global = 1.0F;
 
 namespace detail {
+
+/// The width of the blocks that clients rotate: the transform's, or their default without one.
+inline std::size_t fp_quant_block(scheme const& s) noexcept {
+    return s.transform.is_identity() ? s.weight->format.group : s.transform.block;
+}
+
+inline bool is_quest(scheme const& s) noexcept {
+    return s.input && s.input->rule == scale_rule::quest;
+}
+
+inline std::optional<refusal> refuse_fp_quant_inputs(export_linear const& linear, scheme const& s) {
+    if (!s.input) {
+        return std::nullopt;
+    }
+    bool const mx = s.weight->format == mxfp4;
+    if (!(s.input->format == s.weight->format)) {
+        return refusal{linear.module + ": inputs", std::string(format_name(s.weight->format)),
+                       std::string(format_name(s.input->format))};
+    }
+    if (s.input->rule != scale_rule::minmax && !(mx && is_quest(s))) {
+        return refusal{linear.module + ": a_observer", "minmax (clients round inputs by it)",
+                       name_of(s.input->rule)};
+    }
+    if (mx && !is_quest(s) && s.input->mx != scale_rule::fp_quant) {
+        return refusal{linear.module + ": mx_rule", "fp_quant (clients round inputs by it)",
+                       name_of(s.input->mx)};
+    }
+    return std::nullopt;
+}
+
+inline std::optional<refusal> refuse_fp_quant(export_plan const& plan,
+                                              export_linear const& linear) {
+    scheme const& s = plan.scheme_of(linear);
+    if (std::optional<refusal> why = refuse_head(linear)) {
+        return why;
+    }
+    if (!s.weight) {
+        return refusal{linear.module, "quantized weights", "none (w_bits 16)"};
+    }
+    bool const nv = s.weight->format == nvfp4;
+    if (!nv && !(s.weight->format == mxfp4)) {
+        return refusal{linear.module + ": format", "nvfp4 or mxfp4",
+                       std::string(format_name(s.weight->format))};
+    }
+    if (plan.schemes.size() > 1) {
+        return refusal{linear.module + ": rule",
+                       "one scheme for all modules (compressed-tensors holds several)",
+                       std::to_string(plan.schemes.size()) + " schemes"};
+    }
+    std::size_t const g = fp_quant_block(s);
+    if ((g != 16 || !nv) && g != 32 && g != 64 && g != 128) {
+        return refusal{"hadamard_group_size", nv ? "16, 32, 64 or 128" : "32, 64 or 128",
+                       std::to_string(g)};
+    }
+    if (!is_client_transform(s.transform.kind)) {
+        return refusal{"transform_class", "identity, hadamard or gsr", name_of(s.transform.kind)};
+    }
+    if (std::optional<refusal> why =
+            refuse_width(linear, s.weight->format.group, "the group size")) {
+        return why;
+    }
+    if (std::optional<refusal> why = refuse_width(linear, g, "hadamard_group_size")) {
+        return why;
+    }
+    return refuse_fp_quant_inputs(linear, s);
+}
+
+inline std::vector<tensor_plan> fp_quant_tensors(export_plan const& plan,
+                                                 export_linear const& linear) {
+    scheme const& s = plan.scheme_of(linear);
+    std::uint64_t const g = fp_quant_block(s);
+    std::uint64_t const out = linear.out;
+    std::string const& module = linear.module;
+    std::vector<tensor_plan> tensors;
+    if (plan.pseudo) {
+        tensors.push_back({module + ".dqweight", dtype::bf16, {out, linear.in}, linear.group});
+    } else {
+        tensors.push_back({module + ".qweight", dtype::u8, {out, linear.in / 2}, linear.group});
+        tensors.push_back({module + ".scales",
+                           dtype::u8,
+                           {out, linear.in / s.weight->format.group},
+                           linear.group});
+    }
+    tensors.push_back({module + ".forward_hadamard_matrix", dtype::bf16, {g, g}, linear.group});
+    tensors.push_back({module + ".backward_hadamard_matrix", dtype::bf16, {g, g}, linear.group});
+    tensors.push_back({module + ".weight_global_scale", dtype::f32, {1}, linear.group});
+    tensors.push_back({module + ".act_global_scale", dtype::f32, {1}, linear.group});
+    return tensors;
+}
 
 /// A (g, g) matrix as BF16, rounded to nearest even; the identity when `matrix` is null.
 inline std::vector<std::byte> bf16_matrix(float const* matrix, std::size_t g) {
@@ -113,82 +144,192 @@ inline std::vector<std::byte> decoded_bf16(packed_view const& w) {
     return to_bytes(std::span<bf16 const>(values));
 }
 
-inline void check_fp_quant_record(linear_record const& r, export_facts const& facts) {
-    constexpr dialect d = dialect::fp_quant;
-    check_fp_quant_linear(r.module, r.weight.cols, facts);
-    if (!(r.weight.format == facts.format)) {
-        refuse_export(d, r.module, "the format of the export", "another");
-    }
-    std::size_t const g = fp_quant_group(facts);
-    if ((r.forward_matrix != nullptr || facts.transform != "identity") &&
+inline void require_fp_quant_record(scheme const& s, linear_record const& r) {
+    require_sound("fp_quant", s, r);
+    std::size_t const g = fp_quant_block(s);
+    if ((r.forward_matrix != nullptr || !s.transform.is_identity()) &&
         (r.forward_matrix == nullptr || r.transform_block != g)) {
-        refuse_export(d, r.module, "a transform matrix of " + std::to_string(g),
-                      std::to_string(r.forward_matrix == nullptr ? 0 : r.transform_block));
+        fail_record("fp_quant", r, "a transform matrix of " + std::to_string(g),
+                    std::to_string(r.forward_matrix == nullptr ? 0 : r.transform_block));
     }
-    require_sound(r);
-    if (is_mxfp4(facts.format)) {
-        float const global = r.weight.global_scale;
-        if (global != fp_quant_mx_abs_max_global && global != fp_quant_mx_quest_global) {
-            refuse_export(d, r.module, "an MXFP4 weight global scale of 3 or 1",
-                          std::to_string(global));
-        }
+    float const global = r.weight.global_scale;
+    if (s.weight->format == mxfp4 && global != fp_quant_mx_abs_max_global &&
+        global != fp_quant_mx_step_global) {
+        fail_record("fp_quant", r, "an MXFP4 weight global scale of 3 or 1",
+                    std::to_string(global));
     }
 }
 
-}  // namespace detail
-
-/// The tensors of fp_quant_plan, filled. act_global_scale is the record's for NVFP4 with quantized
-/// activations, 1 for NVFP4 without, and what the client's forward_method needs for MXFP4.
-/// Numeric contract: dqweight is bf16(decode(qweight, scales)), rounded to nearest even.
-inline std::vector<tensor_data> fp_quant_tensors(linear_record const& r,
-                                                 export_facts const& facts) {
-    detail::check_fp_quant_record(r, facts);
+/// act_global_scale is the record's for NVFP4 with quantized inputs, 1 for NVFP4 without, and what
+/// the client's forward_method needs for MXFP4. dqweight is bf16(decode(qweight, scales)).
+inline std::vector<tensor_data> write_fp_quant(export_plan const& plan, export_linear const& linear,
+                                               linear_record const& r) {
+    scheme const& s = plan.scheme_of(linear);
+    require_fp_quant_record(s, r);
     packed_view const& w = r.weight;
-    std::uint64_t const g = fp_quant_group(facts);
+    std::uint64_t const g = fp_quant_block(s);
     std::vector<tensor_data> out;
-    if (facts.pseudo) {
-        out.push_back(
-            {r.module + ".dqweight", dtype::bf16, {w.rows, w.cols}, detail::decoded_bf16(w)});
+    if (plan.pseudo) {
+        out.push_back({r.module + ".dqweight", dtype::bf16, {w.rows, w.cols}, decoded_bf16(w)});
     } else {
-        out.push_back({r.module + ".qweight",
-                       dtype::u8,
-                       {w.rows, w.cols / 2},
-                       std::as_bytes(detail::code_bytes(w))});
+        out.push_back(
+            {r.module + ".qweight", dtype::u8, {w.rows, w.cols / 2}, std::as_bytes(code_bytes(w))});
         out.push_back({r.module + ".scales",
                        dtype::u8,
                        {w.rows, w.cols / w.format.group},
-                       std::as_bytes(detail::scale_bytes_of(w))});
+                       std::as_bytes(scale_bytes_of(w))});
     }
     float const* const backward =
         r.backward_matrix != nullptr ? r.backward_matrix : r.forward_matrix;
     out.push_back({r.module + ".forward_hadamard_matrix",
                    dtype::bf16,
                    {g, g},
-                   detail::bf16_matrix(r.forward_matrix, g)});
-    out.push_back({r.module + ".backward_hadamard_matrix",
-                   dtype::bf16,
-                   {g, g},
-                   detail::bf16_matrix(backward, g)});
-    bool const nv = detail::is_nvfp4(facts.format);
-    float const act = nv ? (facts.activations && r.has_act ? r.act_global_scale : 1.0F)
-                         : fp_quant_mx_act_global(facts.forward_method);
-    out.push_back(detail::scalar_tensor(r.module + ".weight_global_scale", w.global_scale, {1}));
-    out.push_back(detail::scalar_tensor(r.module + ".act_global_scale", act, {1}));
+                   bf16_matrix(r.forward_matrix, g)});
+    out.push_back(
+        {r.module + ".backward_hadamard_matrix", dtype::bf16, {g, g}, bf16_matrix(backward, g)});
+    float const act = s.weight->format == nvfp4 ? (s.input ? r.act_global_scale : 1.0F)
+                      : is_quest(s)             ? fp_quant_mx_step_global
+                                                : fp_quant_mx_abs_max_global;
+    out.push_back(scalar_tensor(r.module + ".weight_global_scale", w.global_scale, {1}));
+    out.push_back(scalar_tensor(r.module + ".act_global_scale", act, {1}));
     return out;
 }
 
-/// The quantization_config object.
-inline nlohmann::json fp_quant_config(export_facts const& facts) {
-    check_fp_quant(facts);
+inline nlohmann::json fp_quant_config(export_plan const& plan) {
+    scheme const& s = plan.schemes.front();
     return {{"quant_method", "fp_quant"},
-            {"forward_dtype", detail::is_nvfp4(facts.format) ? "nvfp4" : "mxfp4"},
-            {"forward_method", facts.forward_method},
+            {"forward_dtype", s.weight->format == nvfp4 ? "nvfp4" : "mxfp4"},
+            {"forward_method", is_quest(s) ? "quest" : "abs_max"},
             {"backward_dtype", "bf16"},
-            {"hadamard_group_size", fp_quant_group(facts)},
-            {"modules_to_not_convert", facts.unquantized_modules},
-            {"pseudoquantization", facts.pseudo},
+            {"hadamard_group_size", fp_quant_block(s)},
+            {"modules_to_not_convert", plan.unquantized},
+            {"pseudoquantization", plan.pseudo},
             {"store_master_weights", false},
-            {"transform_init", facts.transform}};
+            {"transform_init", name_of(s.transform.kind)}};
 }
+
+/// The type becomes bfloat16 (the client takes no other), and W4A16, which the layout cannot say,
+/// gets our own key "fpq".
+inline std::vector<named_json> fp_quant_files(export_plan const& plan,
+                                              nlohmann::json const& config) {
+    nlohmann::json out = config;
+    out["quantization_config"] = fp_quant_config(plan);
+    bool const has_dtype = out.contains("dtype");
+    if (has_dtype) {
+        out["dtype"] = "bfloat16";
+    }
+    if (!has_dtype || out.contains("torch_dtype")) {
+        out["torch_dtype"] = "bfloat16";
+    }
+    if (!plan.schemes.front().input) {
+        out["fpq"] = {{"activation_bits", 16}};
+    }
+    return {{"config.json", std::move(out)}};
+}
+
+inline stored_layout read_fp_quant(checkpoint const& source, nlohmann::json const& q) {
+    nlohmann::json const& type = member_or_null(q, "forward_dtype");
+    nlohmann::json const& method = member_or_null(q, "forward_method");
+    bool const nv = json_equals(type, "nvfp4");
+    bool const quest = json_equals(method, "quest");
+    if (!nv && !json_equals(type, "mxfp4")) {
+        fail_config(source, "forward_dtype", "nvfp4 or mxfp4", type);
+    }
+    if (!json_equals(method, "abs_max") && (nv || !quest)) {
+        fail_config(source, "forward_method", "abs_max (or quest for mxfp4)", method);
+    }
+    stored_scheme s;
+    s.format = nv ? nvfp4 : mxfp4;
+    nlohmann::json const& own =
+        member_or_null(member_or_null(source.config(), "fpq"), "activation_bits");
+    if (own != 16) {
+        s.input = quant_args{s.format, quest ? scale_rule::quest : scale_rule::minmax,
+                             scale_rule::fp_quant, true, true};
+    }
+    nlohmann::json const& group = member_or_null(q, "hadamard_group_size");
+    s.transform_block = s.format.group;
+    if (!group.is_null()) {
+        if (!group.is_number_unsigned() || group == 0 || group > 4096) {
+            fail_config(source, "hadamard_group_size", "a block size", group);
+        }
+        s.transform_block = group.get<std::size_t>();
+    }
+    nlohmann::json const& pseudo = member_or_null(q, "pseudoquantization");
+    s.pseudo = pseudo.is_boolean() && pseudo.get<bool>();
+    s.code_suffix = s.pseudo ? ".dqweight" : ".qweight";
+    s.code_type = s.pseudo ? dtype::bf16 : dtype::u8;
+    stored_layout out;
+    out.schemes.push_back(std::move(s));
+    for (std::string const& entry : json_strings(
+             source, member_or_null(q, "modules_to_not_convert"), "modules_to_not_convert")) {
+        if (!entry.empty()) {
+            out.ignored.push_back(name_pattern::suffix(entry));  // as its client matches
+        }
+    }
+    return out;
+}
+
+inline stored_linear read_fp_quant_linear(checkpoint const& source, stored_scheme const& how,
+                                          std::string const& module) {
+    stored_linear out;
+    out.input = how.input;
+    out.weight.format = how.format;
+    out.weight.global_scale = read_global(source, module + ".weight_global_scale");
+    out.act_global_scale = read_global(source, module + ".act_global_scale");
+    if (how.pseudo) {
+        tensor_ref const& dense = source.at(module + ".dqweight");
+        if (dense.shape.size() != 2) {
+            fail_input("bad dqweight", tensor_place(dense), "(out, in)",
+                       fpq::shape_text(dense.shape));
+        }
+        out.dense = load_floats(dense);
+        out.weight.rows = dense.shape[0];
+        out.weight.cols = dense.shape[1];
+    } else {
+        float const global = out.weight.global_scale;
+        view_packed(source, how, module + ".qweight", module + ".scales", dtype::u8, out);
+        out.weight.global_scale = global;
+    }
+    tensor_ref const& matrix = source.at(module + ".forward_hadamard_matrix");
+    require_shape(matrix, std::vector<std::uint64_t>{how.transform_block, how.transform_block});
+    if (out.weight.cols % how.transform_block != 0) {
+        fail_input("hadamard_group_size does not fit", tensor_place(matrix),
+                   "a divisor of " + std::to_string(out.weight.cols),
+                   std::to_string(how.transform_block));
+    }
+    out.forward_matrix = load_floats(matrix);
+    out.transform_block = how.transform_block;
+    return out;
+}
+
+inline bool is_fp_quant(nlohmann::json const& q) {
+    return json_equals(member_or_null(q, "quant_method"), "fp_quant");
+}
+
+inline void verify_fp_quant(checkpoint const& source, std::vector<std::string>& findings) {
+    nlohmann::json const& q = member_or_null(source.config(), "quantization_config");
+    for (char const* key :
+         {"hadamard_group_size", "forward_dtype", "forward_method", "modules_to_not_convert"}) {
+        if (member_or_null(q, key).is_null()) {
+            findings.push_back(std::string("quantization_config: key ") + key +
+                               " is required by vLLM");
+        }
+    }
+    if (member_or_null(q, "store_master_weights") == true) {
+        findings.emplace_back("quantization_config: store_master_weights must be false");
+    }
+}
+
+}  // namespace detail
+
+inline constexpr dialect fp_quant{"fp_quant",
+                                  &detail::refuse_fp_quant,
+                                  &detail::fp_quant_tensors,
+                                  &detail::write_fp_quant,
+                                  &detail::fp_quant_files,
+                                  &detail::is_fp_quant,
+                                  &detail::read_fp_quant,
+                                  &detail::read_fp_quant_linear,
+                                  &detail::verify_fp_quant};
 
 }  // namespace fpq

@@ -1,112 +1,187 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 6. The ModelOpt NVFP4 dialect (TensorRT-LLM, SGLang, vLLM): tensors, their plan, the flat
-// quantization_config and hf_quant_config.json with the same content. MXFP4 has no client there.
+// Floor 6. The ModelOpt NVFP4 layout (TensorRT-LLM, SGLang, vLLM): the flat quantization_config,
+// and hf_quant_config.json with the same content. MXFP4 has no client there.
 //
-//   weight U8 (out, in/2); weight_scale F8_E4M3 (out, in/16); weight_scale_2 and, for W4A4,
+//   weight U8 (out, in/2); weight_scale F8_E4M3 (out, in/16); weight_scale_2 and, with inputs,
 //   input_scale F32 scalars, multiplier style: the reciprocals of our divisors, exact when those
 //   are powers of two
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/dialect.hpp"
+#include "fpq/dialect/stored.hpp"
 
 namespace fpq {
 
-/// Errors: fpq::error (usage) when no client could load an export with these facts.
-inline void check_modelopt(export_facts const& facts) {
-    constexpr dialect d = dialect::modelopt;
-    detail::require_fp4(d, facts.format, false);
-    if (facts.pseudo) {
-        detail::refuse_export(d, "export_quantized_model", "realquant", "pseudoquant");
+namespace detail {
+
+inline std::optional<refusal> refuse_modelopt(export_plan const& plan,
+                                              export_linear const& linear) {
+    scheme const& s = plan.scheme_of(linear);
+    if (std::optional<refusal> why = refuse_head(linear)) {
+        return why;
     }
-    if (facts.transform != "identity") {
-        detail::refuse_export(d, "transform_class", "identity (no client rotates its inputs)",
-                              facts.transform);
+    if (!s.weight) {
+        return refusal{linear.module, "quantized weights", "none (w_bits 16)"};
     }
+    if (!(s.weight->format == nvfp4)) {
+        return refusal{linear.module + ": format", "nvfp4",
+                       std::string(format_name(s.weight->format))};
+    }
+    if (plan.schemes.size() > 1) {
+        return refusal{linear.module + ": rule",
+                       "one scheme for all modules (compressed-tensors holds several)",
+                       std::to_string(plan.schemes.size()) + " schemes"};
+    }
+    if (plan.pseudo) {
+        return refusal{"export_quantized_model", "realquant", "pseudoquant"};
+    }
+    if (!s.transform.is_identity()) {
+        return refusal{linear.module + ": transform_class",
+                       "identity (no client rotates its inputs)", name_of(s.transform.kind)};
+    }
+    if (s.input && !(s.input->format == nvfp4)) {
+        return refusal{linear.module + ": inputs", "nvfp4",
+                       std::string(format_name(s.input->format))};
+    }
+    if (s.input && s.input->rule != scale_rule::minmax) {
+        return refusal{linear.module + ": a_observer", "minmax (clients round inputs by it)",
+                       name_of(s.input->rule)};
+    }
+    return refuse_width(linear, s.weight->format.group, "the group size");
 }
 
-inline void check_modelopt_linear(std::string_view module, std::size_t in,
-                                  export_facts const& facts) {
-    check_modelopt(facts);
-    detail::require_multiple(dialect::modelopt, module, in, facts.format.group, "the group size");
-}
-
-/// The tensors of one linear (bias not included), w (out, in).
-inline std::vector<tensor_plan> modelopt_plan(std::string const& module, std::size_t out,
-                                              std::size_t in, export_facts const& facts,
-                                              std::string const& group) {
-    check_modelopt_linear(module, in, facts);
-    std::vector<tensor_plan> plan{
-        {module + ".weight", dtype::u8, {out, in / 2}, group},
-        {module + ".weight_scale", dtype::f8_e4m3, {out, in / facts.format.group}, group},
-        {module + ".weight_scale_2", dtype::f32, {}, group}};
-    if (facts.activations) {
-        plan.push_back({module + ".input_scale", dtype::f32, {}, group});
+inline std::vector<tensor_plan> modelopt_tensors(export_plan const& plan,
+                                                 export_linear const& linear) {
+    std::string const& module = linear.module;
+    std::uint64_t const out = linear.out;
+    std::vector<tensor_plan> tensors{
+        {module + ".weight", dtype::u8, {out, linear.in / 2}, linear.group},
+        {module + ".weight_scale", dtype::f8_e4m3, {out, linear.in / nvfp4.group}, linear.group},
+        {module + ".weight_scale_2", dtype::f32, {}, linear.group}};
+    if (plan.scheme_of(linear).input) {
+        tensors.push_back({module + ".input_scale", dtype::f32, {}, linear.group});
     }
-    return plan;
+    return tensors;
 }
 
-/// The tensors of modelopt_plan, filled. Numeric contract: weight_scale_2 = fl(1 / global_scale).
-inline std::vector<tensor_data> modelopt_tensors(linear_record const& r,
-                                                 export_facts const& facts) {
+/// weight_scale_2 = fl(1 / global_scale), and input_scale alike.
+inline std::vector<tensor_data> write_modelopt(export_plan const& plan, export_linear const& linear,
+                                               linear_record const& r) {
+    scheme const& s = plan.scheme_of(linear);
+    require_sound("modelopt", s, r);
     packed_view const& w = r.weight;
-    check_modelopt_linear(r.module, w.cols, facts);
-    bool const act = facts.activations;
-    if (!(w.format == facts.format) || r.forward_matrix != nullptr || (act && !r.has_act)) {
-        detail::refuse_export(dialect::modelopt, r.module,
-                              "the export's format, no transform, an activation global scale",
-                              "another record");
+    if (r.forward_matrix != nullptr) {
+        fail_record("modelopt", r, "no transform", "a transform matrix");
     }
-    detail::require_sound(r);
     std::vector<tensor_data> out;
-    out.push_back({r.module + ".weight",
-                   dtype::u8,
-                   {w.rows, w.cols / 2},
-                   std::as_bytes(detail::code_bytes(w))});
+    out.push_back(
+        {r.module + ".weight", dtype::u8, {w.rows, w.cols / 2}, std::as_bytes(code_bytes(w))});
     out.push_back({r.module + ".weight_scale",
                    dtype::f8_e4m3,
                    {w.rows, w.cols / w.format.group},
-                   std::as_bytes(detail::scale_bytes_of(w))});
-    out.push_back(detail::scalar_tensor(r.module + ".weight_scale_2", 1.0F / w.global_scale, {}));
-    if (act) {
-        out.push_back(
-            detail::scalar_tensor(r.module + ".input_scale", 1.0F / r.act_global_scale, {}));
+                   std::as_bytes(scale_bytes_of(w))});
+    out.push_back(scalar_tensor(r.module + ".weight_scale_2", 1.0F / w.global_scale, {}));
+    if (s.input) {
+        out.push_back(scalar_tensor(r.module + ".input_scale", 1.0F / r.act_global_scale, {}));
     }
     return out;
 }
 
-/// The flat quantization_config object of config.json.
-inline nlohmann::json modelopt_config(export_facts const& facts) {
-    check_modelopt(facts);
+inline nlohmann::json modelopt_config(export_plan const& plan) {
+    bool const inputs = plan.schemes.front().input.has_value();
     nlohmann::json const args = {
         {"num_bits", 4}, {"type", "float"}, {"group_size", 16}, {"dynamic", false}};
     nlohmann::json group = {{"targets", nlohmann::json::array({"Linear"})}, {"weights", args}};
-    if (facts.activations) {
+    if (inputs) {
         group["input_activations"] = args;
     }
     return {{"quant_method", "modelopt"},
-            {"quant_algo", facts.activations ? "NVFP4" : "W4A16_NVFP4"},
+            {"quant_algo", inputs ? "NVFP4" : "W4A16_NVFP4"},
             {"producer", {{"name", "modelopt"}, {"version", "0.37.0"}}},
-            {"ignore", facts.unquantized_modules},
+            {"ignore", plan.unquantized},
             {"config_groups", {{"group_0", group}}}};
 }
 
-/// hf_quant_config.json: the same facts for clients that read that file.
-inline nlohmann::json modelopt_legacy_config(export_facts const& facts) {
-    nlohmann::json const flat = modelopt_config(facts);
-    return {{"producer", flat.at("producer")},
-            {"quantization",
-             {{"quant_algo", flat.at("quant_algo")},
-              {"kv_cache_quant_algo", nullptr},
-              {"group_size", 16},
-              {"exclude_modules", flat.at("ignore")}}}};
+inline std::vector<named_json> modelopt_files(export_plan const& plan,
+                                              nlohmann::json const& config) {
+    nlohmann::json const flat = modelopt_config(plan);
+    nlohmann::json out = config;
+    out["quantization_config"] = flat;
+    return {{"config.json", std::move(out)},
+            {"hf_quant_config.json",
+             {{"producer", flat.at("producer")},
+              {"quantization",
+               {{"quant_algo", flat.at("quant_algo")},
+                {"kv_cache_quant_algo", nullptr},
+                {"group_size", 16},
+                {"exclude_modules", flat.at("ignore")}}}}}};
 }
+
+inline stored_layout read_modelopt(checkpoint const& source, nlohmann::json const& q) {
+    nlohmann::json const& algorithm = member_or_null(q, "quant_algo");
+    bool const inputs = json_equals(algorithm, "NVFP4");
+    if (!inputs && !json_equals(algorithm, "W4A16_NVFP4")) {
+        fail_config(source, "quant_algo", "NVFP4 or W4A16_NVFP4", algorithm);
+    }
+    stored_scheme s;
+    s.format = nvfp4;
+    s.code_suffix = ".weight";
+    if (inputs) {
+        s.input = quant_args{nvfp4, scale_rule::minmax, scale_rule::even, true, true};
+    }
+    stored_layout out;
+    out.schemes.push_back(std::move(s));
+    for (std::string const& entry : json_strings(source, member_or_null(q, "ignore"), "ignore")) {
+        out.ignored.push_back(name_pattern::wildcards(entry, error_category::input));
+    }
+    return out;
+}
+
+inline stored_linear read_modelopt_linear(checkpoint const& source, stored_scheme const& how,
+                                          std::string const& module) {
+    stored_linear out;
+    out.input = how.input;
+    view_packed(source, how, module + ".weight", module + ".weight_scale", dtype::f8_e4m3, out);
+    out.weight.global_scale = 1.0F / read_global(source, module + ".weight_scale_2");
+    if (out.input) {
+        out.act_global_scale = 1.0F / read_global(source, module + ".input_scale");
+    }
+    return out;
+}
+
+inline bool is_modelopt(nlohmann::json const& q) {
+    return json_equals(member_or_null(q, "quant_method"), "modelopt");
+}
+
+inline void verify_modelopt(checkpoint const& source, std::vector<std::string>& findings) {
+    if (!std::filesystem::exists(source.directory() / "hf_quant_config.json")) {
+        findings.emplace_back(
+            "hf_quant_config.json is missing; some modelopt clients read only that");
+    }
+}
+
+}  // namespace detail
+
+inline constexpr dialect modelopt{"modelopt",
+                                  &detail::refuse_modelopt,
+                                  &detail::modelopt_tensors,
+                                  &detail::write_modelopt,
+                                  &detail::modelopt_files,
+                                  &detail::is_modelopt,
+                                  &detail::read_modelopt,
+                                  &detail::read_modelopt_linear,
+                                  &detail::verify_modelopt};
 
 }  // namespace fpq

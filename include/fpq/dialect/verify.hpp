@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +19,8 @@
 
 #include "fpq/core/half.hpp"
 #include "fpq/dialect/quantized_source.hpp"
+#include "fpq/dialect/registry.hpp"
+#include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 
 namespace fpq {
@@ -29,16 +30,18 @@ namespace detail {
 /// Collects the lines; one method a family of faults.
 class checkpoint_verifier {
 public:
-    explicit checkpoint_verifier(checkpoint const& source) : source_(source) {}
+    checkpoint_verifier(checkpoint const& source, model_graph const* graph)
+        : source_(source), graph_(graph) {}
 
     std::vector<std::string> run() {
         check_files();
         try {
             quantized_source const quantized(source_);
             check_linears(quantized);
-            check_fused(quantized);
             check_coverage(quantized);
-            check_model_shape(quantized);
+            if (graph_ != nullptr) {
+                check_graph(quantized);
+            }
             check_config(quantized);
         } catch (error const& why) {
             say(why.what());
@@ -94,11 +97,11 @@ private:
                 say(why.what());
             }
             quantized.release(module);
-            bool const modelopt = quantized.kind() == dialect::modelopt;
-            if (!modelopt && source_.contains(module + ".weight")) {
+            bool const plain_name = quantized.scheme_of(module)->code_suffix == ".weight";
+            if (!plain_name && source_.contains(module + ".weight")) {
                 say("module '" + module + "': quantized and also a plain .weight");
             }
-            if (is_ignored(quantized, module)) {
+            if (quantized.is_ignored(module)) {
                 say("module '" + module + "': quantized but listed as not converted");
             }
         }
@@ -115,7 +118,7 @@ private:
 
     void check_globals(quantized_source const& quantized, std::string const& module,
                        stored_linear const& linear) {
-        if (quantized.kind() != dialect::fp_quant) {
+        if (quantized.kind() != &fp_quant) {
             return;
         }
         for (float const g : {linear.weight.global_scale, linear.act_global_scale}) {
@@ -124,30 +127,11 @@ private:
                     " is no bf16 value; transformers rounds it");
             }
         }
-        bool const mx = is_mxfp4(quantized.format());
-        std::string const method =
-            source_.config().at("quantization_config").value("forward_method", "");
-        float const want = method == "quest" ? 1.0F : 3.0F;
-        if (mx && linear.act_global_scale != want) {
+        bool const quest = linear.input && linear.input->rule == scale_rule::quest;
+        float const want = quest ? fp_quant_mx_step_global : fp_quant_mx_abs_max_global;
+        if (!linear.weight.format.has_global && linear.act_global_scale != want) {
             say("module '" + module + "': act_global_scale: expected " + std::to_string(want) +
                 ", found " + std::to_string(linear.act_global_scale));
-        }
-    }
-
-    /// Clients fuse q, k, v and gate, up and keep one member's scalars without comparing.
-    void check_fused(quantized_source const& quantized) {
-        constexpr std::array<std::array<std::string_view, 3>, 2> fused{
-            {{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", ""}}};
-        for (auto const& members : fused) {
-            for (std::string const& name : linear_modules(quantized)) {
-                if (!name.ends_with("." + std::string(members[0]))) {
-                    continue;
-                }
-                std::string const stem = name.substr(0, name.size() - members[0].size());
-                for (std::size_t i = 1; i < members.size() && !members[i].empty(); ++i) {
-                    compare(quantized, name, stem + std::string(members[i]));
-                }
-            }
         }
     }
 
@@ -176,11 +160,11 @@ private:
 
     /// Every linear is either quantized or listed as not converted; leftovers are named.
     void check_coverage(quantized_source const& quantized) {
-        if (!quantized.kind()) {
+        if (quantized.kind() == nullptr) {
             return;
         }
         for (std::string const& module : linear_modules(quantized)) {
-            if (!quantized.is_quantized(module) && !is_ignored(quantized, module)) {
+            if (!quantized.is_quantized(module) && !quantized.is_ignored(module)) {
                 say("module '" + module + "': neither quantized nor listed as not converted");
             }
         }
@@ -196,47 +180,29 @@ private:
                 }
             }
         }
-        if (quantized.is_quantized("lm_head")) {
-            say("module 'lm_head': quantized; most clients cannot load that");
+        std::string const head = graph_ != nullptr ? graph_->head().module : "lm_head";
+        if (quantized.is_quantized(head)) {
+            say("warning: module '" + head + "': quantized; most clients cannot load that");
+        } else if (!quantized.is_ignored(head)) {
+            say("module '" + head + "': not listed as not converted");
         }
-        if (!is_ignored(quantized, "lm_head") && !quantized.is_quantized("lm_head")) {
-            say("module 'lm_head': not listed as not converted");
-        }
-        if (source_.contains("lm_head.weight") &&
+        if (source_.contains(head + ".weight") &&
             member_or_null(source_.config(), "tie_word_embeddings") == true) {
-            say("warning: lm_head.weight is written although tie_word_embeddings is true");
+            say("warning: " + head + ".weight is written although tie_word_embeddings is true");
         }
     }
 
-    /// The linears that a dense Llama or Qwen config promises are there with their shapes.
-    void check_model_shape(quantized_source const& quantized) {
-        nlohmann::json const& c = source_.config();
-        auto const number = [&c](char const* key) -> std::uint64_t {
-            nlohmann::json const& v = member_or_null(c, key);
-            return v.is_number_unsigned() ? v.get<std::uint64_t>() : 0;
-        };
-        std::uint64_t const h = number("hidden_size");
-        std::uint64_t const m = number("intermediate_size");
-        std::uint64_t const heads = number("num_attention_heads");
-        std::uint64_t const layers = number("num_hidden_layers");
-        if (h == 0 || m == 0 || heads == 0 || layers == 0 || layers > 100000) {
-            return;  // another kind of model: nothing is promised
-        }
-        std::uint64_t const dim = number("head_dim") != 0 ? number("head_dim") : h / heads;
-        std::uint64_t const kv =
-            (number("num_key_value_heads") != 0 ? number("num_key_value_heads") : heads) * dim;
-        std::uint64_t const q = heads * dim;
-        std::array<std::pair<char const*, std::pair<std::uint64_t, std::uint64_t>>, 7> const rows{
-            {{"self_attn.q_proj", {q, h}},
-             {"self_attn.k_proj", {kv, h}},
-             {"self_attn.v_proj", {kv, h}},
-             {"self_attn.o_proj", {h, q}},
-             {"mlp.gate_proj", {m, h}},
-             {"mlp.up_proj", {m, h}},
-             {"mlp.down_proj", {h, m}}}};
-        for (std::uint64_t layer = 0; layer < layers; ++layer) {
-            for (auto const& [name, shape] : rows) {
-                check_shape(quantized, "model.layers." + std::to_string(layer) + "." + name, shape);
+    /// The linears that the family promises are there with their shapes; clients fuse some of them
+    /// and keep one member's scalars without comparing.
+    void check_graph(quantized_source const& quantized) {
+        for (std::size_t layer = 0; layer < graph_->layers(); ++layer) {
+            for (auto const& group : graph_->groups(layer)) {
+                for (linear_node const* const node : group) {
+                    check_shape(quantized, node->module, {node->out, node->in});
+                    if (node != group.front()) {
+                        compare(quantized, group.front()->module, node->module);
+                    }
+                }
             }
         }
     }
@@ -265,22 +231,12 @@ private:
 
     /// Keys that a client reads without a default, and files that would overrule config.json.
     void check_config(quantized_source const& quantized) {
-        nlohmann::json const& q = member_or_null(source_.config(), "quantization_config");
-        if (quantized.kind() == dialect::fp_quant) {
-            for (char const* key : {"hadamard_group_size", "forward_dtype", "forward_method",
-                                    "modules_to_not_convert"}) {
-                if (member_or_null(q, key).is_null()) {
-                    say(std::string("quantization_config: key ") + key + " is required by vLLM");
-                }
-            }
-            if (member_or_null(q, "store_master_weights") == true) {
-                say("quantization_config: store_master_weights must be false");
-            }
+        if (quantized.kind() != nullptr) {
+            quantized.kind()->verify(source_, lines_);
         }
-        bool const legacy = std::filesystem::exists(source_.directory() / "hf_quant_config.json");
-        if (legacy != (quantized.kind() == dialect::modelopt)) {
-            say(legacy ? "hf_quant_config.json stands beside another dialect; clients may prefer it"
-                       : "hf_quant_config.json is missing; some modelopt clients read only that");
+        if (quantized.kind() != &modelopt &&
+            std::filesystem::exists(source_.directory() / "hf_quant_config.json")) {
+            say("hf_quant_config.json stands beside another dialect; clients may prefer it");
         }
     }
 
@@ -289,7 +245,7 @@ private:
         std::vector<std::string> out = quantized.modules();
         for (std::string const& name : source_.names()) {
             if (name.ends_with(".weight") && source_.at(name).shape.size() == 2 &&
-                !name.ends_with("embed_tokens.weight")) {
+                name != embedding_tensor()) {
                 std::string module = name.substr(0, name.size() - 7);
                 if (!quantized.is_quantized(module)) {
                     out.push_back(std::move(module));
@@ -299,27 +255,12 @@ private:
         return out;
     }
 
-    /// The matching of each dialect: suffixes in fp_quant, names and "re:" in the others.
-    static bool is_ignored(quantized_source const& quantized, std::string const& module) {
-        bool const suffix = quantized.kind() == dialect::fp_quant;
-        return std::any_of(
-            quantized.ignored().begin(), quantized.ignored().end(), [&](std::string const& entry) {
-                if (suffix) {
-                    return !entry.empty() && module.ends_with(entry);
-                }
-                if (entry.starts_with("re:")) {
-                    try {
-                        return std::regex_search(module, std::regex(entry.substr(3)),
-                                                 std::regex_constants::match_continuous);
-                    } catch (std::regex_error const&) {
-                        return false;
-                    }
-                }
-                return entry == module;
-            });
+    std::string embedding_tensor() const {
+        return (graph_ != nullptr ? graph_->embedding() : "model.embed_tokens") + ".weight";
     }
 
     checkpoint const& source_;
+    model_graph const* graph_;
     std::vector<std::string> lines_;
     std::map<std::string, std::pair<float, float>> globals_;
     std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> shapes_;
@@ -330,9 +271,12 @@ private:
 }  // namespace detail
 
 /// One line a fault, empty when there is none; lines that begin with "warning: " change nothing
-/// that loads exactly. An unquantized checkpoint is checked for stale and missing tensors.
-inline std::vector<std::string> verify_checkpoint(checkpoint const& source) {
-    return detail::checkpoint_verifier(source).run();
+/// that loads exactly. `graph` is the model that config.json describes; null when its family is not
+/// known, then no shapes are promised. An unquantized checkpoint is checked for stale and missing
+/// tensors.
+inline std::vector<std::string> verify_checkpoint(checkpoint const& source,
+                                                  model_graph const* graph) {
+    return detail::checkpoint_verifier(source, graph).run();
 }
 
 }  // namespace fpq

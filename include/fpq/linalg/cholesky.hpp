@@ -151,7 +151,7 @@ template <class Scalar>
         };
         if (k > 0) {
             tiles(k, [&](std::size_t c, std::size_t width) {
-                detail::product(detail::product_shape::tn, height, width, k, Scalar{-1},
+                detail::product(product_shape::tn, height, width, k, Scalar{-1},
                                 static_cast<Scalar const*>(a.data + k), a.stride,
                                 static_cast<Scalar const*>(a.data + c), a.stride, a.row(k) + c,
                                 a.stride, true);

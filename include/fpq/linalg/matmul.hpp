@@ -1,172 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 2. The one place that multiplies matrices. Work is cut into tiles whose borders depend on
-// the shape only; each tile is one single-threaded product (BLAS when FPQ_USE_BLAS is defined, else
-// our own where there is AVX-512, else Eigen) and tiles are shared out by parallel_for. So the
-// bytes of a result depend on the machine and its BLAS, never on the number of threads. Not a
-// tensor library: three shapes only.
+// the shape only; each tile is one single-threaded product of the table in use (products.hpp) and
+// tiles are shared out by parallel_for. So the bytes of a result depend on that table, never on the
+// number of threads. Not a tensor library: three shapes only.
 #pragma once
-
-// Threads are ours: an OpenMP build of a user's program must not make Eigen start its own.
-#if !defined(EIGEN_DONT_PARALLELIZE)
-#define EIGEN_DONT_PARALLELIZE
-#endif
 
 #include <algorithm>
 #include <cstddef>
 #include <string>
-#include <type_traits>
-
-#if defined(FPQ_USE_BLAS)
-#if __has_include(<cblas.h>)
-#include <cblas.h>
-#else
-extern "C" {
-enum CBLAS_ORDER { CblasRowMajor = 101, CblasColMajor = 102 };
-enum CBLAS_TRANSPOSE { CblasNoTrans = 111, CblasTrans = 112 };
-enum CBLAS_UPLO { CblasUpper = 121, CblasLower = 122 };
-void cblas_sgemm(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, int, int, int, float, float const*,
-                 int, float const*, int, float, float*, int);
-void cblas_dgemm(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, int, int, int, double,
-                 double const*, int, double const*, int, double, double*, int);
-void cblas_ssyrk(CBLAS_ORDER, CBLAS_UPLO, CBLAS_TRANSPOSE, int, int, float, float const*, int,
-                 float, float*, int);
-void cblas_dsyrk(CBLAS_ORDER, CBLAS_UPLO, CBLAS_TRANSPOSE, int, int, double, double const*, int,
-                 double, double*, int);
-}
-#endif
-#if defined(__GNUC__)
-// Present in OpenBLAS only; null with any other BLAS.
-extern "C" void openblas_set_num_threads(int) __attribute__((weak));
-#endif
-#else
-#include <Eigen/Core>
-#endif
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
-#include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/core/view.hpp"
-#include "fpq/linalg/avx512_product.hpp"
+#include "fpq/linalg/product_table.hpp"
+#include "fpq/linalg/products.hpp"
 
 namespace fpq {
 
 namespace detail {
 
-/// Which operand of a product is read transposed: c = a b, a b^T or a^T b.
-enum class product_shape { nn, nt, tn };
-
-#if defined(FPQ_USE_BLAS)
-
-/// Keeps an OpenBLAS to one thread, once a process: a tile is one thread's work.
-inline void quiet_blas() {
-#if defined(__GNUC__)
-    static bool const done = [] {
-        if (openblas_set_num_threads != nullptr) {
-            openblas_set_num_threads(1);
-        }
-        return true;
-    }();
-    static_cast<void>(done);
-#endif
-}
-
-/// c (m, n) = alpha * op(a) op(b), added to c when `add`; row-major, one thread. None of the sizes
-/// is 0. Leading dimensions in elements.
+/// c (m, n) = alpha * op(a) op(b), as product_functions has it.
 template <class Scalar>
 void product(product_shape shape, std::size_t m, std::size_t n, std::size_t k, Scalar alpha,
              Scalar const* a, std::size_t lda, Scalar const* b, std::size_t ldb, Scalar* c,
              std::size_t ldc, bool add) {
-    quiet_blas();
-    auto const ta = shape == product_shape::tn ? CblasTrans : CblasNoTrans;
-    auto const tb = shape == product_shape::nt ? CblasTrans : CblasNoTrans;
-    auto const narrow = [](std::size_t v) { return static_cast<int>(v); };
-    Scalar const beta = add ? Scalar{1} : Scalar{0};
-    if constexpr (std::is_same_v<Scalar, float>) {
-        cblas_sgemm(CblasRowMajor, ta, tb, narrow(m), narrow(n), narrow(k), alpha, a, narrow(lda),
-                    b, narrow(ldb), beta, c, narrow(ldc));
-    } else {
-        cblas_dgemm(CblasRowMajor, ta, tb, narrow(m), narrow(n), narrow(k), alpha, a, narrow(lda),
-                    b, narrow(ldb), beta, c, narrow(ldc));
-    }
+    active_products().of<Scalar>().product(shape, m, n, k, alpha, a, lda, b, ldb, c, ldc, add);
 }
 
-/// c (n, n) = x^T x on and below the diagonal, added to c when `add`; x (k, n). Otherwise as
-/// product.
+/// c (n, n) = x^T x on and below the diagonal, as product_functions has it.
 template <class Scalar>
 void lower_gram(std::size_t n, std::size_t k, Scalar const* x, std::size_t ldx, Scalar* c,
                 std::size_t ldc, bool add) {
-    quiet_blas();
-    auto const narrow = [](std::size_t v) { return static_cast<int>(v); };
-    Scalar const beta = add ? Scalar{1} : Scalar{0};
-    if constexpr (std::is_same_v<Scalar, float>) {
-        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, narrow(n), narrow(k), Scalar{1}, x,
-                    narrow(ldx), beta, c, narrow(ldc));
-    } else {
-        cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, narrow(n), narrow(k), Scalar{1}, x,
-                    narrow(ldx), beta, c, narrow(ldc));
-    }
+    active_products().of<Scalar>().lower_gram(n, k, x, ldx, c, ldc, add);
 }
-
-#else
-
-template <class Scalar>
-using eigen_rows = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-template <class Scalar>
-auto eigen_map(Scalar* data, std::size_t rows, std::size_t cols, std::size_t stride) {
-    using matrix = eigen_rows<std::remove_const_t<Scalar>>;
-    using map = Eigen::Map<std::conditional_t<std::is_const_v<Scalar>, matrix const, matrix>, 0,
-                           Eigen::OuterStride<>>;
-    return map(data, static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(cols),
-               Eigen::OuterStride<>(static_cast<Eigen::Index>(stride)));
-}
-
-/// c (m, n) = alpha * op(a) op(b), added to c when `add`; row-major, one thread. None of the sizes
-/// is 0. Leading dimensions in elements.
-template <class Scalar>
-void product(product_shape shape, std::size_t m, std::size_t n, std::size_t k, Scalar alpha,
-             Scalar const* a, std::size_t lda, Scalar const* b, std::size_t ldb, Scalar* c,
-             std::size_t ldc, bool add) {
-#if FPQ_X86_KERNELS
-    // Below a panel's height its copies cost more than they save.
-    if (m >= kernels::product_rows && active_simd_level() == simd_level::avx512) {
-        bool const a_turned = shape == product_shape::tn;
-        bool const b_turned = shape == product_shape::nt;
-        kernels::product_avx512<Scalar>(m, n, k, alpha, {a, a_turned ? 1 : lda, a_turned ? lda : 1},
-                                        {b, b_turned ? 1 : ldb, b_turned ? ldb : 1}, c, ldc, add);
-        return;
-    }
-#endif
-    auto out = eigen_map(c, m, n, ldc);
-    if (!add) {
-        out.setZero();
-    }
-    if (shape == product_shape::nn) {
-        out.noalias() += alpha * eigen_map(a, m, k, lda) * eigen_map(b, k, n, ldb);
-    } else if (shape == product_shape::nt) {
-        out.noalias() += alpha * eigen_map(a, m, k, lda) * eigen_map(b, n, k, ldb).transpose();
-    } else {
-        out.noalias() += alpha * eigen_map(a, k, m, lda).transpose() * eigen_map(b, k, n, ldb);
-    }
-}
-
-/// c (n, n) = x^T x on and below the diagonal, added to c when `add`; x (k, n). By halving down to
-/// 128 columns, where the upper half is made too. Otherwise as product.
-template <class Scalar>
-void lower_gram(std::size_t n, std::size_t k, Scalar const* x, std::size_t ldx, Scalar* c,
-                std::size_t ldc, bool add) {
-    if (n <= 128) {
-        product(product_shape::tn, n, n, k, Scalar{1}, x, ldx, x, ldx, c, ldc, add);
-        return;
-    }
-    std::size_t const half = n / 2;
-    lower_gram(half, k, x, ldx, c, ldc, add);
-    product(product_shape::tn, n - half, half, k, Scalar{1}, x + half, ldx, x, ldx, c + half * ldc,
-            ldc, add);
-    lower_gram(n - half, k, x + half, ldx, c + half * ldc + half, ldc, add);
-}
-
-#endif
 
 /// Tile borders of the products: chosen so that two packed operands and the result stay in L2.
 inline constexpr std::size_t tile_rows = 256;
@@ -262,7 +128,7 @@ inline void matmul_nt(matrix_view<float const> x, matrix_view<float const> w, ma
                           detail::shape_text(x.rows, w.rows) + " from equal widths",
                           detail::shape_text(y.rows, y.cols) + " from widths " +
                               std::to_string(x.cols) + " and " + std::to_string(w.cols));
-    detail::multiply(detail::product_shape::nt, x, w, y, threads);
+    detail::multiply(product_shape::nt, x, w, y, threads);
 }
 
 /// y = x w: x (m, k), w (k, n), y (m, n), all row-major; otherwise as matmul_nt.
@@ -272,12 +138,13 @@ inline void matmul_nn(matrix_view<float const> x, matrix_view<float const> w, ma
                           detail::shape_text(x.rows, w.cols) + " from equal depths",
                           detail::shape_text(y.rows, y.cols) + " from depths " +
                               std::to_string(x.cols) + " and " + std::to_string(w.rows));
-    detail::multiply(detail::product_shape::nn, x, w, y, threads);
+    detail::multiply(product_shape::nn, x, w, y, threads);
 }
 
 /// h += x^T x on and below the diagonal (what lies above is left in an unspecified state within
 /// 128 columns of the diagonal and untouched elsewhere): x (tokens, n), h (n, n), row-major.
-/// float32 sums; for many tokens use `hessian`, which compensates. Throws on disagreeing shapes.
+/// float32 sums; for many tokens use `second_moment`, which compensates. Throws on disagreeing
+/// shapes.
 inline void add_gram(matrix_view<float const> x, matrix_view<float> h, int threads) {
     detail::require_shape(h.rows == x.cols && h.cols == x.cols, "add_gram",
                           detail::shape_text(x.cols, x.cols), detail::shape_text(h.rows, h.cols));

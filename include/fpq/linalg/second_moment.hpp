@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 2. The second moment of a layer's inputs, H = sum over tokens of x x^T, which GPTQ
-// minimises against. Unnormalised: the solvers use ratios only. Not damped here (gptq_factor.hpp).
+// Floor 2. The second moment of a layer's inputs, sum over tokens of x x^T, while it is summed;
+// what comes of it is the Hessian that GPTQ minimises against (hessian.hpp). Windows that several
+// threads, devices or ranks share out: sharded_second_moment.hpp.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/view.hpp"
+#include "fpq/linalg/hessian.hpp"
 #include "fpq/linalg/matmul.hpp"
 
 namespace fpq {
 
-/// H (n, n), symmetric, summed over any number of calls.
+/// x^T x (n, n) over any number of calls.
 ///
 /// Accumulation: blocks of 2048 tokens are multiplied in float32, and each block's result is added
 /// to a float-float total (TwoSum: high part and the rounding errors, about 48 bits), so the error
@@ -25,24 +28,34 @@ namespace fpq {
 /// walked along rows: memory is n^2 floats (n = 14336: 822 MB) plus one tile a thread.
 /// The result does not depend on the thread count; it does depend, in the last bits, on how the
 /// tokens are split over calls. Copyable and movable. Not safe for writing from two threads.
-class hessian {
+class second_moment {
 public:
-    explicit hessian(std::size_t n) : n_(n), sum_(n * n, 0.0F), diagonal_low_(n, 0.0F) {}
+    explicit second_moment(std::size_t n) : n_(n), sum_(n * n, 0.0F), diagonal_low_(n, 0.0F) {}
+
+    /// A state that parts() and diagonal_parts() of another process gave. Throws fpq::error (usage)
+    /// when they are not n^2 and n values.
+    second_moment(std::size_t n, std::size_t count, std::vector<float> parts,
+                  std::vector<float> diagonal_parts)
+        : n_(n), count_(count), sum_(std::move(parts)), diagonal_low_(std::move(diagonal_parts)) {
+        detail::require_shape(
+            sum_.size() == n * n && diagonal_low_.size() == n, "second_moment",
+            std::to_string(n * n) + " and " + std::to_string(n) + " parts",
+            std::to_string(sum_.size()) + " and " + std::to_string(diagonal_low_.size()));
+    }
 
     /// Columns (the layer's inputs).
     [[nodiscard]] std::size_t size() const noexcept { return n_; }
-    /// Tokens accumulated so far.
-    [[nodiscard]] std::size_t samples() const noexcept { return samples_; }
+    /// Tokens summed so far.
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
 
-    /// H += x^T x; x (tokens, n). Throws fpq::error (usage) when x is not n wide.
+    /// += x^T x; x (tokens, n). Throws fpq::error (usage) when x is not n wide.
     /// Cost: tokens * n^2 operations (half of the full product).
-    void accumulate(matrix_view<float const> x, int threads = 1) {
-        detail::require_shape(x.cols == n_, "hessian::accumulate", std::to_string(n_) + " columns",
+    void add(matrix_view<float const> x, int threads) {
+        detail::require_shape(x.cols == n_, "second_moment::add", std::to_string(n_) + " columns",
                               std::to_string(x.cols));
         if (x.rows == 0 || n_ == 0) {
             return;
         }
-        open();
         detail::for_each_lower_tile(n_, threads, [&](auto i, auto rows, auto j, auto cols) {
             auto const tile = std::make_unique_for_overwrite<float[]>(rows * cols);
             for (std::size_t t = 0; t < x.rows; t += token_block) {
@@ -51,45 +64,38 @@ public:
                 add_tile(tile.get(), i, rows, j, cols);
             }
         });
-        samples_ += x.rows;
+        count_ += x.rows;
     }
 
-    /// H += other's H, as if its tokens had come here. Throws when the sizes differ.
-    void merge(hessian const& other) {
-        detail::require_shape(other.n_ == n_, "hessian::merge", std::to_string(n_) + " columns",
-                              std::to_string(other.n_));
-        open();
+    /// += other, as if its tokens had come here. Throws fpq::error (usage) when the sizes differ.
+    void merge(second_moment const& other) {
+        detail::require_shape(other.n_ == n_, "second_moment::merge",
+                              std::to_string(n_) + " columns", std::to_string(other.n_));
         for (std::size_t i = 0; i < n_; ++i) {
             add_run(i, 0, i, other.sum_.data() + i * n_);
             add(sum_[i * n_ + i], diagonal_low_[i], other.sum_[i * n_ + i]);
-            if (!other.mirrored_) {
-                float* const low = low_row(i);
-                float const* const more = other.low_row(i);
-                for (std::size_t j = 0; j < i; ++j) {
-                    low[j] += more[j];
-                }
-                diagonal_low_[i] += other.diagonal_low_[i];
+            float* const low = low_row(i);
+            float const* const more = other.low_row(i);
+            for (std::size_t j = 0; j < i; ++j) {
+                low[j] += more[j];
             }
+            diagonal_low_[i] += other.diagonal_low_[i];
         }
-        samples_ += other.samples_;
+        count_ += other.count_;
     }
 
-    /// The whole symmetric matrix. The first call after an accumulation rounds the total to
-    /// float32 and mirrors it in place, so let one thread make it before several read.
-    /// Valid until the next accumulate or merge.
-    [[nodiscard]] matrix_view<float const> view() const {
+    /// The total rounded to float32 and mirrored, in the memory of this object, which is left
+    /// empty.
+    [[nodiscard]] hessian finish() && {
         close();
-        return as_view(static_cast<float const*>(sum_.data()), n_, n_);
+        return {std::exchange(n_, 0), std::exchange(count_, 0), std::move(sum_)};
     }
 
-    /// diag(H), float32.
-    [[nodiscard]] std::vector<float> diagonal() const {
-        std::vector<float> out(n_);
-        for (std::size_t i = 0; i < n_; ++i) {
-            out[i] = sum_[i * n_ + i] + (mirrored_ ? 0.0F : diagonal_low_[i]);
-        }
-        return out;
-    }
+    /// The unrounded state, to be sent to another process: n^2 values, high parts on and below the
+    /// diagonal, low parts above it.
+    [[nodiscard]] std::span<float const> parts() const noexcept { return sum_; }
+    /// The low parts of the diagonal, n values.
+    [[nodiscard]] std::span<float const> diagonal_parts() const noexcept { return diagonal_low_; }
 
 private:
     static constexpr std::size_t token_block = 2048;
@@ -104,7 +110,10 @@ private:
     }
 
     /// The low parts of row i: i values.
-    [[nodiscard]] float* low_row(std::size_t i) const noexcept {
+    [[nodiscard]] float* low_row(std::size_t i) noexcept {
+        return sum_.data() + (n_ - 1 - i) * n_ + (n_ - i);
+    }
+    [[nodiscard]] float const* low_row(std::size_t i) const noexcept {
         return sum_.data() + (n_ - 1 - i) * n_ + (n_ - i);
     }
 
@@ -146,23 +155,8 @@ private:
         }
     }
 
-    /// Back to (high below, low above) after a view.
-    void open() {
-        if (!mirrored_) {
-            return;
-        }
-        for (std::size_t i = 0; i < n_; ++i) {
-            std::fill(sum_.begin() + static_cast<std::ptrdiff_t>(i * n_ + i + 1),
-                      sum_.begin() + static_cast<std::ptrdiff_t>((i + 1) * n_), 0.0F);
-        }
-        mirrored_ = false;
-    }
-
     /// high + low, written to both halves.
-    void close() const noexcept {
-        if (mirrored_) {
-            return;
-        }
+    void close() noexcept {
         for (std::size_t i = 0; i < n_; ++i) {
             float const* const low = low_row(i);
             for (std::size_t j = 0; j < i; ++j) {
@@ -175,10 +169,9 @@ private:
                 close_patch(pi, pj);
             }
         }
-        mirrored_ = true;
     }
 
-    void close_patch(std::size_t pi, std::size_t pj) const noexcept {
+    void close_patch(std::size_t pi, std::size_t pj) noexcept {
         for (std::size_t i = pi; i < std::min(pi + patch, n_); ++i) {
             for (std::size_t j = pj; j < std::min(pj + patch, i); ++j) {
                 sum_[j * n_ + i] = sum_[i * n_ + j];
@@ -187,10 +180,16 @@ private:
     }
 
     std::size_t n_;
-    std::size_t samples_ = 0;
-    mutable std::vector<float> sum_;  // below: high parts; above: low parts (low_row) or the mirror
-    mutable std::vector<float> diagonal_low_;  // low parts of the diagonal
-    mutable bool mirrored_ = false;
+    std::size_t count_ = 0;
+    std::vector<float> sum_;           // below: high parts; above: low parts (low_row)
+    std::vector<float> diagonal_low_;  // low parts of the diagonal
 };
+
+/// The Hessian of one batch: x^T x, x (tokens, n).
+[[nodiscard]] inline hessian hessian_of(matrix_view<float const> x, int threads) {
+    second_moment sum(x.cols);
+    sum.add(x, threads);
+    return std::move(sum).finish();
+}
 
 }  // namespace fpq

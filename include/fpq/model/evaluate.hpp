@@ -4,7 +4,8 @@
 // Floor 7. Layers are the outer loop: each is loaded once for a batch of windows, so memory
 // is one layer, the hidden states of the batch and a slice of logits, whatever the model's depth.
 // Conventions: the GPTQ one for perplexity (equal windows, L - 1 targets each), that of llama.cpp's
-// KL mode for the rest, over the same L - 1 positions. Text is cut by the caller or cut_windows.
+// KL mode for the rest, over the same L - 1 positions. Text is cut by the caller
+// (io/text/text_windows.hpp).
 #pragma once
 
 #include <algorithm>
@@ -17,26 +18,28 @@
 #include <utility>
 #include <vector>
 
+#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/score.hpp"
 #include "fpq/core/hosted/error.hpp"
-#include "fpq/core/hosted/parallel.hpp"
-#include "fpq/core/view.hpp"
-#include "fpq/model/decoder.hpp"
-#include "fpq/model/elementwise.hpp"
+#include "fpq/model/forward.hpp"
+#include "fpq/model/layer.hpp"
 
 namespace fpq {
 
 /// Gives layer `layer`, and may set the hooks that its forward pass shall call (a quantized model
 /// transforms and quantizes the inputs there). Called for 0, 1, ... once per batch of windows.
-using layer_source = std::function<decoder_layer(std::size_t layer, layer_hooks& hooks)>;
+template <class B>
+using layer_source = std::function<decoder_layer<B>(std::size_t layer, layer_hooks<B>& hooks)>;
 
 /// A model to evaluate: the frame must outlive the call.
+template <class B>
 struct eval_model {
-    const decoder* frame = nullptr;
-    layer_source layers;
+    const decoder<B>* frame = nullptr;
+    layer_source<B> layers;
+    layer_hooks<B> head;  ///< what happens to the head's input
 };
 
 struct eval_options {
-    int threads = 1;
     /// Bytes that hidden states of one model may take; at least one window is always held.
     std::size_t hidden_bytes = std::size_t{1} << 30;
     /// Called after every (batch, model, layer) and window of logits with steps done and in all.
@@ -63,96 +66,12 @@ struct eval_result {
     double top1_se = 0;
 };
 
-/// Consecutive windows of `length` tokens; the rest is dropped. Views into `tokens`.
-[[nodiscard]] inline std::vector<std::span<const std::int32_t>> cut_windows(
-    std::span<const std::int32_t> tokens, std::size_t length) {
-    if (length < 2) {
-        fail_usage("bad sequence length", "evaluation", "at least 2", std::to_string(length));
-    }
-    std::vector<std::span<const std::int32_t>> windows;
-    for (std::size_t begin = 0; begin + length <= tokens.size(); begin += length) {
-        windows.push_back(tokens.subspan(begin, length));
-    }
-    return windows;
-}
-
 namespace detail {
 
 using window_list = std::span<const std::span<const std::int32_t>>;
 
 /// Positions whose logits are held at once.
 inline constexpr std::size_t logit_rows = 256;
-
-/// What one position says.
-struct position_score {
-    float nll = 0;
-    float reference_nll = 0;
-    float kl = 0;
-    bool same_top = false;
-};
-
-/// log(sum(e^logits)): terms in float32, their sum in float64.
-inline double log_sum_exp(const float* logits, std::size_t n, float shift) noexcept {
-    double sum = 0;
-    for (std::size_t begin = 0; begin < n; begin += lanes) {
-        lane_block terms{};
-        const std::size_t count = std::min(lanes, n - begin);
-        std::copy_n(logits + begin, count, terms.begin());
-        for (float& t : terms) {
-            t = fast_exp(t - shift);
-        }
-        for (std::size_t i = count; i < lanes; ++i) {
-            terms[i] = 0;
-        }
-        sum += static_cast<double>(lane_sum(terms));
-    }
-    return std::log(sum) + static_cast<double>(shift);
-}
-
-/// KL(reference || model) = sum p_r (log p_r - log p_m); terms in float32 around the means' shift,
-/// sums in float64.
-inline double kl_divergence(const float* reference, double reference_lse, const float* model,
-                            double model_lse, std::size_t n) noexcept {
-    const auto shift = static_cast<float>(reference_lse);
-    const auto offset = static_cast<float>(model_lse - reference_lse);
-    double sum = 0;
-    for (std::size_t begin = 0; begin < n; begin += lanes) {
-        lane_block r{};
-        lane_block m{};
-        const std::size_t count = std::min(lanes, n - begin);
-        std::copy_n(reference + begin, count, r.begin());
-        std::copy_n(model + begin, count, m.begin());
-        for (std::size_t i = 0; i < lanes; ++i) {
-            r[i] = fast_exp(r[i] - shift) * ((r[i] - m[i]) + offset);
-        }
-        for (std::size_t i = count; i < lanes; ++i) {
-            r[i] = 0;
-        }
-        sum += static_cast<double>(lane_sum(r));
-    }
-    return sum;
-}
-
-inline std::size_t first_largest(const float* x, std::size_t n) noexcept {
-    const float best = largest(x, n);
-    return static_cast<std::size_t>(std::find(x, x + n, best) - x);
-}
-
-inline position_score score_position(const float* logits, const float* reference, std::size_t n,
-                                     std::int32_t target) noexcept {
-    const auto at = static_cast<std::size_t>(target);
-    position_score score;
-    const double lse = log_sum_exp(logits, n, largest(logits, n));
-    score.nll = static_cast<float>(lse - static_cast<double>(logits[at]));
-    if (reference != nullptr) {
-        const double reference_lse = log_sum_exp(reference, n, largest(reference, n));
-        score.reference_nll =
-            static_cast<float>(reference_lse - static_cast<double>(reference[at]));
-        score.kl = static_cast<float>(kl_divergence(reference, reference_lse, logits, lse, n));
-        score.same_top = first_largest(logits, n) == first_largest(reference, n);
-    }
-    return score;
-}
 
 /// Steps done, told to the caller.
 struct progress_counter {
@@ -169,52 +88,47 @@ struct progress_counter {
 };
 
 /// Hidden states after the last layer, windows one below the other.
-inline std::vector<float> run_layers(const eval_model& model, window_list windows,
-                                     const eval_options& options, progress_counter& progress) {
+template <class B>
+tensor<B> run_layers(B const& b, const eval_model<B>& model, window_list windows,
+                     progress_counter& progress) {
     const std::size_t length = windows.front().size();
-    const std::size_t width = model.frame->config().hidden_size;
-    std::vector<float> hidden(windows.size() * length * width);
-    const auto window = [&](std::size_t i) {
-        return as_view(hidden.data() + i * length * width, length, width);
-    };
+    tensor<B> hidden = make(b, windows.size() * length, model.frame->config().hidden_size);
+    const auto window = [&](std::size_t i) { return hidden.view().rows_at(i * length, length); };
     for (std::size_t i = 0; i < windows.size(); ++i) {
-        model.frame->embed(windows[i], window(i));
+        model.frame->embed_tokens(b, windows[i], window(i));
     }
     for (std::size_t layer = 0; layer < model.frame->config().layers; ++layer) {
-        layer_hooks hooks;
-        const decoder_layer weights = model.layers(layer, hooks);
+        layer_hooks<B> hooks;
+        const decoder_layer<B> weights = model.layers(layer, hooks);
         for (std::size_t i = 0; i < windows.size(); ++i) {
-            model.frame->forward_layer(weights, window(i), hooks, options.threads);
+            model.frame->forward_layer(b, weights, window(i), hooks);
         }
         progress.step();
     }
     return hidden;
 }
 
-/// Scores of the L - 1 positions of one window. `reference` and its hidden states may be empty.
-inline void score_window(const eval_model& model, matrix_view<const float> hidden,
-                         const eval_model* reference, matrix_view<const float> reference_hidden,
-                         std::span<const std::int32_t> tokens, int threads,
-                         std::span<position_score> scores) {
+/// Scores of the L - 1 positions of one window. `reference` may be null, its hidden states empty.
+template <class B>
+void score_window(B const& b, const eval_model<B>& model, typename B::const_view hidden,
+                  const eval_model<B>* reference, typename B::const_view reference_hidden,
+                  std::span<const std::int32_t> tokens, std::span<position_score> scores) {
     const std::size_t vocab = model.frame->config().vocab_size;
     const std::size_t held = std::min(logit_rows, scores.size());
-    scratch logits(held, vocab);
-    scratch reference_logits(reference != nullptr ? held : 0, vocab);
+    tensor<B> logits = make(b, held, vocab);
+    tensor<B> reference_logits = make(b, reference != nullptr ? held : 0, vocab);
     for (std::size_t begin = 0; begin < scores.size(); begin += logit_rows) {
         const std::size_t count = std::min(logit_rows, scores.size() - begin);
-        model.frame->logits(hidden.rows_at(begin, count), logits.view().rows_at(0, count), threads);
+        model.frame->head_logits(b, hidden.rows_at(begin, count), model.head,
+                                 logits.view().rows_at(0, count));
         if (reference != nullptr) {
-            reference->frame->logits(reference_hidden.rows_at(begin, count),
-                                     reference_logits.view().rows_at(0, count), threads);
+            reference->frame->head_logits(b, reference_hidden.rows_at(begin, count),
+                                          reference->head,
+                                          reference_logits.view().rows_at(0, count));
         }
-        parallel_for(count, 8, threads, [&](std::size_t first, std::size_t last) {
-            for (std::size_t i = first; i < last; ++i) {
-                const float* const other =
-                    reference != nullptr ? reference_logits.view().row(i) : nullptr;
-                scores[begin + i] =
-                    score_position(logits.view().row(i), other, vocab, tokens[begin + i + 1]);
-            }
-        });
+        const std::size_t others = reference != nullptr ? count : 0;
+        score(b, logits.view().rows_at(0, count), reference_logits.view().rows_at(0, others),
+              tokens.subspan(begin + 1, count), scores.subspan(begin, count));
     }
 }
 
@@ -299,8 +213,9 @@ inline eval_result summarize_all(std::span<const position_score> scores, std::si
     return out;
 }
 
-inline void require_evaluable(const eval_model& model, const eval_model* reference,
-                              window_list windows) {
+template <class B>
+void require_evaluable(const eval_model<B>& model, const eval_model<B>* reference,
+                       window_list windows) {
     if (windows.empty()) {
         fail_input("no text to evaluate", "evaluation", "at least one whole window", "none");
     }
@@ -327,35 +242,34 @@ inline void require_evaluable(const eval_model& model, const eval_model* referen
 /// Perplexity over all windows (of one length), and with `reference` (may be null) the distance to
 /// it. Throws fpq::error: usage for windows that do not fit, numeric when logits are not finite.
 /// The result does not depend on threads or hidden_bytes.
-[[nodiscard]] inline eval_result evaluate(const eval_model& model, const eval_model* reference,
-                                          detail::window_list windows,
-                                          const eval_options& options) {
+template <class B>
+[[nodiscard]] eval_result evaluate(B const& b, const eval_model<B>& model,
+                                   const eval_model<B>* reference, detail::window_list windows,
+                                   const eval_options& options) {
     detail::require_evaluable(model, reference, windows);
     const std::size_t length = windows.front().size();
     const std::size_t width =
-        std::max(model.frame->config().hidden_size,
-                 reference != nullptr ? reference->frame->config().hidden_size : 0);
+        std::max<std::size_t>(model.frame->config().hidden_size,
+                              reference != nullptr ? reference->frame->config().hidden_size : 0);
     const std::size_t batch =
         std::max<std::size_t>(1, options.hidden_bytes / (length * width * sizeof(float)));
     const std::size_t batches = (windows.size() + batch - 1) / batch;
     const std::size_t layers = model.frame->config().layers +
                                (reference != nullptr ? reference->frame->config().layers : 0);
     detail::progress_counter progress{options, batches * layers + windows.size()};
-    std::vector<detail::position_score> scores(windows.size() * (length - 1));
+    std::vector<position_score> scores(windows.size() * (length - 1));
     for (std::size_t begin = 0; begin < windows.size(); begin += batch) {
         const detail::window_list part =
             windows.subspan(begin, std::min(batch, windows.size() - begin));
-        const std::vector<float> hidden = detail::run_layers(model, part, options, progress);
-        const std::vector<float> other =
-            reference != nullptr ? detail::run_layers(*reference, part, options, progress)
-                                 : std::vector<float>();
-        const auto view = [&](const std::vector<float>& states, std::size_t i) {
-            const std::size_t cols = states.size() / (part.size() * length);
-            return as_view(states.data() + i * length * cols, length, cols);
-        };
+        const tensor<B> hidden = detail::run_layers(b, model, part, progress);
+        const tensor<B> other =
+            reference != nullptr ? detail::run_layers(b, *reference, part, progress) : tensor<B>();
         for (std::size_t i = 0; i < part.size(); ++i) {
-            detail::score_window(model, view(hidden, i), reference, view(other, i), part[i],
-                                 options.threads,
+            const auto of = [&](const tensor<B>& states) {
+                return states.rows() == 0 ? typename B::const_view{}
+                                          : states.view().rows_at(i * length, length);
+            };
+            detail::score_window(b, model, of(hidden), reference, of(other), part[i],
                                  std::span(scores).subspan((begin + i) * (length - 1), length - 1));
             progress.step();
         }

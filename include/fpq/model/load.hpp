@@ -1,24 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a checkpoint's tensors to the decoder and its layers, with every shape checked by name.
 //
-// Floor 7. Reads unquantized tensors (bf16, fp16, fp32). One layer is loaded at a time and
-// belongs to the caller; the vocabulary matrices stay in the checkpoint's memory map.
+// Floor 7. Reads unquantized tensors (bf16, fp16, fp32); names and shapes are the graph's. One
+// layer is loaded at a time and belongs to the caller; the vocabulary matrices stay in the
+// checkpoint's memory map.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
-#include "fpq/core/hosted/error.hpp"
+#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/weight_rows.hpp"
+#include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/config.hpp"
-#include "fpq/model/decoder.hpp"
-#include "fpq/model/names.hpp"
+#include "fpq/model/forward.hpp"
+#include "fpq/model/layer.hpp"
 
 namespace fpq {
 namespace detail {
@@ -49,62 +54,73 @@ inline std::vector<float> load_vector(const checkpoint& source, const std::strin
 
 }  // namespace detail
 
-/// The linear with its bias if the configuration has one.
-[[nodiscard]] inline linear_layer load_linear(const checkpoint& source, const model_config& config,
-                                              std::size_t layer, linear_role role) {
-    const linear_shape shape = expected_shape(config, role);
-    linear_layer out;
-    out.out = shape.out;
-    out.in = shape.in;
-    out.weight = load_floats(
-        detail::tensor_of_shape(source, weight_name(layer, role), {shape.out, shape.in}));
-    source.release(weight_name(layer, role));
-    if (has_bias(config, role)) {
-        out.bias = detail::load_vector(source, bias_name(layer, role), shape.out);
+/// (out, in) float32 values onto the backend.
+[[nodiscard]] inline cpu::tensor upload(cpu const&, matrix_view<float const> values) {
+    cpu::tensor out(values.rows, values.cols);
+    for (std::size_t i = 0; i < values.rows; ++i) {
+        std::copy_n(values.row(i), values.cols, out.view().row(i));
+    }
+    return out;
+}
+
+/// The linear with its bias if it has one.
+template <class B>
+[[nodiscard]] linear_weights<B> load_linear(B const& b, const checkpoint& source,
+                                            const linear_node& node) {
+    linear_weights<B> out;
+    const std::vector<float> values =
+        load_floats(detail::tensor_of_shape(source, node.weight(), {node.out, node.in}));
+    out.weight = upload(b, as_view(values.data(), node.out, node.in));
+    source.release(node.weight());
+    if (node.bias) {
+        out.bias = detail::load_vector(source, node.bias_name(), node.out);
     }
     return out;
 }
 
 /// The norms of a layer, its linears left empty: for sources whose linears are quantized.
-[[nodiscard]] inline decoder_layer load_layer_norms(const checkpoint& source,
-                                                    const model_config& config, std::size_t layer) {
-    decoder_layer out;
-    out.input_norm = detail::load_vector(source, input_norm_name(layer), config.hidden_size);
-    out.post_norm = detail::load_vector(source, post_norm_name(layer), config.hidden_size);
-    if (config.qk_norm) {
-        out.q_norm = detail::load_vector(source, q_norm_name(layer), config.head_dim);
-        out.k_norm = detail::load_vector(source, k_norm_name(layer), config.head_dim);
+template <class B>
+[[nodiscard]] decoder_layer<B> load_layer_norms(B const&, const checkpoint& source,
+                                                const model_graph& graph, std::size_t layer) {
+    decoder_layer<B> out;
+    out.linears.resize(graph.layer(layer).size());
+    for (const norm_node& norm : graph.norms(layer)) {
+        out.norm(norm.place) = detail::load_vector(source, norm.tensor, norm.width);
     }
     return out;
 }
 
-/// All weights of one layer as float32.
-[[nodiscard]] inline decoder_layer load_layer(const checkpoint& source, const model_config& config,
-                                              std::size_t layer) {
-    decoder_layer out = load_layer_norms(source, config, layer);
-    for (const linear_role role : linear_roles) {
-        out.at(role) = load_linear(source, config, layer, role);
+/// All weights of one layer.
+template <class B>
+[[nodiscard]] decoder_layer<B> load_layer(B const& b, const checkpoint& source,
+                                          const model_graph& graph, std::size_t layer) {
+    decoder_layer<B> out = load_layer_norms(b, source, graph, layer);
+    for (const linear_node& node : graph.layer(layer)) {
+        out.linears[node.row] = load_linear(b, source, node);
     }
     return out;
-}
-
-/// Embedding, final norm and head; the checkpoint must outlive the decoder.
-[[nodiscard]] inline decoder load_decoder(const checkpoint& source, const model_config& config) {
-    weight_rows embedding = detail::load_rows(source, std::string(embedding_name),
-                                              config.vocab_size, config.hidden_size);
-    std::optional<weight_rows> head;
-    if (!config.tied_head) {
-        head = detail::load_rows(source, std::string(head_name), config.vocab_size,
-                                 config.hidden_size);
-    }
-    return {config, std::move(embedding),
-            detail::load_vector(source, std::string(final_norm_name), config.hidden_size),
-            std::move(head)};
 }
 
 /// The configuration of a checkpoint directory.
-[[nodiscard]] inline model_config load_model_config(const checkpoint& source) {
-    return read_model_config(source.config(), (source.directory() / "config.json").string());
+[[nodiscard]] inline model_config load_model_config(const checkpoint& source,
+                                                    architecture_list known) {
+    return read_model_config(source.config(), (source.directory() / "config.json").string(), known);
+}
+
+/// Embedding, final norm and head; the checkpoint must outlive the decoder. `head`, when it is
+/// given, stands for the head of the file (a quantized one).
+template <class B>
+[[nodiscard]] decoder<B> load_decoder(B const&, const checkpoint& source,
+                                      std::shared_ptr<const model_graph> graph,
+                                      std::optional<weight_rows> head) {
+    const model_config& c = graph->config();
+    weight_rows embedding =
+        detail::load_rows(source, graph->embedding() + ".weight", c.vocab_size, c.hidden_size);
+    if (!c.tied_head && !head) {
+        head = detail::load_rows(source, graph->head().weight(), c.vocab_size, c.hidden_size);
+    }
+    std::vector<float> norm = detail::load_vector(source, graph->final_norm(), c.hidden_size);
+    return {std::move(graph), std::move(embedding), std::move(norm), std::move(head)};
 }
 
 }  // namespace fpq

@@ -5,14 +5,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fpq/model/evaluate.hpp"
-#include "fpq/pipeline/recipe.hpp"
+#include "fpq/version.hpp"
 
 namespace fpq {
 
@@ -30,8 +32,21 @@ struct linear_report {
     float input_global_scale = 1.0F;
 };
 
+/// Seconds that a phase of a run took.
+struct phase_time {
+    std::string phase;
+    double seconds = 0.0;
+};
+
+/// What a run was, did and found. Its JSON holds all that is needed to repeat it.
 struct run_report {
-    recipe choices;
+    nlohmann::json recipe;            ///< recipe_json.hpp reads it back
+    std::string layout;               ///< of what was written; empty: nothing
+    std::filesystem::path directory;  ///< where it lies
+    std::string commit = "unknown";   ///< the program's to set
+    std::string processor;            ///< as the system names it
+    int threads = 1;
+    std::vector<phase_time> phases;
     std::vector<linear_report> linears;
     std::uint64_t quantized_values = 0;
     std::uint64_t quantized_bytes = 0;
@@ -40,6 +55,13 @@ struct run_report {
     double seconds = 0.0;
     std::optional<eval_result> evaluation;
     std::vector<std::string> notes;
+
+    /// One more quantized linear of `bytes` bytes.
+    void add(linear_report line, std::uint64_t bytes) {
+        quantized_values += std::uint64_t{line.rows} * line.cols;
+        quantized_bytes += bytes;
+        linears.push_back(std::move(line));
+    }
 
     /// Of the quantized linears, scales and global scales included.
     [[nodiscard]] double bits_per_weight() const {
@@ -89,15 +111,26 @@ inline nlohmann::json to_json(run_report const& report) {
         }
         linears.push_back(std::move(row));
     }
-    nlohmann::json json{{"recipe", to_json(report.choices)},
-                        {"linears", std::move(linears)},
-                        {"bits_per_weight", report.bits_per_weight()},
-                        {"quantized_values", report.quantized_values},
-                        {"quantized_bytes", report.quantized_bytes},
-                        {"output_bytes", report.output_bytes},
-                        {"calibration_tokens", report.calibration_tokens},
-                        {"seconds", report.seconds},
-                        {"notes", report.notes}};
+    nlohmann::json phases = nlohmann::json::array();
+    for (phase_time const& p : report.phases) {
+        phases.push_back({{"phase", p.phase}, {"seconds", p.seconds}});
+    }
+    nlohmann::json json{
+        {"recipe", report.recipe},
+        {"version", FPQ_VERSION_STRING},
+        {"commit", report.commit},
+        {"processor", report.processor},
+        {"threads", report.threads},
+        {"layout", report.layout.empty() ? nlohmann::json() : nlohmann::json(report.layout)},
+        {"phases", std::move(phases)},
+        {"linears", std::move(linears)},
+        {"bits_per_weight", report.bits_per_weight()},
+        {"quantized_values", report.quantized_values},
+        {"quantized_bytes", report.quantized_bytes},
+        {"output_bytes", report.output_bytes},
+        {"calibration_tokens", report.calibration_tokens},
+        {"seconds", report.seconds},
+        {"notes", report.notes}};
     if (report.evaluation) {
         json["evaluation"] = to_json(*report.evaluation);
     }

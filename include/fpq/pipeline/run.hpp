@@ -1,194 +1,314 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 8. The straight line of fpq-quantize: open, plan, calibrate, then layer by layer load,
-// transform, tap, solve, write, advance; finish, verify, report. Memory is one layer, never one
-// model.
+// Floor 8. The straight line of fpq-quantize: open, resolve, read windows, then layer by layer
+// load, transform, observe, solve, write, advance; finish, verify, report. Memory is one layer,
+// never one model.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "fpq/io/safetensors/checkpoint.hpp"
-#include "fpq/io/safetensors/checkpoint_writer.hpp"
-#include "fpq/io/text/text.hpp"
-#include "fpq/io/tokenizer/tokenizer.hpp"
-#include "fpq/model/decoder.hpp"
+#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/graph/graph.hpp"
 #include "fpq/model/load.hpp"
+#include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/calibration.hpp"
-#include "fpq/pipeline/direct_rtn.hpp"
 #include "fpq/pipeline/evaluation.hpp"
-#include "fpq/pipeline/layer_solver.hpp"
-#include "fpq/pipeline/opened_model.hpp"
+#include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/plan.hpp"
-#include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/resolve.hpp"
+#include "fpq/pipeline/row_stream.hpp"
 #include "fpq/pipeline/sink.hpp"
+#include "fpq/pipeline/streams.hpp"
 
 namespace fpq {
 
-/// Steps 1 to 4 alone, for `--dry_run`: nothing is written. `r` is settled.
-inline run_plan plan_run(recipe const& r) {
-    checkpoint const source(r.model);
-    model_config const config =
-        read_model_config(source.config(), (source.directory() / "config.json").string());
-    return make_plan(r, source, config);
-}
-
 namespace detail {
 
-/// The recipe's transform. FP-Quant files hold its matrix in bf16, so that an export to them solves
-/// for the rounded matrix: what was calibrated is what a client runs.
-inline block_transform run_transform(recipe const& r) {
-    block_transform exact = block_transform::make(r.transform, r.transform_block, r.seed);
-    bool const stored = r.exported != export_kind::none && r.layout == dialect::fp_quant;
-    if (!stored || r.transform == transform_kind::identity) {
-        return exact;
-    }
-    std::vector<float> rounded = exact.matrix();
-    for (float& value : rounded) {
-        value = round_to_bf16(value);
-    }
-    return block_transform::from_matrix(exact.block(), rounded, transform_kind::orthogonal);
-}
-
-/// The layers one after the other; what differs between recipes is decided in layer_solver.
-class layer_line {
+/// Adds up the seconds of phases that come and go.
+class phase_clock {
 public:
-    layer_line(recipe const& r, opened_model& model, run_plan const& plan,
-               progress_sink const& progress)
-        : recipe_(r),
-          model_(model),
-          progress_(progress),
-          transform_(run_transform(r)),
-          solver_(r, transform_),
-          sink_(r, model.source(), plan, transform_) {}
-
-    void calibrate(std::vector<std::vector<std::int32_t>> const& windows) {
-        hidden_.emplace(model_.network(), windows);
+    explicit phase_clock(run_report& report) : report_(report) {}
+    void enter(std::string const& phase) {
+        leave();
+        phase_ = phase;
+        begin_ = std::chrono::steady_clock::now();
     }
-
-    void evaluate(std::vector<std::vector<std::int32_t>> windows) {
-        evaluation_.emplace(model_.network(), std::move(windows), recipe_.threads);
-    }
-
-    void run(run_report& report) {
-        std::size_t const layers = model_.config().layers;
-        if (!hidden_ && !evaluation_ && direct_rtn::applies(recipe_, solver_)) {
-            direct_.emplace(recipe_, model_.source(), model_.config(), solver_, sink_);
+    void leave() {
+        if (phase_.empty()) {
+            return;
         }
-        for (std::size_t layer = 0; layer < layers; ++layer) {
-            one_layer(layer, report);
-            progress_({"quantize", layer + 1, layers, last_detail(report)});
+        std::chrono::duration<double> const spent = std::chrono::steady_clock::now() - begin_;
+        for (phase_time& p : report_.phases) {
+            if (p.phase == phase_) {
+                p.seconds += spent.count();
+                phase_.clear();
+                return;
+            }
         }
-        if (direct_) {
-            direct_->finish();
-        }
-        sink_.finish(report);
-        if (evaluation_) {
-            report.evaluation = evaluation_->finish(progress_);
-        }
+        report_.phases.push_back({phase_, spent.count()});
+        phase_.clear();
     }
 
 private:
-    void one_layer(std::size_t index, run_report& report) {
-        if (direct_) {
-            direct_->one_layer(index, report);
-            return;
+    run_report& report_;
+    std::string phase_;
+    std::chrono::steady_clock::time_point begin_;
+};
+
+/// The processor's name as Linux tells it; empty elsewhere.
+inline std::string processor_name() {
+    std::ifstream info("/proc/cpuinfo");
+    for (std::string line; std::getline(info, line);) {
+        if (line.starts_with("model name")) {
+            std::size_t const at = line.find(": ");
+            return at == std::string::npos ? line : line.substr(at + 2);
         }
-        decoder_layer layer = load_layer(model_.source(), model_.config(), index);
-        if (evaluation_) {
-            evaluation_->advance_reference(layer);
+    }
+    return {};
+}
+
+/// The layers one after the other, then the head.
+template <class B>
+class layer_line {
+public:
+    layer_line(B const& b, run_plan const& plan, opened_model<B> const& model, run_report& report,
+               progress_sink const& progress)
+        : backend_(b),
+          plan_(plan),
+          model_(model),
+          graph_(model.graph()),
+          report_(report),
+          progress_(progress),
+          clock_(report),
+          transforms_(transforms_of(plan)),
+          work_(b, plan, graph_, transforms_),
+          sink_(plan, model),
+          rows_(plan, model, sink_) {}
+
+    void run(streams<B>& flow) {
+        std::size_t const layers = graph_.layers();
+        for (std::size_t layer = 0; layer < layers; ++layer) {
+            one_layer(layer, flow);
+            progress_({"quantize", layer + 1, layers, last_detail()});
         }
-        std::vector<quantized_linear> solved;
-        input_scales scales;
-        scales.fill(1.0F);
-        if (recipe_.quantizes_weights() || recipe_.quantizes_inputs()) {
-            solver_.transform_weights(layer);
-            if (solver_.needs_inputs()) {
-                layer_hooks const tapping = solver_.observing_hooks();
-                hidden_->observe(layer, tapping, recipe_.threads);
+        decoder<B> network = model_.network();
+        layer_hooks<B> head_hooks;
+        if (plan_.scheme_of(graph_, graph_.head()) != nullptr) {
+            one_head(flow, network, head_hooks);
+        }
+        clock_.enter("write");
+        rows_.finish();
+        sink_.finish(report_);
+        if (flow.evaluation) {
+            clock_.enter("evaluate");
+            report_.evaluation = flow.evaluation->finish(backend_, network, head_hooks, progress_);
+        }
+        clock_.leave();
+    }
+
+private:
+    /// Nothing looks at the layer as a whole: every linear is left alone or streamed.
+    [[nodiscard]] bool streams_rows(std::size_t layer, streams<B> const& flow) const {
+        if (!flow.empty() || work_.needs_inputs(layer)) {
+            return false;
+        }
+        for (auto const& group : work_.groups(layer)) {
+            scheme const* const s = plan_.scheme_of(graph_, *group.front());
+            if (s != nullptr && s->weight && !row_stream<B>::holds(plan_, *s)) {
+                return false;
             }
-            scales = solver_.find_input_scales();
         }
-        if (recipe_.quantizes_weights()) {
-            for (linear_role role : linear_roles) {
-                if (shared_input(role) == role) {
-                    solver_.solve_group(index, role, layer, scales, solved, report.linears);
-                }
+        return true;
+    }
+
+    void stream_layer(std::size_t layer) {
+        clock_.enter("solve");
+        if (layer < graph_.layers()) {
+            (void)load_layer_norms(backend_, model_.source(), graph_, layer);  // must be sound
+        }
+        input_scales const scales = work_.find_input_scales(layer);
+        for (auto const& group : work_.groups(layer)) {
+            scheme const* const s = plan_.scheme_of(graph_, *group.front());
+            if (s != nullptr && s->weight) {
+                rows_.round(group, scales[static_cast<std::size_t>(group.front()->input)], report_);
             }
-        }
-        solver_.forget();
-        for (quantized_linear const& linear : solved) {
-            report.quantized_values += std::uint64_t{linear.weight.rows} * linear.weight.cols;
-            report.quantized_bytes += packed_size(linear.weight);
-            sink_.write(linear);
-        }
-        layer_hooks const final_hooks = solver_.quantized_hooks(scales);
-        if (hidden_ && solver_.needs_inputs() && index + 1 < model_.config().layers) {
-            hidden_->advance(layer, final_hooks, recipe_.threads);
-        }
-        if (evaluation_) {
-            evaluation_->advance(layer, final_hooks);
         }
     }
 
-    static std::string last_detail(run_report const& report) {
-        if (report.linears.empty()) {
+    void one_layer(std::size_t index, streams<B>& flow) {
+        if (streams_rows(index, flow)) {
+            stream_layer(index);
+            return;
+        }
+        clock_.enter("load");
+        decoder_layer<B> layer = load_layer(backend_, model_.source(), graph_, index);
+        if (flow.evaluation) {
+            clock_.enter("evaluate");
+            flow.evaluation->advance_original(backend_, layer);
+        }
+        clock_.enter("transform");
+        work_.transform_layer(index, layer);
+        if (work_.needs_inputs(index)) {
+            clock_.enter("observe");
+            flow.calibration->observe(backend_, layer, [&](std::size_t window) {
+                return work_.observing_hooks(index, window, flow.calibration->windows());
+            });
+        }
+        input_scales const scales = work_.find_input_scales(index);
+        clock_.enter("solve");
+        std::vector<quantized_linear> solved;
+        for (auto const& group : work_.groups(index)) {
+            scheme const* const s = plan_.scheme_of(graph_, *group.front());
+            if (s == nullptr || !s->weight) {
+                continue;
+            }
+            std::vector<typename B::view> weights;
+            for (linear_node const* const node : group) {
+                weights.push_back(layer.linears[node->row].weight.view());
+            }
+            work_.solve(group, weights, scales, report_,
+                        [&](quantized_linear linear) { solved.push_back(std::move(linear)); });
+        }
+        work_.forget();
+        clock_.enter("write");
+        for (quantized_linear const& linear : solved) {
+            sink_.write(linear);
+        }
+        clock_.enter("advance");
+        layer_hooks<B> const hooks = work_.quantized_hooks(index, scales);
+        if (flow.calibration && is_watched_after(index)) {
+            flow.calibration->advance(backend_, layer, hooks);
+        }
+        if (flow.evaluation) {
+            clock_.enter("evaluate");
+            flow.evaluation->advance(backend_, layer, hooks);
+        }
+    }
+
+    /// Whether anything behind layer `index` needs inputs.
+    [[nodiscard]] bool is_watched_after(std::size_t index) const {
+        for (std::size_t later = index + 1; later <= graph_.layers(); ++later) {
+            if (work_.needs_inputs(later)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /// The output head; `network` gets what it became.
+    void one_head(streams<B>& flow, decoder<B>& network, layer_hooks<B>& hooks) {
+        std::size_t const index = graph_.layers();
+        linear_node const& node = graph_.head();
+        if (streams_rows(index, flow)) {
+            stream_layer(index);
+            return;
+        }
+        clock_.enter("load");
+        tensor<B> weight = load_linear(backend_, model_.source(), node).weight;
+        scheme const& s = *plan_.scheme_of(graph_, node);
+        if (block_transform const* const t = work_.transform(&s)) {
+            transform_weights(backend_, *t, weight.view());
+        }
+        if (work_.needs_inputs(index)) {
+            clock_.enter("observe");
+            flow.calibration->observe_head(backend_, [&](std::size_t window) {
+                return work_.observing_hooks(index, window, flow.calibration->windows());
+            });
+        }
+        input_scales const scales = work_.find_input_scales(index);
+        clock_.enter("solve");
+        if (s.weight) {
+            work_.solve({&node}, {weight.view()}, scales, report_,
+                        [&](quantized_linear const& linear) { sink_.write(linear); });
+        }
+        work_.forget();
+        network.replace_head(table_of(backend_, weight.view()));
+        hooks = work_.quantized_hooks(index, scales);
+    }
+
+    [[nodiscard]] std::string last_detail() const {
+        if (report_.linears.empty()) {
             return {};
         }
-        linear_report const& last = report.linears.back();
+        linear_report const& last = report_.linears.back();
         std::string const error = last.relative_error
                                       ? fmt::format("relative error {:.5f}", *last.relative_error)
                                       : fmt::format("SQNR {:.2f} dB", last.sqnr_db);
         return last.module + " " + error;
     }
 
-    recipe const& recipe_;
-    opened_model& model_;
+    B backend_;
+    run_plan const& plan_;
+    opened_model<B> const& model_;
+    model_graph const& graph_;
+    run_report& report_;
     progress_sink const& progress_;
-    block_transform transform_;
-    layer_solver solver_;
-    quantized_sink sink_;
-    std::optional<hidden_states> hidden_;
-    std::optional<evaluation> evaluation_;
-    std::optional<direct_rtn> direct_;
+    phase_clock clock_;
+    scheme_transforms transforms_;
+    layer_work<B> work_;
+    quantized_sink<B> sink_;
+    row_stream<B> rows_;
 };
 
 }  // namespace detail
 
-/// Runs a settled recipe. `progress` may be called from the calling thread only.
-/// Throws fpq::error; nothing half-written is left behind.
-inline run_report run(recipe const& r, progress_sink const& progress) {
-    auto const begin = std::chrono::steady_clock::now();
-    run_report report;
-    report.choices = r;
-    opened_model model(r.model);
-    if (model.is_quantized()) {
+/// Opens the model of a recipe and resolves it for a backend: what `--dry_run` shows. Nothing is
+/// written.
+template <class B>
+run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
+    checkpoint const source(r.model);
+    if (source.config().contains("quantization_config")) {
         fail_input("checkpoint is already quantized", r.model.string(),
                    "bf16, fp16 or fp32 weights", "a quantization_config");
     }
-    run_plan const plan = make_plan(r, model.source(), model.config());
-    report.notes = plan.notes;
-    report.output_bytes = plan.output_bytes;
+    return resolve(b, r, source, model_graph(load_model_config(source, known)));
+}
 
-    detail::layer_line line(r, model, plan, progress);
-    bool const calibrates = !r.dataset.empty() && (r.quantizes_weights() || r.quantizes_inputs());
-    if (calibrates) {
-        model.config().require_sequence(r.sequence_length);
-        std::vector<std::vector<std::int32_t>> const windows =
-            load_calibration_windows(r, model, progress);
-        report.calibration_tokens = windows.size() * r.sequence_length;
-        line.calibrate(windows);
+/// Does what a plan says on a backend. `progress` may be called from the calling thread only.
+/// Throws fpq::error; nothing half-written is left behind.
+template <class B>
+run_report run(B const& b, run_plan const& plan, architecture_list known,
+               progress_sink const& progress) {
+    auto const begin = std::chrono::steady_clock::now();
+    run_report report;
+    report.recipe = plan.recipe;
+    report.threads = plan.threads;
+    report.processor = detail::processor_name();
+    report.notes = plan.notes;
+    if (plan.output) {
+        report.layout = plan.output->layout->name;
+        report.directory = plan.output->directory;
+        report.output_bytes = plan.output->bytes;
     }
-    if (r.eval_perplexity) {
-        line.evaluate(load_evaluation_windows(model.directory(), evaluation_text_of(r, report)));
+    opened_model<B> const model(b, plan.model, known);
+    detail::layer_line<B> line(b, plan, model, report, progress);
+    streams<B> flow;
+    if (!plan.calibration.dataset.empty()) {
+        model.config().require_sequence(plan.calibration.sequence_length);
+        calibration_cut const cut = load_calibration_windows(b, plan.calibration, model, progress);
+        report.calibration_tokens = cut.windows.size() * plan.calibration.sequence_length;
+        for (std::string const& note : cut.notes()) {
+            report.notes.push_back(note);
+        }
+        flow.calibration.emplace(b, model.network(), cut.windows);
     }
-    line.run(report);
+    if (plan.evaluation.perplexity) {
+        flow.evaluation.emplace(
+            b, model.network(),
+            evaluation_windows(
+                model, evaluation_text_of(plan.evaluation, plan.calibration, report.notes)));
+    }
+    line.run(flow);
     report.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return report;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 8. Where quantized linears go: into a checkpoint of the recipe's dialect, or nowhere. What
+// Floor 8. Where quantized linears go: into a checkpoint of the plan's layout, or nowhere. What
 // was written is opened again and compared before the run counts as done.
 #pragma once
 
@@ -11,35 +11,54 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
-#include "fpq/dialect/exporter.hpp"
+#include "fpq/dialect/registry.hpp"
 #include "fpq/dialect/verify.hpp"
+#include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
-#include "fpq/pipeline/layer_solver.hpp"
+#include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/plan.hpp"
-#include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/quant/packed_matrix.hpp"
 #include "fpq/transform/transform.hpp"
 
 namespace fpq {
 
+/// One linear as fpq represents it; every dialect is written from this.
+struct quantized_linear {
+    std::string module;
+    packed_matrix weight;             // (out, in), in the transformed basis
+    float input_global_scale = 1.0F;  // divisor style; read only when inputs are quantized
+    block_transform const* transform = nullptr;  // null: none
+};
+
+/// Bytes of a linear's codes, scales, zero points and global scale.
+inline std::uint64_t packed_size(packed_matrix const& w) {
+    return w.codes.size() + w.scales.size() + w.zeros.size() + (w.format.has_global ? 4 : 0);
+}
+
+template <class B>
 class quantized_sink {
 public:
-    /// Reserves the output when the recipe exports. All references outlive the sink.
-    quantized_sink(recipe const& r, checkpoint const& source, run_plan const& plan,
-                   block_transform const& transform)
-        : recipe_(r), source_(source), plan_(plan), transform_(transform) {
-        if (r.exported == export_kind::none) {
+    /// Reserves the output when the plan has one. All references outlive the sink.
+    quantized_sink(run_plan const& plan, opened_model<B> const& model)
+        : plan_(plan), source_(model.source()), graph_(model.graph()) {
+        if (!plan.output) {
             return;
         }
-        require_distinct(source.directory(), r.save_path);
-        writer_.emplace(r.save_path, plan.output, r.max_shard_size);
+        planned_output const& out = *plan.output;
+        require_distinct(source_.directory(), out.directory);
+        writer_.emplace(out.directory, out.tensors, out.max_shard_size);
+        for (export_linear const& linear : out.linears.linears) {
+            planned_.emplace(linear.module, &linear);
+        }
     }
 
     void write(quantized_linear const& linear) {
@@ -50,14 +69,15 @@ public:
         record.module = linear.module;
         record.weight = linear.weight.view();
         record.act_global_scale = linear.input_global_scale;
-        record.has_act = recipe_.quantizes_inputs();
-        if (transform_.kind() != transform_kind::identity) {
+        if (linear.transform != nullptr) {
             // The client multiplies gradients by the second matrix; its writer stores the first.
-            record.forward_matrix = transform_.matrix().data();
-            record.backward_matrix = transform_.matrix().data();
-            record.transform_block = transform_.block();
+            record.forward_matrix = linear.transform->matrix().data();
+            record.backward_matrix = linear.transform->matrix().data();
+            record.transform_block = linear.transform->block();
         }
-        for (tensor_data const& tensor : linear_tensors(recipe_.layout, record, plan_.facts)) {
+        planned_output const& out = *plan_.output;
+        for (tensor_data const& tensor :
+             out.layout->write(out.linears, *planned_.at(linear.module), record)) {
             fingerprints_[tensor.name] = fingerprint(tensor.bytes);
             writer_->write(tensor);
         }
@@ -74,10 +94,9 @@ public:
                                [&](auto piece) { source_.release(entry.tensor, piece); });
             }
         }
-        writer_->add_json("config.json",
-                          export_config(recipe_.layout, source_.config(), plan_.facts));
-        if (recipe_.layout == dialect::modelopt) {
-            writer_->add_json("hf_quant_config.json", modelopt_legacy_config(plan_.facts));
+        planned_output const& out = *plan_.output;
+        for (named_json const& file : out.layout->files(out.linears, source_.config())) {
+            writer_->add_json(file.name, file.content);
         }
         for (std::string const& name : carried_files(source_.directory())) {
             writer_->copy_file(source_.directory() / name, name);
@@ -111,13 +130,13 @@ private:
     }
 
     void verify(run_report& report) const {
-        checkpoint const written(recipe_.save_path);
+        checkpoint const written(plan_.output->directory);
         std::vector<std::pair<std::string, std::uint64_t>> const expected(fingerprints_.begin(),
                                                                           fingerprints_.end());
-        parallel_for(expected.size(), 1, recipe_.threads, [&](std::size_t i, std::size_t) {
+        parallel_for(expected.size(), 1, plan_.threads, [&](std::size_t i, std::size_t) {
             auto const& [name, print] = expected[i];
             if (fingerprint(written.at(name).bytes) != print) {
-                fail_input("written tensor differs", recipe_.save_path.string() + ": " + name,
+                fail_input("written tensor differs", plan_.output->directory.string() + ": " + name,
                            "the bytes that were written", "others");
             }
             written.release(name);
@@ -127,7 +146,7 @@ private:
                 compare_copy(written, entry.tensor);
             }
         }
-        for (std::string const& finding : verify_checkpoint(written)) {
+        for (std::string const& finding : verify_checkpoint(written, &graph_)) {
             report.notes.push_back("verify: " + finding);
         }
     }
@@ -143,16 +162,16 @@ private:
             written.release(name, equal ? b.subspan(skip, piece.size()) : b);
         });
         if (!equal) {
-            fail_input("written tensor differs", recipe_.save_path.string() + ": " + name,
+            fail_input("written tensor differs", plan_.output->directory.string() + ": " + name,
                        "the bytes of the source", "others");
         }
     }
 
-    recipe const& recipe_;
-    checkpoint const& source_;
     run_plan const& plan_;
-    block_transform const& transform_;
+    checkpoint const& source_;
+    model_graph const& graph_;
     std::optional<checkpoint_writer> writer_;
+    std::map<std::string, export_linear const*> planned_;  // by module
     std::map<std::string, std::uint64_t> fingerprints_;
 };
 

@@ -16,13 +16,13 @@
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/pack.hpp"
+#include "fpq/linalg/hessian.hpp"
 #include "fpq/linalg/quadratic_form.hpp"
-#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/quant/packed_matrix.hpp"
+#include "fpq/solve/dead_columns.hpp"
 #include "fpq/solve/gptq_factor.hpp"
 #include "fpq/solve/options.hpp"
-#include "fpq/solve/polish.hpp"
 #include "fpq/solve/rtn.hpp"
 #include "fpq/solve/sweep.hpp"
 
@@ -42,47 +42,16 @@ std::vector<float> scale_weights(basic_gptq_factor<Scalar> const& factor, bool i
     return out;
 }
 
-/// w without its dead columns when they are to be zeroed; `storage` keeps the copy.
-template <class Scalar>
-matrix_view<float const> without_dead(matrix_view<float const> w,
-                                      basic_gptq_factor<Scalar> const& factor, bool zero_dead,
-                                      std::vector<float>& storage) {
-    if (!zero_dead || factor.dead_columns() == 0) {
-        return w;
-    }
-    storage.resize(w.rows * w.cols);
-    for (std::size_t i = 0; i < w.rows; ++i) {
-        for (std::size_t j = 0; j < w.cols; ++j) {
-            storage[i * w.cols + j] = factor.dead(j) ? 0.0F : w(i, j);
-        }
-    }
-    return as_view(static_cast<float const*>(storage.data()), w.rows, w.cols);
-}
-
-/// The errors of a swept chunk, back in original column order and row by row.
-template <class Scalar>
-std::vector<float> errors_by_row(sweep_state<Scalar> const& s,
-                                 std::vector<std::uint32_t> const& order) {
-    std::size_t const n = order.size();
-    std::vector<float> out(s.rows * n);
-    for (std::size_t k = 0; k < n; ++k) {
-        for (std::size_t r = 0; r < s.rows; ++r) {
-            out[r * n + order[k]] = static_cast<float>(s.errors[k * sweep_rows + r]);
-        }
-    }
-    return out;
-}
-
 /// What one chunk adds to the report.
 struct chunk_sums {
     double damped = 0;   // tr(E (H + damping I) E^T)
     double squared = 0;  // tr(E E^T)
 };
 
-/// Sweeps and polishes rows [row0, row0 + count); packs their codes into `out`.
+/// Sweeps rows [row0, row0 + count); packs their codes into `out`.
 template <class Codec, class Scalar>
-chunk_sums solve_chunk(Codec codec, sweep_input<Scalar> const& in, polish_input const& polish,
-                       std::size_t row0, std::size_t count, packed_matrix& out) {
+chunk_sums solve_chunk(Codec codec, sweep_input<Scalar> const& in, std::size_t row0,
+                       std::size_t count, packed_matrix& out) {
     std::size_t const n = in.factor->size();
     sweep_state<Scalar> state;
     sweep_chunk(codec, in, row0, count, state);
@@ -91,14 +60,6 @@ chunk_sums solve_chunk(Codec codec, sweep_input<Scalar> const& in, polish_input 
         for (std::size_t r = 0; r < count && in.factor->dead(in.factor->order()[k]); ++r) {
             double const e = static_cast<double>(state.errors[k * sweep_rows + r]);
             sums.damped -= e * e;  // the 1 that a dead column has on its diagonal
-        }
-    }
-    if (polish.passes > 0) {
-        polish_state p{row0, count, &state.codes, errors_by_row(state, in.factor->order()), {}};
-        sums.damped = polish_chunk(codec, polish, p);
-        sums.squared = 0;
-        for (float const e : p.errors) {
-            sums.squared += static_cast<double>(e) * static_cast<double>(e);
         }
     }
     std::size_t const row_bytes = in.format.row_bytes(n);
@@ -111,16 +72,14 @@ chunk_sums solve_chunk(Codec codec, sweep_input<Scalar> const& in, polish_input 
 
 /// All chunks; returns their sums in chunk order.
 template <class Scalar>
-chunk_sums solve_rows(sweep_input<Scalar> const& in, polish_input const& polish, int threads,
-                      packed_matrix& out) {
+chunk_sums solve_rows(sweep_input<Scalar> const& in, int threads, packed_matrix& out) {
     std::size_t const rows = in.w.rows;
     std::vector<chunk_sums> sums((rows + sweep_rows - 1) / sweep_rows);
     visit_codec(in.format, [&](auto codec) {
         parallel_for(sums.size(), 1, threads, [&](std::size_t begin, std::size_t end) {
             for (std::size_t t = begin; t < end; ++t) {
                 std::size_t const row0 = t * sweep_rows;
-                sums[t] =
-                    solve_chunk(codec, in, polish, row0, std::min(sweep_rows, rows - row0), out);
+                sums[t] = solve_chunk(codec, in, row0, std::min(sweep_rows, rows - row0), out);
             }
         });
     });
@@ -135,13 +94,13 @@ chunk_sums solve_rows(sweep_input<Scalar> const& in, polish_input const& polish,
 }  // namespace detail
 
 /// GPTQ with a factor made before (shared by layers with the same input). w (out, in), h the
-/// Hessian that the factor came from (for the report and the polish).
+/// Hessian that the factor came from (for the report).
 /// Scales: options.observer on w; sweep weighted as options say. Codes: floor 1's rounding of the
 /// fed-forward targets, float32. The same bytes at any thread count.
 /// relative_error comes from the sweep's own losses, less the damping (exact up to float32
 /// rounding of the targets), over tr(W H W^T).
 /// Throws fpq::error: usage when shapes disagree, input for a non-finite weight (by `name`).
-/// Cost: 2 m n^2 operations, half of them for the report's denominator; 3 m n^2 a polish pass.
+/// Cost: 2 m n^2 operations, half of them for the report's denominator.
 template <class Scalar>
 [[nodiscard]] solve_result gptq(matrix_view<float const> w, hessian const& h,
                                 basic_gptq_factor<Scalar> const& factor, quant_format const& format,
@@ -151,7 +110,10 @@ template <class Scalar>
                           std::to_string(h.size()) + " and " + std::to_string(factor.size()));
     detail::require_finite_weight(w, name);
     std::vector<float> storage;
-    auto const live = detail::without_dead(w, factor, options.zero_dead_columns, storage);
+    auto const live =
+        options.zero_dead_columns
+            ? detail::without_dead_columns(w, factor.diagonal(), factor.dead_columns(), storage)
+            : w;
     auto const weight = detail::scale_weights(factor, options.weight_by_innovation);
     observer_options const observer = detail::weighted_observer(options, weight);
     scale_grid grid = find_scales(live, format, observer, options.threads);
@@ -163,15 +125,13 @@ template <class Scalar>
     result.weight.global_scale = observer.global_scale;
     result.weight.codes.resize(w.rows * format.row_bytes(w.cols));
     detail::sweep_input<Scalar> const in{live, format, &grid, &factor, options.block};
-    detail::polish_input const polish{live,   h.view(), static_cast<float>(factor.damping()),
-                                      format, &grid,    options.polish};
-    auto const sums = detail::solve_rows(in, polish, options.threads, result.weight);
+    auto const sums = detail::solve_rows(in, options.threads, result.weight);
     result.weight.scales = std::move(grid.bytes);
     result.weight.zeros = std::move(grid.zeros);
 
     double const whole = w.rows > 0 ? quadratic_form(w, h.view(), options.threads) : 0.0;
     double const miss = std::max(0.0, sums.damped - factor.damping() * sums.squared);
-    result.report = {whole > 0 ? miss / whole : 0.0, factor.retries(), factor.damping(),
+    result.report = {whole > 0 ? miss / whole : 0.0, whole, factor.retries(), factor.damping(),
                      factor.dead_columns()};
     return result;
 }

@@ -18,7 +18,7 @@
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/linalg/cholesky.hpp"
-#include "fpq/linalg/second_moment.hpp"
+#include "fpq/linalg/hessian.hpp"
 #include "fpq/solve/options.hpp"
 
 namespace fpq {

@@ -36,13 +36,13 @@ struct solve_options {
     bool weight_by_innovation = false;
     /// Columns that no token ever excited: their weights become 0. False: rounded to nearest.
     bool zero_dead_columns = true;
-    /// Coordinate-descent passes over the codes after GPTQ, scales fixed.
-    int polish = 0;
 };
 
 struct solve_report {
     /// tr(dW H dW^T) / tr(W H W^T), H not damped; 0 without a Hessian or when W H W^T is 0.
     double relative_error = 0;
+    /// Its denominator, tr(W H W^T), in H's units.
+    double energy = 0;
     /// How often the damping was raised tenfold before the factorisation succeeded.
     int damping_retries = 0;
     /// What was added to diag(H), in H's units.

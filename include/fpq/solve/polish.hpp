@@ -1,21 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 4. Coordinate descent on the codes of a chunk of rows, scales fixed: re-rounds each code
-// given all the others. Run after GPTQ it removes what the one-way sweep could not see. The damped
+// given all the others. Run after GPTQ it removes what the one-way sweep could not see; run after
+// RTN it is a solver of its own. The damped
 // objective of a row never increases: a row that a pass made worse (by float rounding) is put back.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
+#include "fpq/format/pack.hpp"
+#include "fpq/format/packed.hpp"
+#include "fpq/linalg/hessian.hpp"
 #include "fpq/linalg/matmul.hpp"
 #include "fpq/quant/observer.hpp"
+#include "fpq/quant/packed_matrix.hpp"
 #include "fpq/solve/codec.hpp"
+#include "fpq/solve/dead_columns.hpp"
+#include "fpq/solve/options.hpp"
 
-namespace fpq::detail {
+namespace fpq {
+
+namespace detail {
 
 struct polish_input {
     matrix_view<float const> w;  // (rows of the layer, n), dead columns already zeroed
@@ -25,6 +36,9 @@ struct polish_input {
     scale_grid const* grid;
     int passes;
 };
+
+/// Rows that one thread polishes at a time.
+inline constexpr std::size_t polish_rows = 256;
 
 /// A chunk of rows in original column order.
 struct polish_state {
@@ -161,4 +175,100 @@ double polish_chunk(Codec codec, polish_input const& in, polish_state& s) {
     return sum;
 }
 
-}  // namespace fpq::detail
+/// The scales of a quantized matrix as the codecs read them.
+inline scale_grid grid_of(packed_matrix const& q) {
+    packed_view const view = q.view();
+    scale_grid grid;
+    grid.rows = q.rows;
+    grid.groups = q.format.groups(q.cols);
+    grid.bytes = q.scales;
+    grid.zeros = q.zeros;
+    grid.value.resize(q.rows * grid.groups);
+    for (std::size_t r = 0; r < q.rows; ++r) {
+        for (std::size_t g = 0; g < grid.groups; ++g) {
+            grid.value[r * grid.groups + g] = view.step(r, g);
+        }
+    }
+    return grid;
+}
+
+/// What a chunk of polished rows leaves.
+struct polish_sums {
+    double damped = 0;   // tr(E (H + damping I) E^T)
+    double squared = 0;  // tr(E E^T)
+};
+
+/// Polishes rows [row0, row0 + count) of q in place.
+template <class Codec>
+polish_sums polish_packed_rows(Codec codec, polish_input const& in, std::size_t row0,
+                               std::size_t count, packed_matrix& q) {
+    std::size_t const n = in.h.rows;
+    std::size_t const group = in.format.group_of(n);
+    std::size_t const row_bytes = in.format.row_bytes(n);
+    int const bits = element_bits(in.format.element);
+    std::vector<std::uint8_t> codes(count * n);
+    polish_state state{row0, count, &codes, std::vector<float>(count * n), {}};
+    for (std::size_t r = 0; r < count; ++r) {
+        std::uint8_t const* const packed = q.codes.data() + (row0 + r) * row_bytes;
+        for (std::size_t j = 0; j < n; ++j) {
+            std::size_t const g = (row0 + r) * in.grid->groups + j / group;
+            std::uint8_t const code = packed_code(bits, packed, j);
+            codes[r * n + j] = code;
+            state.errors[r * n + j] =
+                in.w(row0 + r, j) - Codec::decode(code, in.grid->value[g], zero_at(*in.grid, g));
+        }
+    }
+    polish_sums sums;
+    sums.damped = polish_chunk(codec, in, state);
+    for (float const e : state.errors) {
+        sums.squared += static_cast<double>(e) * static_cast<double>(e);
+    }
+    for (std::size_t r = 0; r < count; ++r) {
+        pack_row(bits, codes.data() + r * n, n, q.codes.data() + (row0 + r) * row_bytes);
+    }
+    return sums;
+}
+
+}  // namespace detail
+
+/// Improves `solved`, the codes of w (out, in) by any method, by up to `passes` passes of
+/// coordinate descent on the output error under h with solved.report.damping; its relative error is
+/// updated. Dead columns count as 0 in w when `zero_dead` is set, as GPTQ has them. The same bytes
+/// at any thread count. Throws fpq::error (usage) when shapes disagree. Cost: 3 m n^2 operations a
+/// pass.
+inline void polish(matrix_view<float const> w, hessian const& h, int passes, bool zero_dead,
+                   int threads, solve_result& solved) {
+    packed_matrix& q = solved.weight;
+    detail::require_shape(h.size() == w.cols && q.rows == w.rows && q.cols == w.cols, "polish",
+                          "a Hessian of " + std::to_string(w.cols) + " and codes of w",
+                          std::to_string(h.size()));
+    if (passes <= 0 || w.size() == 0) {
+        return;
+    }
+    std::vector<float> storage;
+    auto const live = zero_dead ? detail::without_dead_columns(w, h.diagonal(),
+                                                               solved.report.dead_columns, storage)
+                                : w;
+    scale_grid const grid = detail::grid_of(q);
+    detail::polish_input const in{live,     h.view(), static_cast<float>(solved.report.damping),
+                                  q.format, &grid,    passes};
+    std::vector<detail::polish_sums> sums((w.rows + detail::polish_rows - 1) / detail::polish_rows);
+    detail::visit_codec(q.format, [&](auto codec) {
+        parallel_for(sums.size(), 1, threads, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t t = begin; t < end; ++t) {
+                std::size_t const row0 = t * detail::polish_rows;
+                std::size_t const count = std::min(detail::polish_rows, w.rows - row0);
+                sums[t] = detail::polish_packed_rows(codec, in, row0, count, q);
+            }
+        });
+    });
+    detail::polish_sums total;
+    for (detail::polish_sums const& s : sums) {
+        total.damped += s.damped;
+        total.squared += s.squared;
+    }
+    double const miss = std::max(0.0, total.damped - solved.report.damping * total.squared);
+    solved.report.relative_error = solved.report.energy > 0 ? miss / solved.report.energy : 0.0;
+}
+
+}  // namespace fpq

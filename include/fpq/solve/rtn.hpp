@@ -4,13 +4,14 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "fpq/core/view.hpp"
+#include "fpq/linalg/hessian.hpp"
 #include "fpq/linalg/quadratic_form.hpp"
-#include "fpq/linalg/second_moment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/options.hpp"
 
@@ -65,6 +66,7 @@ inline std::vector<float> weight_error(matrix_view<float const> w, packed_matrix
         double const miss =
             quadratic_form(as_view(error.data(), w.rows, w.cols), h->view(), options.threads);
         result.report.relative_error = whole > 0 ? miss / whole : 0.0;
+        result.report.energy = whole;
         for (float const d : weight) {
             result.report.dead_columns += d > 0.0F ? 0 : 1;
         }

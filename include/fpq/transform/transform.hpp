@@ -18,32 +18,12 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/core/view.hpp"
+#include "fpq/format/transform_kind.hpp"
 #include "fpq/transform/block_matrices.hpp"
 #include "fpq/transform/hadamard.hpp"
 #include "fpq/transform/small_matrix.hpp"
 
 namespace fpq {
-
-enum class transform_kind : std::uint8_t {
-    identity,
-    hadamard,
-    random_hadamard,
-    dct,
-    dst,
-    gsr,
-    fast_food,
-    orthogonal,
-    kronecker
-};
-
-namespace detail {
-
-/// In the order of the enum.
-inline constexpr std::array<std::string_view, 9> transform_names{
-    "identity", "hadamard",  "random_hadamard", "dct",      "dst",
-    "gsr",      "fast_food", "orthogonal",      "kronecker"};
-
-}  // namespace detail
 
 /// Every kind, in the order of the enum.
 inline constexpr std::array<transform_kind, 9> all_transforms{
@@ -52,9 +32,7 @@ inline constexpr std::array<transform_kind, 9> all_transforms{
     transform_kind::fast_food, transform_kind::orthogonal, transform_kind::kronecker};
 
 /// The name on the command line and in files.
-constexpr std::string_view transform_name(transform_kind kind) noexcept {
-    return detail::transform_names[static_cast<std::size_t>(kind)];
-}
+constexpr std::string_view transform_name(transform_kind kind) noexcept { return name_of(kind); }
 
 /// The inverse of transform_name; "random-hadamard" and "fast-food" are accepted too.
 inline std::optional<transform_kind> parse_transform(std::string_view name) {
@@ -134,10 +112,7 @@ public:
         return weight_matrix_;
     }
     /// True when the FP-Quant clients can make or load it (its config key transform_init).
-    [[nodiscard]] bool fp_quant_loadable() const noexcept {
-        return kind_ == transform_kind::hadamard || kind_ == transform_kind::identity ||
-               kind_ == transform_kind::gsr;
-    }
+    [[nodiscard]] bool fp_quant_loadable() const noexcept { return is_client_transform(kind_); }
 
     /// x (tokens, in) = x M, block by block, in float32. Hadamard kinds use the butterfly.
     void apply_to_inputs(matrix_view<float> x, int threads) const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Edge. The CPU solver's GPTQ with its factorisation and its column sweep on a GPU: same arguments,
 // same result types, same errors; scales are found on the CPU. Needs fpq::solve and fpq::cuda, and
-// a translation unit that owns the kernels (fpq/cuda/instantiate.cuh). No polish.
+// a translation unit that owns the kernels (fpq/cuda/instantiate.cuh).
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -17,7 +17,7 @@
 #include "fpq/core/view.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/gptq/linear_algebra.hpp"
-#include "fpq/linalg/second_moment.hpp"
+#include "fpq/linalg/hessian.hpp"
 #include "fpq/quant/observer.hpp"
 #include "fpq/quant/packed_matrix.hpp"
 #include "fpq/solve/options.hpp"
@@ -67,7 +67,7 @@ public:
     }
 
     /// As fpq::gptq: w (out, in) in `format`, the observer's scales, codes by GPTQ.
-    /// Throws fpq::error: usage when shapes disagree or a polish is asked for, input for a
+    /// Throws fpq::error: usage when shapes disagree, input for a
     /// non-finite weight, device for what CUDA reports.
     [[nodiscard]] solve_result solve(matrix_view<float const> w, device_factor const& on_device,
                                      quant_format const& format, solve_options const& options,
@@ -75,9 +75,6 @@ public:
         cuda::gptq_factor const& f = on_device.factor;
         detail::require_shape(f.size == w.cols, "gptq_on_cuda",
                               "a factor of " + std::to_string(w.cols), std::to_string(f.size));
-        if (options.polish != 0) {
-            fail_usage("gptq_on_cuda", name, "no polish", std::to_string(options.polish));
-        }
         detail::require_finite_weight(w, name);
         std::vector<float> storage;
         auto const live = without_dead(w, f, options.zero_dead_columns, storage);

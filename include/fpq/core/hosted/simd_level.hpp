@@ -7,9 +7,10 @@
 #include <cstdint>
 #include <string_view>
 
-// GCC and clang can compile single functions for more than the baseline; elsewhere, and with
-// FPQ_NO_X86_KERNELS, the generic kernels are the only ones.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(FPQ_NO_X86_KERNELS)
+// GCC and clang can compile single functions for more than the baseline; elsewhere the generic
+// kernels are the only ones. This follows from the target alone, so that all units of a program
+// agree; limit_simd_level() is what turns kernels off.
+#if defined(__x86_64__) && defined(__GNUC__)
 #define FPQ_X86_KERNELS 1
 // No FMA here: what has no fused instruction cannot be contracted into one.
 #define FPQ_AVX2 [[gnu::target("avx2,f16c")]]

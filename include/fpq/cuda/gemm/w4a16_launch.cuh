@@ -3,6 +3,9 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
 
 #include "fpq/cuda/api/gemm.hpp"
 #include "fpq/cuda/gemm/checks.hpp"

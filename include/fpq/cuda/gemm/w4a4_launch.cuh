@@ -2,6 +2,9 @@
 // Wing cuda. The launcher of the W4A4 product: checks, plan, kernel.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "fpq/cuda/api/gemm.hpp"
 #include "fpq/cuda/gemm/checks.hpp"
 #include "fpq/cuda/gemm/w4a4_kernel.cuh"

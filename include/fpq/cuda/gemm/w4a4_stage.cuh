@@ -4,6 +4,7 @@
 // beyond the last group: what stands in padding bytes never matters.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "fpq/cuda/gemm/lane_map.hpp"

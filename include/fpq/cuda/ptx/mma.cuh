@@ -55,6 +55,14 @@ __device__ __forceinline__ void ldmatrix_x4(std::uint32_t (&r)[4], std::uint32_t
                  : "r"(shared_address));
 }
 
+/// The same, each matrix transposed.
+__device__ __forceinline__ void ldmatrix_x4_transposed(std::uint32_t (&r)[4],
+                                                       std::uint32_t shared_address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address));
+}
+
 __device__ __forceinline__ std::uint32_t shared_address(void const* p) {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
 }
@@ -102,6 +110,21 @@ __device__ __forceinline__ std::uint32_t mul_fp16x2(std::uint32_t a, std::uint32
     std::uint32_t d;
     asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
     return d;
+}
+
+/// threadIdx.x, read anew: what is computed from it is not kept in registers from one use to the
+/// next.
+__device__ __forceinline__ std::uint32_t thread_read_anew() {
+    std::uint32_t thread;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    return thread;
+}
+
+/// 2^x to within 2 units in the last place, subnormal results as 0 (PTX ISA 9.1, ex2).
+__device__ __forceinline__ float exp2_approximate(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 /// Lets the next kernel of the stream start, where it was launched for that (sm_90 and later).

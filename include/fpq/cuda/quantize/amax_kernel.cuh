@@ -2,6 +2,9 @@
 // Wing cuda. The largest magnitude of a matrix, and the global scale that follows from it.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "fpq/cuda/quantize/general.cuh"
 
 namespace fpq::cuda {

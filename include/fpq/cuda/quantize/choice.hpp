@@ -3,6 +3,7 @@
 // functions, tested without a GPU.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "fpq/cuda/api/quantize.hpp"

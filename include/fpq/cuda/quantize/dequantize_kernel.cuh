@@ -4,6 +4,9 @@
 // neighbours in the swizzle, so that a warp stores whole lines and has several loads under way.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "fpq/cuda/ptx/half_words.cuh"
 #include "fpq/cuda/quantize/work.cuh"
 #include "fpq/format/pack.hpp"

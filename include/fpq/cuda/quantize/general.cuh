@@ -5,6 +5,9 @@
 // kernels are compared with on the device.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "fpq/cuda/ptx/half_words.cuh"
 #include "fpq/cuda/quantize/work.cuh"
 

@@ -14,6 +14,8 @@
 //   differences, sums   at most 8 u E, and 10^-6 for what is subnormal.
 #pragma once
 
+#include <cstdint>
+
 #include "fpq/cuda/ptx/reciprocal.cuh"
 #include "fpq/cuda/quantize/e2m1_codes.cuh"
 #include "fpq/cuda/quantize/group_search_pair.cuh"

@@ -4,6 +4,8 @@
 // half a group of MX whose other half is its neighbour's. Device.
 #pragma once
 
+#include <cstdint>
+
 #include "fpq/cuda/quantize/group_search_window.cuh"
 #include "fpq/cuda/quantize/work.cuh"
 

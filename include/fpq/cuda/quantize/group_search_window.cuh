@@ -3,6 +3,8 @@
 // which of them fast errors leave open. Host and device.
 #pragma once
 
+#include <cstdint>
+
 #include "fpq/cuda/quantize/group.cuh"
 #include "fpq/cuda/quantize/group_search.cuh"
 

@@ -2,6 +2,9 @@
 // Wing cuda. The definitions of the launchers in api_quantize.hpp: include in one .cu of a program.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "fpq/cuda/api/quantize.hpp"
 #include "fpq/cuda/quantize/amax_kernel.cuh"
 #include "fpq/cuda/quantize/dequantize_kernel.cuh"

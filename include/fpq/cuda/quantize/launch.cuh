@@ -2,6 +2,8 @@
 // Wing cuda. Launches of the quantize kernels: the switches from run-time enums to templates.
 #pragma once
 
+#include <cstddef>
+
 #include "fpq/cuda/quantize/choice.hpp"
 #include "fpq/cuda/quantize/general.cuh"
 #include "fpq/cuda/quantize/packed.cuh"

@@ -8,6 +8,9 @@
 // by division, a whole warp at a time.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "fpq/cuda/ptx/half_words.cuh"
 #include "fpq/cuda/quantize/e2m1_codes.cuh"
 #include "fpq/cuda/quantize/work.cuh"

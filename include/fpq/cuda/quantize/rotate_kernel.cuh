@@ -3,6 +3,9 @@
 // aligned 16-bit matrices, by one warp a 128 columns in shared memory for all others.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "fpq/cuda/quantize/general.cuh"
 #include "fpq/cuda/quantize/rotate_rows.cuh"
 

@@ -6,6 +6,8 @@
 // multiplies by 1 / sqrt(size).
 #pragma once
 
+#include <cstdint>
+
 #include "fpq/cuda/ptx/half_mma.cuh"
 #include "fpq/cuda/quantize/rotation_map.cuh"
 

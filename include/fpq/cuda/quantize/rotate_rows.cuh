@@ -3,6 +3,9 @@
 // for size 128) of two rows, and rotates one of them at a time. Device.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "fpq/cuda/quantize/packed.cuh"
 #include "fpq/cuda/quantize/rotate_mma.cuh"
 

@@ -4,6 +4,8 @@
 // lane with 16 neighbouring values in float32; from there on it is quantize_packed.cuh.
 #pragma once
 
+#include <cstdint>
+
 #include "fpq/cuda/quantize/rotate_rows.cuh"
 
 namespace fpq::cuda {

@@ -10,6 +10,7 @@
 // size 128.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "fpq/core/config.hpp"

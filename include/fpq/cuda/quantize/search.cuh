@@ -10,6 +10,8 @@
 // what the maximum alone loses to clipping is more than the best error.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <type_traits>
 
 #include "fpq/cuda/quantize/group_search_warp.cuh"

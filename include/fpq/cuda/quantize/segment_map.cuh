@@ -6,6 +6,7 @@
 // while the values of a row stay in pieces of 128 bytes and more.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "fpq/core/config.hpp"

@@ -3,6 +3,7 @@
 // its step, its scale byte and its codes. Device.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "fpq/cuda/ptx/reciprocal.cuh"

@@ -54,11 +54,35 @@ public:
         }
     }
     [[nodiscard]] int get() const noexcept { return fd_; }
+    /// Somebody else closes it.
+    void release() noexcept { fd_ = -1; }
     [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
 
 private:
     int fd_ = -1;
 };
+
+struct regular_file {
+    unique_fd fd;
+    std::uint64_t size = 0;  // bytes
+};
+
+/// Opens a regular file for reading. Pipes and devices are refused, not waited on.
+/// Errors: fpq::error (input) by path.
+inline regular_file open_regular(std::filesystem::path const& path) {
+    unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    struct stat facts {};
+    if (!fd || ::fstat(fd.get(), &facts) != 0) {
+        fail_input("cannot read file", path.string(), "a readable file", system_words(errno));
+    }
+    if (!S_ISREG(facts.st_mode)) {
+        fail_input("cannot read file", path.string(), "a regular file",
+                   S_ISDIR(facts.st_mode)    ? "a directory"
+                   : S_ISFIFO(facts.st_mode) ? "a pipe"
+                                             : "a device or socket");
+    }
+    return {std::move(fd), static_cast<std::uint64_t>(facts.st_size)};
+}
 
 }  // namespace detail
 
@@ -68,24 +92,12 @@ private:
 class mapped_file {
 public:
     explicit mapped_file(std::filesystem::path const& path) {
-        detail::unique_fd const fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-        if (!fd) {
-            fail_input("cannot open", path.string(), "a readable file",
-                       detail::system_words(errno));
-        }
-        struct stat facts {};
-        if (::fstat(fd.get(), &facts) != 0) {
-            fail_input("cannot stat", path.string(), "a readable file",
-                       detail::system_words(errno));
-        }
-        if (!S_ISREG(facts.st_mode)) {
-            fail_input("cannot map", path.string(), "a regular file", "something else");
-        }
-        size_ = static_cast<std::size_t>(facts.st_size);
+        detail::regular_file const file = detail::open_regular(path);
+        size_ = static_cast<std::size_t>(file.size);
         if (size_ == 0) {
             return;
         }
-        void* const at = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+        void* const at = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
         if (at == MAP_FAILED) {
             fail_input("cannot map", path.string(), std::to_string(size_) + " bytes",
                        detail::system_words(errno));

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+#include <system_error>
 
 #include <algorithm>
 #include <cerrno>
@@ -118,6 +119,20 @@ inline void require_space(std::filesystem::path const& directory, std::uint64_t 
         fail_input("not enough space on disk", directory.string(), std::to_string(bytes) + " bytes",
                    std::to_string(free) + " bytes free");
     }
+}
+
+/// Where what becomes `target` is written by this process; empty when `target` has no name.
+inline std::filesystem::path staging_path(std::filesystem::path const& target) {
+    std::error_code failed;
+    std::filesystem::path clean =
+        std::filesystem::weakly_canonical(std::filesystem::absolute(target, failed), failed);
+    if (!clean.has_filename()) {
+        clean = clean.parent_path();  // without a final separator
+    }
+    if (failed || !clean.has_filename()) {
+        return {};
+    }
+    return clean.string() + ".partial-" + std::to_string(::getpid());
 }
 
 /// A locked directory beside `target`. publish() renames it or its files; the destructor removes

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 5. A small file that appears under its name only when it is whole: reports, results.
+// Floor 5. Small files as strings: read at once, and written so that they appear under their name
+// only when they are whole (reports, results).
 #pragma once
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -11,9 +14,32 @@
 #include <system_error>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/staging_directory.hpp"
 
 namespace fpq {
+
+namespace detail {
+
+/// The bytes of a regular file. Errors: fpq::error (input) by path.
+inline std::string read_whole_file(std::filesystem::path const& path) {
+    regular_file const file = open_regular(path);
+    std::string text(static_cast<std::size_t>(file.size), '\0');
+    for (std::size_t at = 0; at < text.size();) {
+        ::ssize_t const got = ::read(file.fd.get(), text.data() + at, text.size() - at);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            fail_input("cannot read file", path.string(), std::to_string(file.size) + " bytes",
+                       got == 0 ? std::to_string(at) : system_words(errno));
+        }
+        at += static_cast<std::size_t>(got);
+    }
+    return text;
+}
+
+}  // namespace detail
 
 /// Writes `text` beside `path` and renames it. Errors: fpq::error (input); nothing is left behind.
 inline void write_file_whole(std::filesystem::path const& path, std::string_view text) {

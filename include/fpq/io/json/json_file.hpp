@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 5. Strict JSON text: nlohmann's parser with its errors turned into one-line fpq::errors
-// that name file and byte, duplicate keys refused and nesting bounded. No meaning is read here.
+// that name file, byte and line, duplicate keys refused, size and nesting bounded. No meaning is
+// read here; typed access is json_value.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
@@ -18,6 +21,9 @@ namespace fpq {
 
 /// Deepest nesting that is read; configs and indices need fewer than ten.
 inline constexpr std::size_t json_depth_limit = 64;
+
+/// Largest file that is read, in bytes; the vocabulary of a tokenizer needs some 30 MB.
+inline constexpr std::size_t json_size_limit = std::size_t{256} << 20;
 
 namespace detail {
 
@@ -44,6 +50,19 @@ inline std::string json_reason(std::string_view message) {
                                    std::string_view expected, std::string_view found) {
     std::string place(where);
     place.append(": byte ").append(std::to_string(byte));
+    fail_input("malformed JSON", place, expected, found);
+}
+
+/// With the line, counted from 1, where `text` has more than one.
+[[noreturn]] inline void fail_json(std::string_view where, std::string_view text, std::size_t byte,
+                                   std::string_view expected, std::string_view found) {
+    std::string place(where);
+    place.append(": byte ").append(std::to_string(byte));
+    if (text.find('\n') < text.size() - 1) {  // npos is more
+        std::string_view const before = text.substr(0, byte);
+        std::size_t const line = 1 + std::count(before.begin(), before.end(), '\n');
+        place.append(" (line ").append(std::to_string(line)).append(")");
+    }
     fail_input("malformed JSON", place, expected, found);
 }
 
@@ -105,13 +124,15 @@ public:
     bool end_array() override { return leave(); }
     bool key(string_t& name) override {
         if (!keys_.back().insert(name).second) {
-            fail_json(where_, byte(), "each key once", "key '" + printable(name) + "' twice");
+            fail_json(where_, text_, byte(), "each key once",
+                      "key '" + printable(name) + "' twice");
         }
         return true;
     }
     bool parse_error(std::size_t position, std::string const&,
                      nlohmann::json::exception const& why) override {
-        fail_json(where_, position == 0 ? 0 : position - 1, "valid JSON", json_reason(why.what()));
+        fail_json(where_, text_, position == 0 ? 0 : position - 1, "valid JSON",
+                  json_reason(why.what()));
     }
 
 private:
@@ -121,8 +142,8 @@ private:
     bool enter() {
         keys_.emplace_back();
         if (keys_.size() > json_depth_limit) {
-            fail_json(where_, byte(), "nesting of at most " + std::to_string(json_depth_limit),
-                      "deeper nesting");
+            fail_json(where_, text_, byte(),
+                      "nesting of at most " + std::to_string(json_depth_limit), "deeper nesting");
         }
         return true;
     }
@@ -133,22 +154,29 @@ private:
 
     std::string_view where_;
     std::string_view text_;
-    std::vector<std::set<std::string>> keys_;
+    std::vector<std::unordered_set<std::string>> keys_;
 };
 
 }  // namespace detail
 
-/// The value of a JSON text. Errors: fpq::error (input) naming `where` and the byte for anything
-/// that is not UTF-8 JSON, for a key given twice and for nesting beyond json_depth_limit.
+/// The value of a JSON text. Errors: fpq::error (input) naming `where`, the byte and the line for
+/// anything that is not UTF-8 JSON, for a number that is none in double, for a key given twice and
+/// for nesting beyond json_depth_limit.
 inline nlohmann::json parse_json(std::string_view text, std::string_view where) {
     detail::json_checker checker(where, text);
     detail::sax_parse(text, checker, &checker.progress);
-    return nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
+    return nlohmann::json::parse(text.begin(), text.end());
 }
 
-/// The value of a JSON file. Errors: as parse_json, and a file that cannot be read.
+/// The value of a JSON file. Errors: as parse_json, and a file that cannot be read or has more than
+/// json_size_limit bytes.
 inline nlohmann::json read_json_file(std::filesystem::path const& path) {
     mapped_file const file(path);
+    if (file.bytes().size() > json_size_limit) {
+        fail_input("JSON file is too large", path.string(),
+                   "at most " + std::to_string(json_size_limit) + " bytes",
+                   std::to_string(file.bytes().size()));
+    }
     std::string_view const text(reinterpret_cast<char const*>(file.bytes().data()),
                                 file.bytes().size());
     return parse_json(text, path.string());

@@ -16,11 +16,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "fpq/core/half.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_value.hpp"
 #include "fpq/io/safetensors/safetensors.hpp"
 
 namespace fpq {
@@ -141,22 +144,14 @@ private:
 
     std::vector<std::string> read_index(std::filesystem::path const& path) {
         index_ = read_json_file(path);
-        if (!index_.is_object() || !index_.contains("weight_map") ||
-            !index_.at("weight_map").is_object()) {
-            fail_input("bad index", path.string(), "an object with a weight_map", "none");
-        }
         std::set<std::string> files;
-        for (auto const& [name, file] : index_.at("weight_map").items()) {
-            std::string const place = path.string() + ": tensor '" + detail::printable(name) + "'";
-            if (!file.is_string()) {
-                fail_input("bad index", place, "a file name", file.type_name());
+        json_value const index(index_, path.string(), "bad index");
+        for (auto const& [name, value] : index.at("weight_map").members()) {
+            std::string file = value.as<std::string>();
+            if (!is_plain_file_name(file) || !file.ends_with(".safetensors")) {
+                value.refuse("a .safetensors file of this directory");
             }
-            std::string const text = file.get<std::string>();
-            if (!is_plain_file_name(text) || !text.ends_with(".safetensors")) {
-                fail_input("bad index", place, "a .safetensors file of this directory",
-                           "'" + detail::printable(text) + "'");
-            }
-            files.insert(text);
+            files.insert(std::move(file));
         }
         if (files.empty()) {
             fail_input("bad index", path.string(), "at least one tensor", "none");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 5. Calibration text from files: .txt (one document), .jsonl, .json and their .gz forms (one
-// JSON object a line, C4's layout: "text", or chat "messages"), or a directory of such files.
-// Chat templates are Jinja programs and are not run; two well-known styles and plain lines are.
+// Floor 5. Calibration text from files: .txt and .raw (one document), .jsonl and .json (one JSON
+// object a line, C4's layout, or one array of them), their .gz forms, a directory of such files, or
+// standard input. What a row is as text: document.hpp.
 #pragma once
 
 #include <algorithm>
@@ -15,46 +15,15 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/mapped_file.hpp"
+#include "fpq/io/file/whole_file.hpp"
+#include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_value.hpp"
+#include "fpq/io/text/document.hpp"
 #include "fpq/io/text/text_lines.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
 namespace fpq {
-
-/// How chat messages become text.
-enum class chat_style {
-    plain,   // "role: content\n"
-    chatml,  // "<|im_start|>role\ncontent<|im_end|>\n" (Qwen)
-    llama3   // "<|start_header_id|>role<|end_header_id|>\n\ncontent<|eot_id|>"
-};
-
-/// The style whose special tokens the tokenizer has.
-inline chat_style chat_style_of(tokenizer const& t) {
-    if (t.special("<|im_start|>") && t.special("<|im_end|>")) {
-        return chat_style::chatml;
-    }
-    if (t.special("<|start_header_id|>") && t.special("<|end_header_id|>") &&
-        t.special("<|eot_id|>")) {
-        return chat_style::llama3;
-    }
-    return chat_style::plain;
-}
-
-/// One message as text.
-inline std::string render_message(chat_style style, std::string_view role,
-                                  std::string_view content) {
-    std::string out;
-    switch (style) {
-        case chat_style::chatml:
-            out.append("<|im_start|>").append(role).append("\n").append(content);
-            return out.append("<|im_end|>\n");
-        case chat_style::llama3:
-            out.append("<|start_header_id|>").append(role).append("<|end_header_id|>\n\n");
-            return out.append(content).append("<|eot_id|>");
-        case chat_style::plain:
-            break;
-    }
-    return out.append(role).append(": ").append(content).append("\n");
-}
 
 /// Documents and what they are: plain text is one stream, to be cut anywhere.
 struct text_source {
@@ -64,70 +33,41 @@ struct text_source {
 
 namespace detail {
 
-inline std::string const& string_member(nlohmann::json const& object, char const* key,
-                                        std::string const& where) {
-    auto const at = object.is_object() ? object.find(key) : object.end();
-    if (at == object.end() || !at->is_string()) {
-        fail_input("document not understood", where, "a string \"" + std::string(key) + "\"",
-                   object.is_object() && at != object.end() ? at->type_name() : "none");
+enum class text_kind { none, plain, compressed_plain, lines, compressed_lines };
+
+/// What turns a file of another kind into one that is read; empty when nothing is known.
+inline std::string conversion_hint(std::filesystem::path const& path) {
+    std::string const name = path.filename().string();
+    if (name.ends_with(".parquet")) {
+        return " (python3 -c \"import pandas; pandas.read_parquet('" + name +
+               "').to_json('text.jsonl', orient='records', lines=True)\" converts it)";
     }
-    return at->get_ref<std::string const&>();
+    return name.ends_with(".zst") ? " (zstd -d " + name + " converts it)" : "";
 }
 
-/// A message's content: a string, or parts of which those of type "text" count.
-inline std::string message_content(nlohmann::json const& message, std::string const& where) {
-    auto const content = message.find("content");
-    if (content == message.end() || !content->is_array()) {
-        return string_member(message, "content", where);
-    }
-    std::string out;
-    for (nlohmann::json const& part : *content) {
-        if (string_member(part, "type", where) == "text") {
-            out += string_member(part, "text", where);
+/// How the data sets that other tools know by name come to be local files.
+inline std::string download_hint(std::string const& name) {
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> known{
+        {{"c4", "allenai/c4 en/c4-train.00000-of-01024.json.gz"},
+         {"wikitext2", "Salesforce/wikitext --include 'wikitext-2-raw-v1/*'"},
+         {"fineweb-edu", "HuggingFaceFW/fineweb-edu --include 'sample/10BT/000_00000.parquet'"},
+         {"open-platypus", "garage-bAInd/Open-Platypus"}}};
+    for (auto const& [word, files] : known) {
+        if (name == word) {
+            return "hf download --repo-type dataset --local-dir " + name + " " + std::string(files);
         }
     }
-    return out;
+    return "hf download --repo-type dataset --local-dir DIR " + name;
 }
-
-/// One line of a .jsonl file.
-inline std::string document_of_line(std::string const& line, chat_style style,
-                                    std::string const& where) {
-    nlohmann::json object;
-    try {
-        object = nlohmann::json::parse(line);
-    } catch (nlohmann::json::parse_error const& e) {
-        fail_input("not JSON", where + " column " + std::to_string(e.byte),
-                   "one JSON object a line", e.what());
-    }
-    if (!object.is_object()) {
-        fail_input("document not understood", where, "a JSON object", object.type_name());
-    }
-    auto const messages = object.find("messages");
-    if (object.contains("text") || messages == object.end()) {
-        return string_member(object, "text", where);
-    }
-    if (!messages->is_array()) {
-        fail_input("document not understood", where, "\"messages\" to be an array",
-                   messages->type_name());
-    }
-    std::string out;
-    for (nlohmann::json const& message : *messages) {
-        if (!message.is_object()) {
-            fail_input("message not understood", where, "a JSON object", message.type_name());
-        }
-        out += render_message(style, string_member(message, "role", where),
-                              message_content(message, where));
-    }
-    return out;
-}
-
-enum class text_kind { none, plain, lines, compressed_lines };
 
 inline text_kind kind_of_file(std::filesystem::path const& path) {
     std::string const name = path.filename().string();
     auto const ends = [&](std::string_view suffix) { return name.ends_with(suffix); };
-    if (ends(".txt")) {
+    if (ends(".txt") || ends(".raw")) {
         return text_kind::plain;
+    }
+    if (ends(".txt.gz") || ends(".raw.gz")) {
+        return text_kind::compressed_plain;
     }
     if (ends(".jsonl") || ends(".json")) {
         return text_kind::lines;
@@ -135,34 +75,81 @@ inline text_kind kind_of_file(std::filesystem::path const& path) {
     return ends(".jsonl.gz") || ends(".json.gz") ? text_kind::compressed_lines : text_kind::none;
 }
 
-inline constexpr std::string_view text_suffixes = ".txt, .jsonl, .json, .jsonl.gz or .json.gz";
+inline constexpr std::string_view text_suffixes = ".txt, .raw, .jsonl or .json, or these with .gz";
 
-inline void load_file(std::filesystem::path const& path, chat_style style, text_source& out) {
+inline constexpr std::string_view utf8_mark = "\xEF\xBB\xBF";
+
+/// Errors: fpq::error (input) for UTF-16, which would be read as a text of other words.
+inline void refuse_utf16(std::string_view text, std::string const& where) {
+    if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
+        fail_input("text has another encoding", where,
+                   "UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)", "the mark of UTF-16");
+    }
+}
+
+/// The elements of a JSON array of rows, or of texts.
+inline void load_array(nlohmann::json const& json, std::string const& where,
+                       text_options const& options, text_source& out) {
+    for (json_value const& row : json_value(json, where, "document not understood").elements()) {
+        out.documents.push_back(row.json().is_string() ? row.as<std::string>()
+                                                       : document_text(row, options));
+    }
+}
+
+/// Rows from `next(line)`, until it says false; where() names the line.
+template <class Lines>
+void load_lines(Lines& lines, text_options const& options, text_source& out) {
+    bool first = true;
+    for (std::string line; lines.next(line); first = false) {
+        std::string_view row = line;
+        if (first && row.starts_with(utf8_mark)) {
+            row.remove_prefix(utf8_mark.size());
+        }
+        if (first) {
+            refuse_utf16(row, lines.where());
+        }
+        if (row.find_first_not_of(" \t") != std::string_view::npos) {
+            out.documents.push_back(document_of_line(row, options, lines.where()));
+        }
+    }
+}
+
+inline bool is_json_array(std::filesystem::path const& path) {
+    mapped_file const file(path);
+    std::string_view const text(reinterpret_cast<char const*>(file.bytes().data()),
+                                file.bytes().size());
+    std::size_t const at = text.find_first_not_of(" \t\r\n");
+    return at != std::string_view::npos && text[at] == '[';
+}
+
+inline void load_file(std::filesystem::path const& path, text_options const& options,
+                      text_source& out) {
     text_kind const kind = kind_of_file(path);
     if (kind == text_kind::none) {
-        fail_input("text file not understood", path.string(), text_suffixes,
-                   path.filename().string());
+        fail_input("text file not understood", path.string(),
+                   std::string(text_suffixes) + conversion_hint(path), path.filename().string());
     }
-    if (kind == text_kind::plain) {
-        out.documents.push_back(read_whole_file(path));
+    if (kind == text_kind::plain || kind == text_kind::compressed_plain) {
+        out.documents.push_back(kind == text_kind::plain ? read_whole_file(path)
+                                                         : line_reader(path, true).rest());
+        refuse_utf16(out.documents.back(), path.string());
         return;
     }
     out.is_plain_text = false;
-    line_reader lines(path, kind == text_kind::compressed_lines);
-    for (std::string line; lines.next(line);) {
-        if (line.find_first_not_of(" \t") != std::string::npos) {
-            out.documents.push_back(document_of_line(line, style, lines.where()));
-        }
+    if (kind == text_kind::lines && is_json_array(path)) {
+        load_array(read_json_file(path), path.string(), options, out);
+        return;
     }
+    line_reader lines(path, kind == text_kind::compressed_lines);
+    load_lines(lines, options, out);
 }
 
 }  // namespace detail
 
 /// Reads a file, or the files of a directory in the order of their names (other names are left
-/// out). Lines that are blank are passed over; a document has "text" or "messages". Errors:
-/// fpq::error (input) with file, line and column; a path with no document.
-inline text_source load_text(std::filesystem::path const& path,
-                             chat_style style = chat_style::plain) {
+/// out). Lines that are blank are passed over. Errors: fpq::error (input) with file, line and byte
+/// or key; a path with no document, and a name that is no path, with the command that downloads it.
+inline text_source load_text(std::filesystem::path const& path, text_options const& options) {
     std::vector<std::filesystem::path> files;
     if (std::filesystem::is_directory(path)) {
         for (auto const& entry : std::filesystem::directory_iterator(path)) {
@@ -172,19 +159,30 @@ inline text_source load_text(std::filesystem::path const& path,
             }
         }
         std::sort(files.begin(), files.end());
+    } else if (!std::filesystem::exists(path) &&
+               detail::kind_of_file(path) == detail::text_kind::none) {
+        fail_input("no such file; data sets are not downloaded", path.string(),
+                   "a local file or directory (" + detail::download_hint(path.string()) + ")",
+                   "none");
     } else {
         files.push_back(path);
     }
     text_source out;
     out.is_plain_text = true;
     for (auto const& file : files) {
-        detail::load_file(file, style, out);
+        detail::load_file(file, options, out);
     }
     if (out.documents.empty()) {
         fail_input("no document", path.string(),
                    "a file or a directory of " + std::string(detail::text_suffixes), "none");
     }
     return out;
+}
+
+/// With the shapes that are known and one chat style.
+inline text_source load_text(std::filesystem::path const& path,
+                             chat_style style = chat_style::plain) {
+    return load_text(path, text_options{style, {}});
 }
 
 /// load_text's documents alone.

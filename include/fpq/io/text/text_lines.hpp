@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/mapped_file.hpp"
 
 namespace fpq {
 
@@ -21,10 +22,7 @@ public:
     /// `compressed`: the file must be gzip; otherwise it is read as it is.
     /// Errors: fpq::error (input) when it cannot be opened or is not gzip.
     line_reader(std::filesystem::path const& path, bool compressed)
-        : name_(path.string()), file_(gzopen(name_.c_str(), "rb"), gzclose) {
-        if (!file_) {
-            fail_input("cannot read file", name_);
-        }
+        : name_(path.string()), file_(open(path), gzclose) {
         gzbuffer(file_.get(), 1U << 17);
         fill();
         if (compressed && gzdirect(file_.get()) != 0) {
@@ -43,6 +41,10 @@ public:
             std::string_view const rest(buffer_.data() + begin_, end_ - begin_);
             std::size_t const feed = rest.find('\n');
             line.append(rest.substr(0, feed));
+            if (line.size() > line_limit) {
+                fail_input("line is too long", where(),
+                           "at most " + std::to_string(line_limit) + " bytes", "more");
+            }
             if (feed != std::string_view::npos) {
                 begin_ += feed + 1;
                 break;
@@ -54,10 +56,37 @@ public:
         return true;
     }
 
+    /// Everything that next() has not given. Errors: as next(), and for more than text_limit bytes.
+    std::string rest() {
+        std::string out;
+        do {
+            out.append(buffer_.data() + begin_, end_ - begin_);
+            if (out.size() > text_limit) {
+                fail_input("text is too long", name_,
+                           "at most " + std::to_string(text_limit) + " bytes", "more");
+            }
+        } while (fill());
+        return out;
+    }
+
     /// "FILE line N" of the line that next() gave last.
     std::string where() const { return name_ + " line " + std::to_string(number_); }
 
 private:
+    /// A document is a line; no text of real use comes near, a few kilobytes of gzip can.
+    static constexpr std::size_t line_limit = std::size_t{16} << 20;
+    static constexpr std::size_t text_limit = std::size_t{1} << 30;
+
+    static gzFile open(std::filesystem::path const& path) {
+        detail::regular_file opened = detail::open_regular(path);
+        gzFile const file = gzdopen(opened.fd.get(), "rb");
+        if (file == nullptr) {
+            fail_input("cannot read file", path.string(), {}, "no memory");
+        }
+        opened.fd.release();
+        return file;
+    }
+
     bool fill() {
         int const got = gzread(file_.get(), buffer_.data(), static_cast<unsigned>(buffer_.size()));
         int code = Z_OK;

@@ -15,6 +15,7 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/io/text/text.hpp"
+#include "fpq/io/text/text_unicode.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
 namespace fpq {
@@ -28,6 +29,37 @@ struct window_options {
 };
 
 using token_windows = std::vector<std::vector<std::int32_t>>;
+
+/// Calibration windows and how much of the text is in them.
+struct calibration_cut {
+    token_windows windows;
+    std::size_t documents = 0;  // of the text
+    std::size_t used = 0;       // those that windows were cut from
+    bool packed = false;        // no document is longer than a window: they were joined
+
+    std::size_t malformed = 0;  // documents that are no valid UTF-8, read with U+FFFD
+
+    /// For the user: most of the text plays no part, was joined, or is in another encoding.
+    [[nodiscard]] std::vector<std::string> notes() const {
+        std::vector<std::string> out;
+        constexpr std::size_t windows_of_few = 4;  // of each document, on average
+        if (packed) {
+            out.push_back("no calibration document is longer than a window: all " +
+                          std::to_string(documents) + " are joined");
+        } else if (used < documents && used * windows_of_few <= windows.size()) {
+            out.push_back("all " + std::to_string(windows.size()) +
+                          " calibration windows come from " + std::to_string(used) + " of " +
+                          std::to_string(documents) +
+                          " documents: the others are shorter than a window or were not drawn");
+        }
+        if (malformed != 0) {
+            out.push_back(std::to_string(malformed) + " of " + std::to_string(documents) +
+                          " calibration documents are not valid UTF-8: malformed bytes are read "
+                          "as U+FFFD");
+        }
+        return out;
+    }
+};
 
 namespace detail {
 
@@ -58,8 +90,17 @@ inline std::vector<std::int32_t> crop(std::vector<std::int32_t> const& ids, std:
     return {begin, begin + static_cast<std::ptrdiff_t>(length)};
 }
 
-inline token_windows stream_windows(tokenizer const& t, std::vector<std::string> const& documents,
-                                    window_options const& options) {
+inline token_windows crops(std::vector<std::int32_t> const& ids, window_options const& options) {
+    window_random random(options.seed);
+    token_windows out(options.num_sequences);
+    for (auto& window : out) {
+        window = crop(ids, options.sequence_length, random);
+    }
+    return out;
+}
+
+inline calibration_cut stream_windows(tokenizer const& t, std::vector<std::string> const& documents,
+                                      window_options const& options) {
     std::string text;
     for (std::size_t i = 0; i < documents.size(); ++i) {
         text.append(i == 0 ? "" : "\n").append(documents[i]);
@@ -70,37 +111,52 @@ inline token_windows stream_windows(tokenizer const& t, std::vector<std::string>
                    std::to_string(options.sequence_length) + " tokens or more",
                    std::to_string(ids.size()));
     }
-    window_random random(options.seed);
-    token_windows out(options.num_sequences);
-    for (auto& window : out) {
-        window = crop(ids, options.sequence_length, random);
+    return {crops(ids, options), documents.size(), documents.size(), false, 0};
+}
+
+/// All documents one after another, each with what the tokenizer adds to a text and EOS behind.
+inline calibration_cut packed_windows(tokenizer const& t, std::vector<std::string> const& documents,
+                                      window_options const& options) {
+    std::vector<std::int32_t> ids;
+    for (std::string const& document : documents) {
+        std::vector<std::int32_t> const more = t.encode(document, options.add_bos);
+        ids.insert(ids.end(), more.begin(), more.end());
+        if (t.eos() && (ids.empty() || ids.back() != *t.eos())) {
+            ids.push_back(*t.eos());
+        }
     }
-    return out;
+    if (ids.size() < options.sequence_length) {
+        fail_input("calibration documents too short", {},
+                   std::to_string(options.sequence_length) + " tokens or more",
+                   std::to_string(documents.size()) + " documents of " +
+                       std::to_string(ids.size()) + " tokens together");
+    }
+    return {crops(ids, options), documents.size(), documents.size(), true, 0};
 }
 
 /// Draws documents until one is longer than a window. One that is not is never drawn again, which
-/// leaves the choice among the others uniform and ends when there are none.
-inline token_windows document_windows(tokenizer const& t, std::vector<std::string> const& documents,
-                                      window_options const& options) {
+/// leaves the choice among the others uniform. When there is none, all are joined.
+inline calibration_cut document_windows(tokenizer const& t,
+                                        std::vector<std::string> const& documents,
+                                        window_options const& options) {
     std::vector<std::size_t> open(documents.size());
     for (std::size_t i = 0; i < open.size(); ++i) {
         open[i] = i;
     }
     window_random random(options.seed);
-    std::size_t longest = 0;
-    token_windows out;
-    while (out.size() < options.num_sequences) {
+    std::vector<bool> used(documents.size(), false);
+    calibration_cut out;
+    out.documents = documents.size();
+    while (out.windows.size() < options.num_sequences) {
         if (open.empty()) {
-            fail_input("calibration documents too short", {},
-                       "one of more than " + std::to_string(options.sequence_length) + " tokens",
-                       std::to_string(documents.size()) + " documents, the longest of " +
-                           std::to_string(longest) + " tokens");
+            return packed_windows(t, documents, options);
         }
         std::size_t const drawn = random.below(open.size());
         std::vector<std::int32_t> const ids = t.encode(documents[open[drawn]], options.add_bos);
-        longest = std::max(longest, ids.size());
         if (ids.size() > options.sequence_length) {
-            out.push_back(crop(ids, options.sequence_length, random));
+            out.windows.push_back(crop(ids, options.sequence_length, random));
+            out.used += used[open[drawn]] ? 0 : 1;
+            used[open[drawn]] = true;
         } else {
             open[drawn] = open.back();
             open.pop_back();
@@ -113,35 +169,36 @@ inline token_windows document_windows(tokenizer const& t, std::vector<std::strin
 
 /// num_sequences windows of sequence_length tokens. Plain text: the documents joined by a newline
 /// are tokenized once, without BOS, and windows begin anywhere. Documents: a random crop of a
-/// random document that is longer than a window (the harness's rule for C4). The same seed gives
-/// the same windows everywhere. Errors: fpq::error (usage) for a length of zero; (input) for too
-/// few tokens.
-inline token_windows calibration_windows(tokenizer const& t,
-                                         std::vector<std::string> const& documents,
-                                         window_options const& options) {
+/// random document that is longer than a window (the harness's rule for C4); when there is none, of
+/// all documents joined. The same seed gives the same windows everywhere. Errors: fpq::error
+/// (usage) for a length of zero; (input) for too few tokens.
+inline calibration_cut calibration_windows(tokenizer const& t,
+                                           std::vector<std::string> const& documents,
+                                           window_options const& options) {
     if (options.sequence_length == 0) {
         fail_usage("sequence_length", {}, "1 or more", "0");
     }
-    return options.is_plain_text ? detail::stream_windows(t, documents, options)
-                                 : detail::document_windows(t, documents, options);
+    calibration_cut out = options.is_plain_text ? detail::stream_windows(t, documents, options)
+                                                : detail::document_windows(t, documents, options);
+    out.malformed = static_cast<std::size_t>(
+        std::count_if(documents.begin(), documents.end(), [](std::string const& document) {
+            return valid_utf8_prefix(document) != document.size();
+        }));
+    return out;
 }
 
-/// floor(ids.size() / length) windows that do not overlap; the rest is dropped. They view `ids`.
-/// Errors: fpq::error (usage) for a length of zero; (input) when there is no whole window.
-inline std::vector<std::span<std::int32_t const>> evaluation_windows(
-    std::span<std::int32_t const> ids, std::size_t length) {
-    if (length == 0) {
-        fail_usage("sequence_length", {}, "1 or more", "0");
+/// floor(tokens.size() / length) windows that follow each other; the rest is dropped. They view
+/// `tokens`. Errors: fpq::error (usage) for a length below 2, which leaves nothing to predict.
+[[nodiscard]] inline std::vector<std::span<std::int32_t const>> cut_windows(
+    std::span<std::int32_t const> tokens, std::size_t length) {
+    if (length < 2) {
+        fail_usage("bad sequence length", "evaluation", "at least 2", std::to_string(length));
     }
-    if (ids.size() < length) {
-        fail_input("evaluation text too short", {}, std::to_string(length) + " tokens or more",
-                   std::to_string(ids.size()));
+    std::vector<std::span<std::int32_t const>> windows;
+    for (std::size_t at = 0; length <= tokens.size() - at; at += length) {
+        windows.push_back(tokens.subspan(at, length));
     }
-    std::vector<std::span<std::int32_t const>> out;
-    for (std::size_t at = 0; length <= ids.size() - at; at += length) {
-        out.push_back(ids.subspan(at, length));
-    }
-    return out;
+    return windows;
 }
 
 }  // namespace fpq

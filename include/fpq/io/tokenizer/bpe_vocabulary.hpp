@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -54,22 +55,6 @@ inline std::optional<std::string> bytes_of_token(std::string_view token) {
         }
         out.push_back(static_cast<char>(alphabet[c.value]));
         at += c.length;
-    }
-    return out;
-}
-
-/// A token string of `bytes`: the inverse of bytes_of_token.
-inline std::string token_of_bytes(std::string_view bytes) {
-    static constexpr auto alphabet = detail::make_byte_alphabet();
-    std::array<char32_t, 256> letters{};
-    for (char32_t c = 0; c < alphabet.size(); ++c) {
-        if (alphabet[c] >= 0) {
-            letters[static_cast<std::size_t>(alphabet[c])] = c;
-        }
-    }
-    std::string out;
-    for (char const b : bytes) {
-        append_utf8(out, letters[static_cast<unsigned char>(b)]);
     }
     return out;
 }

@@ -4,19 +4,14 @@
 // Behaviour "Isolated" only: each match is a piece, and so is each gap between matches.
 #pragma once
 
-#ifndef PCRE2_CODE_UNIT_WIDTH
-#define PCRE2_CODE_UNIT_WIDTH 8
-#endif
-#include <pcre2.h>
-
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/text/pcre2_code.hpp"
 
 namespace fpq {
 
@@ -58,12 +53,6 @@ inline std::string spell_white_space(std::string_view regex) {
     return out;
 }
 
-inline std::string pcre2_message(int code) {
-    std::array<PCRE2_UCHAR, 256> text{};
-    pcre2_get_error_message(code, text.data(), text.size());
-    return reinterpret_cast<char const*>(text.data());
-}
-
 }  // namespace detail
 
 /// A compiled split pattern; copies share the compiled code, which is immutable.
@@ -71,17 +60,14 @@ class split_regex {
 public:
     /// Errors: fpq::error (input) with PCRE2's message and the offset; `where` names the file.
     explicit split_regex(std::string_view regex, std::string_view where = "split pattern") {
-        std::string const pattern = detail::spell_white_space(regex);
-        int code = 0;
-        PCRE2_SIZE offset = 0;
-        code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                  PCRE2_UTF | PCRE2_UCP, &code, &offset, nullptr),
-                    pcre2_code_free);
-        if (!code_) {
-            fail_input(
-                "pre_tokenizer: regular expression not understood at " + std::to_string(offset),
-                where, {}, detail::pcre2_message(code));
+        detail::pcre2_code_or_why made =
+            detail::compile_pcre2(detail::spell_white_space(regex), PCRE2_UTF | PCRE2_UCP);
+        if (made.code == nullptr) {
+            fail_input("pre_tokenizer: regular expression not understood at " +
+                           std::to_string(made.offset),
+                       where, {}, made.message);
         }
+        code_ = std::move(made.code);
         pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);  // without JIT it interprets
     }
 
@@ -94,9 +80,8 @@ public:
         std::size_t done = 0;
         std::size_t from = 0;
         while (from < text.size()) {
-            int const rc =
-                pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                            from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data.get(), nullptr);
+            int const rc = pcre2_match(code_.get(), detail::pcre2_text(text), text.size(), from,
+                                       PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data.get(), nullptr);
             if (rc == PCRE2_ERROR_NOMATCH) {
                 break;
             }

@@ -17,6 +17,14 @@
 
 namespace fpq {
 
+/// A model file with add_dummy_prefix off. Fields of a message that is given twice are merged, the
+/// later ones win (protobuf, "Last One Wins"): so another normalizer_spec (field 3) with only
+/// add_dummy_prefix (field 3, false) is put behind.
+inline std::string without_dummy_prefix(std::string_view proto) {
+    using namespace std::string_view_literals;
+    return std::string(proto).append("\x1A\x02\x18\x00"sv);
+}
+
 class sentencepiece_model {
 public:
     /// `proto`: the bytes of tokenizer.model. Errors: fpq::error (input) naming `where`.

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -17,6 +18,8 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/whole_file.hpp"
+#include "fpq/io/json/json_file.hpp"
 #include "fpq/io/tokenizer/bpe.hpp"
 #include "fpq/io/tokenizer/sentencepiece.hpp"
 #include "fpq/io/tokenizer/tiktoken.hpp"
@@ -39,8 +42,21 @@ inline tokenizer_parts parse_tokenizer_model(std::string_view bytes, tokenizer_c
     }
     tokenizer_parts out;
     out.pieces = std::make_shared<sentencepiece_model const>(bytes, file);
-    out.bos = out.pieces->bos();
-    out.eos = out.pieces->eos();
+    out.later_pieces = config.legacy ? out.pieces
+                                     : std::make_shared<sentencepiece_model const>(
+                                           without_dummy_prefix(bytes), file);
+    std::vector<added_token> added = config.added;
+    for (added_token& t : added) {
+        t.normalized = false;  // the slow tokenizers seek all of them in the text as it is
+    }
+    out.added = added_tokens(std::move(added), file);
+    auto const named = [&out](std::optional<std::string> const& content,
+                              std::optional<std::int32_t> otherwise) {
+        added_token const* const t = content ? out.added.find(*content) : nullptr;
+        return t == nullptr ? otherwise : std::optional<std::int32_t>(t->id);
+    };
+    out.bos = named(config.bos_token, out.pieces->bos());
+    out.eos = named(config.eos_token, out.pieces->eos());
     if (config.add_bos_token.value_or(true) && out.bos) {
         out.prefix.push_back(*out.bos);
     }
@@ -54,11 +70,7 @@ inline tokenizer_parts parse_tokenizer_model(std::string_view bytes, tokenizer_c
 class tokenizer {
 public:
     explicit tokenizer(tokenizer_parts parts) : parts_(std::move(parts)) {
-        if (parts_.pieces) {
-            size_ = parts_.pieces->size();
-            return;
-        }
-        size_ = parts_.model.size();
+        size_ = parts_.pieces ? parts_.pieces->size() : parts_.model.size();
         if (!parts_.added.all().empty()) {
             size_ = std::max(size_, static_cast<std::size_t>(parts_.added.all().back().id) + 1);
         }
@@ -73,8 +85,7 @@ public:
         tokenizer_config const config = read_tokenizer_config(checkpoint_dir);
         auto const json = checkpoint_dir / "tokenizer.json";
         if (there("tokenizer.json")) {
-            return tokenizer(
-                parse_tokenizer_json(detail::read_json_file(json), config, json.string()));
+            return tokenizer(parse_tokenizer_json(read_json_file(json), config, json.string()));
         }
         if (there("vocab.json") && there("merges.txt")) {
             return tokenizer(read_vocab_and_merges(checkpoint_dir, config));
@@ -89,7 +100,8 @@ public:
     }
 
     /// The ids of `text`, with the tokenizer's BOS and EOS around it if add_special. Special tokens
-    /// written in the text become their ids (not so with SentencePiece: plain text there).
+    /// written in the text become their ids (of a SentencePiece model: those that
+    /// tokenizer_config.json or added_tokens.json name; its own control symbols are plain text).
     /// Malformed UTF-8 is read as U+FFFD, one for each maximal malformed prefix.
     /// Errors: none for BPE; fpq::error (input) from PCRE2 limits on unknown patterns.
     std::vector<std::int32_t> encode(std::string_view text, bool add_special = true) const {
@@ -115,7 +127,7 @@ public:
             require_token(id);
         }
         if (parts_.pieces) {
-            return parts_.pieces->decode(ids);
+            return decode_pieces(ids);
         }
         std::string out;
         for (std::int32_t const id : ids) {
@@ -146,22 +158,50 @@ public:
 
 private:
     void require_token(std::int32_t id) const {
-        bool const known = parts_.pieces ? id >= 0 && static_cast<std::size_t>(id) < size_
-                                         : parts_.model.has(id) || parts_.added.find(id) != nullptr;
-        if (!known) {
+        bool const own = parts_.pieces
+                             ? id >= 0 && static_cast<std::size_t>(id) < parts_.pieces->size()
+                             : parts_.model.has(id);
+        if (!own && parts_.added.find(id) == nullptr) {
             fail_input("decode: no such token", {}, "an id below " + std::to_string(size_),
                        std::to_string(id));
         }
     }
 
+    /// SentencePiece decodes the runs between added tokens.
+    std::string decode_pieces(std::span<std::int32_t const> ids) const {
+        std::string out;
+        for (std::size_t at = 0; at < ids.size();) {
+            if (added_token const* added = parts_.added.find(ids[at])) {
+                out += added->content;
+                ++at;
+                continue;
+            }
+            std::size_t end = at + 1;
+            while (end < ids.size() && parts_.added.find(ids[end]) == nullptr) {
+                ++end;
+            }
+            out +=
+                (at == 0 ? parts_.pieces : parts_.later_pieces)->decode(ids.subspan(at, end - at));
+            at = end;
+        }
+        return out;
+    }
+
     void encode_valid(std::string_view text, std::vector<std::int32_t>& ids) const {
+        auto const found = [&ids](std::int32_t id) { ids.push_back(id); };
         if (parts_.pieces) {
-            std::vector<std::int32_t> const more = parts_.pieces->encode(text);
-            ids.insert(ids.end(), more.begin(), more.end());
+            parts_.added.raw()(
+                text,
+                [&](std::string_view part) {
+                    bool const first = part.data() == text.data();
+                    std::vector<std::int32_t> const more =
+                        (first ? parts_.pieces : parts_.later_pieces)->encode(part);
+                    ids.insert(ids.end(), more.begin(), more.end());
+                },
+                found);
             return;
         }
         detail::piece_cache cache;
-        auto const found = [&ids](std::int32_t id) { ids.push_back(id); };
         parts_.added.raw()(
             text,
             [&](std::string_view part) {

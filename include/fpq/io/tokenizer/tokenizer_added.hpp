@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -151,8 +152,14 @@ class added_tokens {
 public:
     added_tokens() = default;
 
-    /// Errors: fpq::error (input) for ids out of range, one id with two contents.
+    /// As below, with contents that no normalizer changes.
     added_tokens(std::vector<added_token> tokens, std::string const& where)
+        : added_tokens(std::move(tokens), where, [](std::string text) { return text; }) {}
+
+    /// Tokens that are sought in the normalized text are sought as normalize(content).
+    /// Errors: fpq::error (input) for ids out of range, one id with two contents.
+    template <class Normalize>
+    added_tokens(std::vector<added_token> tokens, std::string const& where, Normalize&& normalize)
         : all_(std::move(tokens)) {
         std::stable_sort(all_.begin(), all_.end(),
                          [](auto const& a, auto const& b) { return a.id < b.id; });
@@ -173,7 +180,11 @@ public:
             return out;
         };
         raw_ = added_token_finder(some(false));
-        normalized_ = added_token_finder(some(true));
+        std::vector<added_token> sought = some(true);
+        for (added_token& t : sought) {
+            t.content = normalize(std::move(t.content));
+        }
+        normalized_ = added_token_finder(std::move(sought));
     }
 
     std::vector<added_token> const& all() const noexcept { return all_; }  // by id

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 5. What tokenizer_config.json adds to the other tokenizer files: the class, the names of
-// BOS and EOS, whether they are put around a text, and added tokens. Other keys are not read.
+// Floor 5. What tokenizer_config.json and added_tokens.json add to the other tokenizer files: the
+// class, the names of BOS and EOS, whether they are put around a text, and added tokens. Other keys
+// are not read.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <filesystem>
@@ -13,8 +15,9 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_value.hpp"
 #include "fpq/io/tokenizer/tokenizer_added.hpp"
-#include "fpq/io/tokenizer/tokenizer_json_access.hpp"
 
 namespace fpq {
 
@@ -22,31 +25,36 @@ struct tokenizer_config {
     std::string tokenizer_class;                      // empty when not given
     std::optional<std::string> bos_token, eos_token;  // contents
     std::optional<bool> add_bos_token, add_eos_token;
-    std::vector<added_token> added;  // added_tokens_decoder
+    std::vector<added_token> added;  // added_tokens_decoder, then added_tokens.json
     bool add_prefix_space = false;
+    bool legacy = true;  // SentencePiece: text after an added token gets a space before it
 };
 
 namespace detail {
 
-inline added_token read_added_token(json_at const& at, std::int32_t id) {
+inline constexpr json_range<std::int32_t> token_ids{0, max_token_id - 1};
+
+inline added_token read_added_token(json_value const& at, std::int32_t id) {
     added_token t;
-    t.content = at.at("content").string();
+    t.content = at.required<std::string>("content");
     t.id = id;
-    t.special = at.flag("special", false);
-    t.normalized = at.flag("normalized", !t.special);
-    t.lstrip = at.flag("lstrip", false);
-    t.rstrip = at.flag("rstrip", false);
-    t.single_word = at.flag("single_word", false);
+    t.special = at.optional<bool>("special").value_or(false);
+    t.normalized = at.optional<bool>("normalized").value_or(!t.special);
+    t.lstrip = at.optional<bool>("lstrip").value_or(false);
+    t.rstrip = at.optional<bool>("rstrip").value_or(false);
+    t.single_word = at.optional<bool>("single_word").value_or(false);
     return t;
 }
 
 /// A token given as its content or as an object with "content".
-inline std::optional<std::string> read_token_name(json_at const& config, std::string const& key) {
+inline std::optional<std::string> read_token_name(json_value const& config,
+                                                  std::string const& key) {
     auto const member = config.find(key);
     if (!member) {
         return std::nullopt;
     }
-    return member->value().is_object() ? member->at("content").string() : member->string();
+    return member->json().is_object() ? member->required<std::string>("content")
+                                      : member->as<std::string>();
 }
 
 inline std::int32_t parse_id(std::string const& text, std::string const& where) {
@@ -65,39 +73,46 @@ inline std::int32_t parse_id(std::string const& text, std::string const& where) 
 /// Errors: fpq::error (input). `name` stands for the file in them.
 inline tokenizer_config parse_tokenizer_config(nlohmann::json const& json,
                                                std::string const& name) {
-    detail::json_at const root(json, name);
+    json_value const root(json, name);
     tokenizer_config out;
-    if (auto const type = root.find("tokenizer_class")) {
-        out.tokenizer_class = type->string();
-    }
+    out.tokenizer_class = root.optional<std::string>("tokenizer_class").value_or("");
     out.bos_token = detail::read_token_name(root, "bos_token");
     out.eos_token = detail::read_token_name(root, "eos_token");
-    for (auto const& [key, flag] : {std::pair{"add_bos_token", &out.add_bos_token},
-                                    std::pair{"add_eos_token", &out.add_eos_token}}) {
-        if (auto const given = root.find(key)) {
-            *flag = given->boolean();
-        }
-    }
-    out.add_prefix_space = root.flag("add_prefix_space", false);
+    out.add_bos_token = root.optional<bool>("add_bos_token");
+    out.add_eos_token = root.optional<bool>("add_eos_token");
+    out.add_prefix_space = root.optional<bool>("add_prefix_space").value_or(false);
+    out.legacy = root.optional<bool>("legacy").value_or(true);
     if (auto const decoder = root.find("added_tokens_decoder")) {
-        if (!decoder->value().is_object()) {
-            decoder->wrong("an object");
-        }
-        for (auto const& [key, token] : decoder->value().items()) {
-            detail::json_at const at(token, decoder->name() + " " + key);
-            out.added.push_back(detail::read_added_token(at, detail::parse_id(key, at.name())));
+        for (auto const& [key, token] : decoder->members()) {
+            out.added.push_back(
+                detail::read_added_token(token, detail::parse_id(key, token.where())));
         }
     }
     return out;
 }
 
-/// Reads DIR/tokenizer_config.json; all defaults when there is none.
-inline tokenizer_config read_tokenizer_config(std::filesystem::path const& directory) {
-    auto const path = directory / "tokenizer_config.json";
-    if (!std::filesystem::exists(path)) {
-        return {};
+/// Adds the tokens of an added_tokens.json, {"content": id, ...}, that `config` does not have.
+inline void add_tokens_of(nlohmann::json const& json, std::string const& name,
+                          tokenizer_config& config) {
+    for (auto const& [content, id] : json_value(json, name).members()) {
+        bool const known = std::any_of(config.added.begin(), config.added.end(),
+                                       [&c = content](auto const& t) { return t.content == c; });
+        if (!known) {
+            config.added.push_back({content, id.as<std::int32_t>(detail::token_ids)});
+        }
     }
-    return parse_tokenizer_config(detail::read_json_file(path), path.string());
+}
+
+/// Reads DIR/tokenizer_config.json and DIR/added_tokens.json; what is absent has its default.
+inline tokenizer_config read_tokenizer_config(std::filesystem::path const& directory) {
+    tokenizer_config out;
+    if (auto const path = directory / "tokenizer_config.json"; std::filesystem::exists(path)) {
+        out = parse_tokenizer_config(read_json_file(path), path.string());
+    }
+    if (auto const path = directory / "added_tokens.json"; std::filesystem::exists(path)) {
+        add_tokens_of(read_json_file(path), path.string(), out);
+    }
+    return out;
 }
 
 }  // namespace fpq

@@ -5,151 +5,77 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/json/json_value.hpp"
 #include "fpq/io/tokenizer/bpe_vocabulary.hpp"
 #include "fpq/io/tokenizer/tokenizer_added.hpp"
 #include "fpq/io/tokenizer/tokenizer_config.hpp"
-#include "fpq/io/tokenizer/tokenizer_json_access.hpp"
+#include "fpq/io/tokenizer/tokenizer_json_pre.hpp"
 #include "fpq/io/tokenizer/tokenizer_parts.hpp"
 
 namespace fpq {
 
 namespace detail {
 
-inline void read_normalizer(json_at const& at, std::vector<normalizer_step>& out) {
-    std::string const& type = at.type();
+inline void read_normalizer(json_value const& at, std::vector<normalizer_step>& out) {
+    std::string const type = at.required<std::string>("type");
     if (type == "Sequence") {
-        json_at const list = at.at("normalizers");
-        for (std::size_t i = 0; i < list.array_size(); ++i) {
-            read_normalizer(list.element(i), out);
+        for (json_value const& item : at.at("normalizers").elements()) {
+            read_normalizer(item, out);
         }
     } else if (type == "NFC") {
         out.emplace_back(nfc_normalizer{});
     } else if (type == "Prepend") {
-        out.emplace_back(prepend_normalizer{at.at("prepend").string()});
+        out.emplace_back(prepend_normalizer{at.required<std::string>("prepend")});
     } else if (type == "Replace") {
         auto const from = at.at("pattern").find("String");
-        if (!from || from->string().empty()) {
-            at.at("pattern").wrong("a String that is not empty");
+        if (!from || from->as<std::string>().empty()) {
+            at.at("pattern").refuse("a String that is not empty");
         }
-        out.emplace_back(replace_normalizer{from->string(), at.at("content").string()});
+        out.emplace_back(
+            replace_normalizer{from->as<std::string>(), at.required<std::string>("content")});
     } else {
         refuse_component("normalizer", at, "NFC, Prepend, Replace, Sequence", type);
     }
 }
 
-inline metaspace_prefix read_metaspace(json_at const& at) {
-    if (auto const mark = at.find("replacement"); mark && mark->string() != metaspace_mark) {
-        mark->wrong(metaspace_mark);
-    }
-    if (at.flag("split", false)) {
-        refuse_component("pre_tokenizer Metaspace", at, "split false", "split true");
-    }
-    if (auto const scheme = at.find("prepend_scheme")) {
-        std::string const& s = scheme->string();
-        if (s == "always") {
-            return metaspace_prefix::always;
-        }
-        if (s == "first") {
-            return metaspace_prefix::first;
-        }
-        if (s == "never") {
-            return metaspace_prefix::never;
-        }
-        scheme->wrong("always, first or never");
-    }
-    return at.flag("add_prefix_space", true) ? metaspace_prefix::always : metaspace_prefix::never;
-}
-
-/// The quoted form of a literal string for PCRE2.
-inline std::string quote_regex(std::string_view text) {
-    return "\\Q" + replace_all(text, "\\E", "\\E\\\\E\\Q") + "\\E";
-}
-
-struct pre_tokenizer_facts {
-    std::vector<pretokenizer_step> steps;
-    std::optional<metaspace_prefix> metaspace;
-    bool byte_level = false;
-};
-
-inline void read_split(json_at const& at, pre_tokenizer_facts& out) {
-    std::string const& behavior = at.at("behavior").string();
-    if (behavior != "Isolated") {
-        refuse_component("pre_tokenizer Split behavior", at, "Isolated", behavior);
-    }
-    json_at const pattern = at.at("pattern");
-    if (auto const regex = pattern.find("Regex")) {
-        out.steps.push_back(make_split(regex->string(), regex->name()));
-    } else {
-        out.steps.push_back(make_split(quote_regex(pattern.at("String").string()), pattern.name()));
-    }
-}
-
-inline void read_pre_tokenizer(json_at const& at, pre_tokenizer_facts& out) {
-    std::string const& type = at.type();
-    if (out.byte_level) {
-        refuse_component("pre_tokenizer", at, "ByteLevel last", type);
-    }
-    if (type == "Sequence") {
-        json_at const list = at.at("pretokenizers");
-        for (std::size_t i = 0; i < list.array_size(); ++i) {
-            read_pre_tokenizer(list.element(i), out);
-        }
-    } else if (type == "Split") {
-        read_split(at, out);
-    } else if (type == "ByteLevel") {
-        out.byte_level = true;
-        if (at.flag("add_prefix_space", true)) {
-            out.steps.emplace_back(prefix_space{});
-        }
-        if (at.flag("use_regex", true)) {
-            out.steps.emplace_back(split_pattern::gpt2);
-        }
-    } else if (type == "Metaspace" && out.steps.empty() && !out.metaspace) {
-        out.metaspace = read_metaspace(at);
-    } else {
-        refuse_component("pre_tokenizer", at, "Sequence, Split, ByteLevel, Metaspace alone", type);
-    }
-}
-
 /// The "single" template: ids before and after the text.
-inline void read_template(json_at const& at, tokenizer_parts& out) {
-    json_at const list = at.at("single");
+inline void read_template(json_value const& at, tokenizer_parts& out) {
+    json_value const list = at.at("single");
     bool seen_text = false;
-    for (std::size_t i = 0; i < list.array_size(); ++i) {
-        json_at const item = list.element(i);
+    for (json_value const& item : list.elements()) {
         if (auto const sequence = item.find("Sequence")) {
-            if (seen_text || sequence->at("id").string() != "A") {
-                item.wrong("sequence A once");
+            if (seen_text || sequence->required<std::string>("id") != "A") {
+                item.refuse("sequence A once");
             }
             seen_text = true;
             continue;
         }
-        std::string const& name = item.at("SpecialToken").at("id").string();
-        json_at const ids = at.at("special_tokens").at(name).at("ids");
-        for (std::size_t k = 0; k < ids.array_size(); ++k) {
-            (seen_text ? out.suffix : out.prefix).push_back(ids.element(k).id());
+        std::string const& name = item.at("SpecialToken").required<std::string>("id");
+        for (json_value const& id : at.at("special_tokens").at(name).at("ids").elements()) {
+            (seen_text ? out.suffix : out.prefix).push_back(id.as<std::int32_t>(token_ids));
         }
     }
     if (!seen_text) {
-        list.wrong("sequence A once");
+        list.refuse("sequence A once");
     }
 }
 
-inline void read_post_processor(json_at const& at, tokenizer_parts& out) {
-    std::string const& type = at.type();
+inline void read_post_processor(json_value const& at, tokenizer_parts& out) {
+    std::string const type = at.required<std::string>("type");
     if (type == "Sequence") {
-        json_at const list = at.at("processors");
-        for (std::size_t i = 0; i < list.array_size(); ++i) {
-            read_post_processor(list.element(i), out);
+        for (json_value const& item : at.at("processors").elements()) {
+            read_post_processor(item, out);
         }
     } else if (type == "TemplateProcessing") {
         if (!out.prefix.empty() || !out.suffix.empty()) {
@@ -162,19 +88,18 @@ inline void read_post_processor(json_at const& at, tokenizer_parts& out) {
 }
 
 /// Whether the decoder drops one leading space; refuses what does not belong to a BPE of ours.
-inline bool decoder_strips(json_at const& at) {
-    std::string const& type = at.type();
+inline bool decoder_strips(json_value const& at) {
+    std::string const type = at.required<std::string>("type");
     if (type == "Sequence") {
-        json_at const list = at.at("decoders");
         bool strips = false;
-        for (std::size_t i = 0; i < list.array_size(); ++i) {
-            strips = decoder_strips(list.element(i)) || strips;
+        for (json_value const& item : at.at("decoders").elements()) {
+            strips = decoder_strips(item) || strips;
         }
         return strips;
     }
     if (type == "Strip") {
         auto const start = at.find("start");
-        return start && start->value() == 1;
+        return start && start->json() == 1;
     }
     if (type == "Metaspace") {
         return read_metaspace(at) != metaspace_prefix::never;
@@ -186,54 +111,59 @@ inline bool decoder_strips(json_at const& at) {
     return false;
 }
 
-inline void refuse_bpe_extras(json_at const& model) {
-    if (auto const dropout = model.find("dropout"); dropout && dropout->value() != 0) {
-        refuse_component("BPE dropout", *dropout, "null", dropout->value().dump());
+inline void refuse_bpe_extras(json_value const& model) {
+    if (auto const dropout = model.find("dropout"); dropout && dropout->json() != 0) {
+        refuse_component("BPE dropout", *dropout, "null", dropout->json().dump());
     }
     for (char const* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-        if (auto const affix = model.find(key); affix && !affix->string().empty()) {
-            refuse_component("BPE " + std::string(key), *affix, "none", affix->string());
+        if (auto const affix = model.find(key); affix && !affix->as<std::string>().empty()) {
+            refuse_component("BPE " + std::string(key), *affix, "none", affix->as<std::string>());
         }
     }
 }
 
-inline bpe_builder read_bpe(json_at const& model, std::string const& where) {
-    if (auto const type = model.find("type"); type && type->string() != "BPE") {
-        refuse_component("tokenizer model", model, "BPE", type->string());
+/// {"token": id, ...}; the paths of some hundred thousand members are made for errors only.
+inline void read_vocabulary(json_value const& at, bpe_builder& builder) {
+    if (!at.json().is_object()) {
+        at.refuse("an object");
     }
-    refuse_bpe_extras(model);
-    bpe_builder builder(where);
-    json_at const vocabulary = model.at("vocab");
-    if (!vocabulary.value().is_object()) {
-        vocabulary.wrong("an object");
-    }
-    for (auto const& [token, id] : vocabulary.value().items()) {
-        if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= max_token_id) {
-            json_at(id, vocabulary.name() + " " + token).id();  // throws with the name
+    for (auto const& [token, id] : at.json().items()) {
+        if (!id.is_number_integer() || id < 0 || id >= max_token_id) {
+            at.refuse_member(token, "token id out of range", expected_number(token_ids));
         }
         builder.add_token(token, id.get<std::int32_t>());
     }
-    json_at const merges = model.at("merges");
-    std::size_t const count = merges.array_size();
-    for (std::size_t i = 0; i < count; ++i) {
-        auto const& rule = merges.value()[i];
-        std::string const name = merges.name() + "[" + std::to_string(i) + "]";
+}
+
+inline bpe_builder read_bpe(json_value const& model, std::string const& where) {
+    if (auto const type = model.find("type"); type && type->as<std::string>() != "BPE") {
+        refuse_component("tokenizer model", model, "BPE", type->as<std::string>());
+    }
+    refuse_bpe_extras(model);
+    bpe_builder builder(where);
+    read_vocabulary(model.at("vocab"), builder);
+    json_value const merges = model.at("merges");
+    if (!merges.json().is_array()) {
+        merges.refuse("a list");
+    }
+    for (std::size_t i = 0; i < merges.json().size(); ++i) {
+        auto const& rule = merges.json()[i];
+        std::string const name = merges.where() + "[" + std::to_string(i) + "]";
         if (rule.is_array() && rule.size() == 2 && rule[0].is_string() && rule[1].is_string()) {
             builder.add_merge(rule[0].get_ref<std::string const&>(),
                               rule[1].get_ref<std::string const&>(), name);
         } else {
-            builder.add_merge(std::string_view(json_at(rule, name).string()), name);
+            builder.add_merge(std::string_view(json_value(rule, name).as<std::string>()), name);
         }
     }
     return builder;
 }
 
-inline std::vector<added_token> read_added_tokens(json_at const& root) {
+inline std::vector<added_token> read_added_tokens(json_value const& root) {
     std::vector<added_token> out;
-    auto const list = root.find("added_tokens");
-    for (std::size_t i = 0; list && i < list->array_size(); ++i) {
-        json_at const at = list->element(i);
-        out.push_back(read_added_token(at, at.at("id").id()));
+    for (json_value const& at : root.optional<std::vector<json_value>>("added_tokens")
+                                    .value_or(std::vector<json_value>())) {
+        out.push_back(read_added_token(at, at.required<std::int32_t>("id", token_ids)));
     }
     return out;
 }
@@ -290,10 +220,10 @@ inline void name_special_tokens(tokenizer_parts& parts, tokenizer_config const& 
 inline tokenizer_parts parse_tokenizer_json(nlohmann::json const& json,
                                             tokenizer_config const& config,
                                             std::string const& where) {
-    detail::json_at const root(json, where);
+    json_value const root(json, where);
     tokenizer_parts out;
     detail::pre_tokenizer_facts pre;
-    detail::json_at const model = root.at("model");
+    json_value const model = root.at("model");
     if (auto const at = root.find("normalizer")) {
         detail::read_normalizer(*at, out.normalizers);
     }
@@ -306,17 +236,22 @@ inline tokenizer_parts parse_tokenizer_json(nlohmann::json const& json,
     if (auto const at = root.find("decoder")) {
         out.strip_first_space = detail::decoder_strips(*at);
     }
-    bool const fallback = model.flag("byte_fallback", false);
+    bool const fallback = model.optional<bool>("byte_fallback").value_or(false);
     if (pre.byte_level == fallback) {
         detail::refuse_component("BPE", root, "either ByteLevel pre_tokenizer or byte_fallback",
                                  fallback ? "both" : "neither");
     }
     bpe_builder const builder = detail::read_bpe(model, where);
     out.model = builder.build(fallback ? bpe_symbols::chars_with_byte_fallback : bpe_symbols::bytes,
-                              model.flag("ignore_merges", false));
+                              model.optional<bool>("ignore_merges").value_or(false));
     std::vector<added_token> added = detail::read_added_tokens(root);
     detail::check_added_tokens(added, builder, out.model, where);
-    out.added = added_tokens(std::move(added), where);
+    out.added = added_tokens(std::move(added), where, [&out](std::string text) {
+        for (normalizer_step const& step : out.normalizers) {
+            text = normalize(step, text);
+        }
+        return text;
+    });
     out.pre = pretokenizer(std::move(pre.steps));
     out.metaspace = pre.metaspace;
     if (!out.prefix.empty()) {

@@ -3,19 +3,16 @@
 // model (or a SentencePiece one), what is put around a text. tokenizer.hpp runs them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "fpq/core/hosted/error.hpp"
 #include "fpq/io/text/text_unicode.hpp"
 #include "fpq/io/tokenizer/bpe.hpp"
 #include "fpq/io/tokenizer/pretokenizer.hpp"
@@ -41,10 +38,12 @@ struct tokenizer_parts {
     added_tokens added;
     pretokenizer pre;
     bpe_model model;
-    std::shared_ptr<sentencepiece_model const> pieces;  // when set, it takes the whole text
-    std::optional<metaspace_prefix> metaspace;          // a Metaspace pre-tokenizer
-    bool strip_first_space = false;                     // decoder: drop one leading space
-    std::vector<std::int32_t> prefix, suffix;           // ids put around a text
+    // When set, it takes what lies between added tokens; `later_pieces` all but the text's
+    // beginning.
+    std::shared_ptr<sentencepiece_model const> pieces, later_pieces;
+    std::optional<metaspace_prefix> metaspace;  // a Metaspace pre-tokenizer
+    bool strip_first_space = false;             // decoder: drop one leading space
+    std::vector<std::int32_t> prefix, suffix;   // ids put around a text
     std::optional<std::int32_t> bos, eos;
 };
 
@@ -62,21 +61,6 @@ inline std::string replace_all(std::string_view text, std::string_view from, std
         done = at + from.size();
     }
     return out.append(text, done);
-}
-
-inline std::string read_whole_file(std::filesystem::path const& path) {
-    std::error_code problem;
-    std::uintmax_t const size = std::filesystem::file_size(path, problem);
-    std::ifstream in(path, std::ios::binary);
-    if (problem || !in) {
-        fail_input("cannot read file", path.string(), {}, problem ? problem.message() : "");
-    }
-    std::string text(size, '\0');
-    if (!in.read(text.data(), static_cast<std::streamsize>(size))) {
-        fail_input("cannot read file", path.string(), std::to_string(size) + " bytes",
-                   std::to_string(in.gcount()));
-    }
-    return text;
 }
 
 }  // namespace detail

@@ -3,6 +3,8 @@
 // BPE checkpoints. The pre-tokenizer is not in these files; it follows from the tokenizer class.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -11,10 +13,12 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/whole_file.hpp"
+#include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_value.hpp"
 #include "fpq/io/tokenizer/bpe_vocabulary.hpp"
 #include "fpq/io/tokenizer/tokenizer_config.hpp"
 #include "fpq/io/tokenizer/tokenizer_json.hpp"
-#include "fpq/io/tokenizer/tokenizer_json_access.hpp"
 #include "fpq/io/tokenizer/tokenizer_parts.hpp"
 
 namespace fpq {
@@ -71,17 +75,9 @@ inline tokenizer_parts read_vocab_and_merges(std::filesystem::path const& direct
     tokenizer_parts out;
     detail::set_class_rules(config, out, (directory / "tokenizer_config.json").string());
 
-    nlohmann::json const vocabulary = detail::read_json_file(vocab_name);
-    detail::json_at const root(vocabulary, vocab_name);
-    if (!vocabulary.is_object()) {
-        root.wrong("an object");
-    }
+    nlohmann::json const vocabulary = read_json_file(vocab_name);
     bpe_builder builder(vocab_name);
-    for (auto const& [token, id] : vocabulary.items()) {
-        std::string place(vocab_name);
-        place.append(" ").append(token);
-        builder.add_token(token, detail::json_at(id, place).id());
-    }
+    detail::read_vocabulary(json_value(vocabulary, vocab_name), builder);
     detail::read_merges_text(detail::read_whole_file(merges_name), builder, merges_name);
     out.model = builder.build(bpe_symbols::bytes, false);
     detail::check_added_tokens(config.added, builder, out.model, vocab_name);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 6. The CPU as a backend: what owns memory on it. A backend is a struct with these member
+// types and the overloads of the verbs in forward.hpp, quant.hpp and solve.hpp, whose first
+// argument it is. Layers, methods and the run are templates over it. The CPU computes in float32
+// and is the oracle of every other backend: same inputs, same bits at any number of threads.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "fpq/backend/weight_rows.hpp"
+#include "fpq/core/view.hpp"
+#include "fpq/linalg/hessian.hpp"
+#include "fpq/linalg/sharded_second_moment.hpp"
+
+namespace fpq {
+
+struct cpu {
+    int threads;  ///< at least 1
+
+    using view = matrix_view<float>;
+    using const_view = matrix_view<float const>;
+
+    /// An uninitialized (rows, cols) matrix in the type that the backend computes in.
+    class tensor {
+    public:
+        tensor() = default;
+        tensor(std::size_t rows, std::size_t cols)
+            : data_(std::make_unique_for_overwrite<float[]>(rows * cols)),
+              rows_(rows),
+              cols_(cols) {}
+        tensor(tensor const& other) : tensor(other.rows_, other.cols_) {
+            std::copy_n(other.data_.get(), rows_ * cols_, data_.get());
+        }
+        tensor(tensor&&) noexcept = default;
+        tensor& operator=(tensor const& other) { return *this = tensor(other); }
+        tensor& operator=(tensor&&) noexcept = default;
+        ~tensor() = default;
+        [[nodiscard]] cpu::view view() noexcept { return as_view(data_.get(), rows_, cols_); }
+        [[nodiscard]] cpu::const_view view() const noexcept {
+            return as_view(static_cast<float const*>(data_.get()), rows_, cols_);
+        }
+        [[nodiscard]] std::size_t rows() const noexcept { return rows_; }
+        [[nodiscard]] std::size_t cols() const noexcept { return cols_; }
+
+    private:
+        std::unique_ptr<float[]> data_;
+        std::size_t rows_ = 0;
+        std::size_t cols_ = 0;
+    };
+
+    /// Keys and values of one layer for `sequences` sequences of up to `length` tokens.
+    struct cache {
+        cache(std::size_t sequences, std::size_t tokens, std::size_t kv_size)
+            : length(tokens),
+              keys(sequences * tokens * kv_size),
+              values(sequences * tokens * kv_size) {}
+        std::size_t length;
+        std::vector<float> keys;  ///< row (sequence, position), kv_size wide
+        std::vector<float> values;
+    };
+
+    using vector = std::vector<float>;     ///< norm weights and biases
+    using table = weight_rows;             ///< embedding and head: in the type of the file
+    using moment = sharded_second_moment;  ///< the sum of x^T x over windows, in fixed shards
+    using hessian = fpq::hessian;          ///< the finished sum
+};
+
+/// Threads for work that stays on the host.
+inline int host_threads(cpu const& b) noexcept { return b.threads; }
+
+/// What owns a matrix on backend B.
+template <class B>
+using tensor = typename B::tensor;
+
+/// An uninitialized matrix on the backend.
+[[nodiscard]] inline cpu::tensor make(cpu const&, std::size_t rows, std::size_t cols) {
+    return {rows, cols};
+}
+
+}  // namespace fpq

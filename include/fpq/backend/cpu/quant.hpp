@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 6. The quantization verbs of the CPU: what happens to the inputs of linears and to weights
+// around the solvers.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/weight_rows.hpp"
+#include "fpq/core/half.hpp"
+#include "fpq/core/hosted/parallel.hpp"
+#include "fpq/format/quant_args.hpp"
+#include "fpq/quant/error_stats.hpp"
+#include "fpq/quant/fake_quantize.hpp"
+#include "fpq/quant/observer_options.hpp"
+#include "fpq/quant/packed_matrix.hpp"
+#include "fpq/quant/quantize.hpp"
+#include "fpq/transform/transform.hpp"
+
+namespace fpq {
+
+/// What an observer is asked under `args` with a global scale.
+inline observer_options observer_of(quant_args const& args, float global_scale) {
+    observer_options options;
+    options.rule = args.rule;
+    options.mx = args.mx;
+    options.global_scale = global_scale;
+    return options;
+}
+
+/// The global scale of a matrix whose largest magnitude is `amax`; 1 for formats without one.
+inline float global_scale_of(quant_args const& args, float amax) {
+    return default_global_scale(args.format, amax, args.pow2_global, args.mx);
+}
+
+/// max |x|; NaN counts as nothing.
+inline float amax(cpu const& b, cpu::const_view x) {
+    constexpr std::size_t chunk = 32;
+    std::vector<float> largest((x.rows + chunk - 1) / chunk, 0.0F);
+    parallel_for(x.rows, chunk, b.threads, [&](std::size_t begin, std::size_t end) {
+        float most = 0.0F;
+        for (std::size_t i = begin; i < end; ++i) {
+            float const* const row = x.row(i);
+            for (std::size_t j = 0; j < x.cols; ++j) {
+                most = std::max(most, std::fabs(row[j]));
+            }
+        }
+        largest[begin / chunk] = most;
+    });
+    float most = 0.0F;
+    for (float const one : largest) {
+        most = std::max(most, one);
+    }
+    return most;
+}
+
+/// x = x M, block by block.
+inline void transform_inputs(cpu const& b, block_transform const& t, cpu::view x) {
+    t.apply_to_inputs(x, b.threads);
+}
+
+/// w = w M^-T.
+inline void transform_weights(cpu const& b, block_transform const& t, cpu::view w) {
+    t.apply_to_weights(w, b.threads);
+}
+
+/// x = what a client's linear reads: dynamic group scales under a given global scale.
+inline void fake_quantize(cpu const& b, quant_args const& args, float global_scale, cpu::view x) {
+    fake_quantize_rows(x, args.format, observer_of(args, global_scale), b.threads);
+}
+
+/// w = the decoded q, rounded to bf16 as a client that multiplies in bf16 sees it. Returns how far
+/// the decoded values, before that rounding, are from what w held.
+inline error_stats decode_weights(cpu const& b, packed_view const& q, cpu::view w) {
+    std::vector<float> decoded(w.rows * w.cols);
+    dequantize_into(q, as_view(decoded.data(), w.rows, w.cols), b.threads);
+    error_stats const error =
+        measure_error(w, as_view(static_cast<float const*>(decoded.data()), w.rows, w.cols));
+    parallel_for(w.rows, 32, b.threads, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) {
+            for (std::size_t j = 0; j < w.cols; ++j) {
+                w(i, j) = round_to_bf16(decoded[i * w.cols + j]);
+            }
+        }
+    });
+    return error;
+}
+
+/// A vocabulary matrix of these values.
+inline cpu::table table_of(cpu const&, cpu::const_view w) {
+    std::vector<float> values(w.rows * w.cols);
+    for (std::size_t i = 0; i < w.rows; ++i) {
+        std::copy_n(w.row(i), w.cols, values.data() + i * w.cols);
+    }
+    return weight_rows::from_floats(std::move(values), w.rows, w.cols);
+}
+
+}  // namespace fpq

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 6. The solver verbs of the CPU: second moments of inputs, and the solvers of floor 4 behind
+// the signature that methods call.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/cpu/quant.hpp"
+#include "fpq/solve/gptq.hpp"
+#include "fpq/solve/options.hpp"
+#include "fpq/solve/polish.hpp"
+#include "fpq/solve/rtn.hpp"
+
+namespace fpq {
+
+/// An empty second moment of inputs `width` wide, of so many windows.
+[[nodiscard]] inline std::unique_ptr<cpu::moment> make_moment(cpu const&, std::size_t width,
+                                                              std::size_t windows) {
+    return std::make_unique<cpu::moment>(width, windows);
+}
+
+/// moment += x^T x of a window, x (tokens, width). Windows come in their order.
+inline void accumulate(cpu const& b, cpu::moment& moment, std::size_t window, cpu::const_view x) {
+    moment.add(window, x, b.threads);
+}
+
+/// The sum over all windows, rounded to float32.
+[[nodiscard]] inline cpu::hessian finish(cpu const&, cpu::moment&& moment) {
+    return std::move(moment).finish();
+}
+
+/// The factor that linears with one input share. Throws fpq::error (numeric) by `name`.
+[[nodiscard]] inline gptq_factor factor_moment(cpu const& b, cpu::hessian const& moment,
+                                               quant_order order, double rel_damp,
+                                               std::string_view name) {
+    solve_options options;
+    options.order = order;
+    options.rel_damp = rel_damp;
+    options.threads = b.threads;
+    return factor(moment, options, name);
+}
+
+/// GPTQ of w (out, in); see fpq::gptq.
+[[nodiscard]] inline solve_result solve_gptq(cpu const& b, cpu::const_view w,
+                                             cpu::hessian const& moment, gptq_factor const& factor,
+                                             quant_args const& args, float global_scale,
+                                             std::string_view name) {
+    solve_options options;
+    options.observer = observer_of(args, global_scale);
+    options.threads = b.threads;
+    return gptq(w, moment, factor, args.format, options, name);
+}
+
+/// Rounding to nearest of w (out, in); `moment` may be null, then nothing is weighted or measured.
+[[nodiscard]] inline solve_result solve_rtn(cpu const& b, cpu::const_view w,
+                                            cpu::hessian const* moment, quant_args const& args,
+                                            float global_scale, std::string_view name) {
+    solve_options options;
+    options.observer = observer_of(args, global_scale);
+    options.threads = b.threads;
+    return rtn(w, moment, args.format, options, name);
+}
+
+/// Coordinate descent on the codes of any solver; see fpq::polish.
+inline void solve_polish(cpu const& b, cpu::const_view w, cpu::hessian const& moment, int passes,
+                         bool zero_dead, solve_result& solved) {
+    polish(w, moment, passes, zero_dead, b.threads, solved);
+}
+
+}  // namespace fpq

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wing cuda. RMSNorm of query and key heads (where a model has it) and their rotation, in place and
+// in one pass. Sums and products in float32 in the CPU's order; rounded to bf16 once, at the end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "fpq/core/half.hpp"
+#include "fpq/cuda/forward/rope_map.hpp"
+#include "fpq/cuda/forward/values.cuh"
+#include "fpq/cuda/ptx/float_ops.cuh"
+
+namespace fpq::cuda {
+
+inline constexpr int rope_threads = 256;
+
+struct rope_work {
+    bf16* q;
+    std::size_t q_stride;
+    bf16* k;
+    std::size_t k_stride;
+    std::uint32_t heads;
+    std::uint32_t kv_heads;
+    std::size_t tokens;
+    std::uint32_t length;           // tokens of a window
+    std::int32_t const* positions;  // (tokens), or null: token % length
+    float const* cos;               // (positions, head_dim / 2)
+    float const* sin;
+    float const* q_norm;  // (head_dim), or null
+    float const* k_norm;
+    float eps;
+    rope_map map;
+};
+
+/// One lane's part of one head: rms_norm over the group's lanes, then the rotation.
+template <int Width, int Lanes>
+__device__ void norm_and_rotate(float (&a)[Width], float (&b)[Width], float const* norm, float eps,
+                                std::uint32_t half, std::uint32_t at, bool active,
+                                float const (&c)[Width], float const (&s)[Width]) {
+    if (norm != nullptr) {
+        float squares = 0.0F;
+        FPQ_UNROLL
+        for (int i = 0; i < Width; ++i) {
+            squares = fma_rn(a[i], a[i], squares);
+        }
+        FPQ_UNROLL
+        for (int i = 0; i < Width; ++i) {
+            squares = fma_rn(b[i], b[i], squares);
+        }
+        FPQ_UNROLL
+        for (int distance = Lanes / 2; distance > 0; distance /= 2) {
+            squares += __shfl_xor_sync(0xFFFFFFFFu, squares, distance);
+        }
+        float const mean = div_rn(squares, static_cast<float>(2 * half));
+        float const inverse = div_rn(1.0F, sqrt_rn(add_rn(mean, eps)));
+        if (active) {
+            FPQ_UNROLL
+            for (int i = 0; i < Width; ++i) {
+                a[i] = mul_rn(norm[at + i], mul_rn(a[i], inverse));
+                b[i] = mul_rn(norm[half + at + i], mul_rn(b[i], inverse));
+            }
+        }
+    }
+    FPQ_UNROLL
+    for (int i = 0; i < Width; ++i) {
+        float const x = a[i];
+        float const y = b[i];
+        a[i] = add_rn(mul_rn(x, c[i]), -mul_rn(y, s[i]));
+        b[i] = add_rn(mul_rn(y, c[i]), mul_rn(x, s[i]));
+    }
+}
+
+template <int Width, int Lanes>
+__global__ void __launch_bounds__(rope_threads) rope_kernel(rope_work const work) {
+    constexpr int held = rope_map::heads_held;
+    constexpr unsigned groups = rope_threads / Lanes;
+    std::size_t const group = std::size_t{blockIdx.x} * groups + threadIdx.x / Lanes;
+    std::size_t const token = work.map.token(group);
+    std::uint32_t const head = work.map.head(group);
+    std::uint32_t const half = work.map.half;
+    std::uint32_t const at = threadIdx.x % Lanes * Width;
+    // Idle lanes go on: they take part in the shuffles.
+    bool const active = token < work.tokens && at < half;
+    std::uint32_t const all = work.heads + work.kv_heads;
+
+    auto const place = [&](std::uint32_t h) {
+        return h < work.heads
+                   ? work.q + token * work.q_stride + std::size_t{h} * 2 * half + at
+                   : work.k + token * work.k_stride + std::size_t{h - work.heads} * 2 * half + at;
+    };
+    values<bf16, Width> first[held] = {};
+    values<bf16, Width> second[held] = {};
+    float c[Width] = {};
+    float s[Width] = {};
+    if (active) {
+        FPQ_UNROLL
+        for (int i = 0; i < held; ++i) {
+            if (head + i < all) {
+                bf16 const* const from = place(head + i);
+                first[i] = values<bf16, Width>::load(from);
+                second[i] = values<bf16, Width>::load(from + half);
+            }
+        }
+        std::size_t const position = work.positions != nullptr
+                                         ? static_cast<std::size_t>(work.positions[token])
+                                         : token % work.length;
+        values<float, Width>::load(work.cos + position * half + at).unpack(c);
+        values<float, Width>::load(work.sin + position * half + at).unpack(s);
+    }
+    FPQ_UNROLL
+    for (int i = 0; i < held; ++i) {
+        float a[Width];
+        float b[Width];
+        first[i].unpack(a);
+        second[i].unpack(b);
+        norm_and_rotate<Width, Lanes>(a, b, head + i < work.heads ? work.q_norm : work.k_norm,
+                                      work.eps, half, at, active, c, s);
+        if (active && head + i < all) {
+            bf16* const to = place(head + i);
+            values<bf16, Width>::store(to, a);
+            values<bf16, Width>::store(to + half, b);
+        }
+    }
+}
+
+}  // namespace fpq::cuda

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 7. GPTQ: one factor for all linears of a group.
+#pragma once
+
+#include "fpq/method/method.hpp"
+#include "fpq/solve/options.hpp"
+
+namespace fpq {
+
+struct gptq_method {
+    static constexpr char const* name = "gptq";
+    quant_order order = quant_order::natural;
+    double rel_damp = 0.01;  ///< of the mean diagonal
+
+    [[nodiscard]] method_needs needs() const noexcept { return {true}; }
+
+    template <class B>
+    void apply(B const& b, linear_group<B>& group) const {
+        auto const factor =
+            factor_moment(b, *group.second_moment, order, rel_damp, group.members.front().module);
+        for (group_member<B>& m : group.members) {
+            m.result = solve_gptq(b, m.weight, *group.second_moment, factor, group.args,
+                                  group.global_scale, m.module);
+        }
+        group.dead_columns_zeroed = true;
+    }
+
+    [[nodiscard]] bool operator==(gptq_method const&) const noexcept = default;
+};
+
+}  // namespace fpq

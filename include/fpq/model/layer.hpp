@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 7. One decoder layer on a backend: its weights in the order of the architecture's table,
+// and the hook that sees what its linears are about to read.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "fpq/graph/architecture.hpp"
+
+namespace fpq {
+
+/// y = x weight^T + bias.
+template <class B>
+struct linear_weights {
+    typename B::tensor weight;  ///< (out, in)
+    typename B::vector bias;    ///< (out), or empty
+};
+
+template <class B>
+struct decoder_layer {
+    std::vector<linear_weights<B>> linears;                  ///< by row of the table
+    std::array<typename B::vector, norm_place_count> norms;  ///< empty where the family has none
+
+    [[nodiscard]] typename B::vector const& norm(norm_place place) const noexcept {
+        return norms[static_cast<std::size_t>(place)];
+    }
+    [[nodiscard]] typename B::vector& norm(norm_place place) noexcept {
+        return norms[static_cast<std::size_t>(place)];
+    }
+};
+
+/// What a caller may do inside a forward pass.
+template <class B>
+struct layer_hooks {
+    /// Called once for each tap with x (tokens, width), which the linears consume after the call:
+    /// what the hook writes is what they see. Called from one thread at a time. May be empty.
+    std::function<void(tap, typename B::view)> on_input;
+};
+
+}  // namespace fpq

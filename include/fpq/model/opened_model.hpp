@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 7. A checkpoint directory as a model that can run layer by layer on a backend, whether its
+// linears are dense or quantized in any dialect that fpq reads. Holds no layer.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fpq/backend/cpu/quant.hpp"
+#include "fpq/core/half.hpp"
+#include "fpq/dialect/quantized_source.hpp"
+#include "fpq/format/quant_args.hpp"
+#include "fpq/graph/graph.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/model/forward.hpp"
+#include "fpq/model/layer.hpp"
+#include "fpq/model/load.hpp"
+#include "fpq/quant/quantize.hpp"
+#include "fpq/transform/transform.hpp"
+
+namespace fpq {
+
+/// What a quantized client does to one input before the linears read it.
+struct input_treatment {
+    std::optional<block_transform> transform;
+    std::optional<quant_args> quantized;  ///< empty: the input stays as it is
+    float global_scale = 1.0F;
+};
+
+template <class B>
+class opened_model {
+public:
+    /// Opens and checks a directory that holds a model of one of the `known` families.
+    /// Throws fpq::error (input).
+    opened_model(B const& b, std::filesystem::path const& directory, architecture_list known)
+        : backend_(b),
+          source_(std::make_unique<checkpoint>(directory)),
+          graph_(std::make_shared<model_graph const>(load_model_config(*source_, known))),
+          quantized_(source_->config().contains("quantization_config")
+                         ? std::make_unique<quantized_source>(*source_)
+                         : nullptr),
+          network_(load_decoder(b, *source_, graph_, stored_head())) {}
+
+    [[nodiscard]] checkpoint const& source() const noexcept { return *source_; }
+    [[nodiscard]] std::filesystem::path const& directory() const { return source_->directory(); }
+    [[nodiscard]] model_graph const& graph() const noexcept { return *graph_; }
+    [[nodiscard]] model_config const& config() const noexcept { return graph_->config(); }
+    [[nodiscard]] decoder<B> const& network() const noexcept { return network_; }
+    [[nodiscard]] bool is_quantized() const noexcept { return quantized_ != nullptr; }
+
+    /// One layer and what must happen to its inputs. Quantized weights are decoded and rounded to
+    /// bf16, as a client that multiplies in bf16 sees them.
+    [[nodiscard]] decoder_layer<B> load(std::size_t layer, layer_hooks<B>& hooks) const {
+        hooks = {};
+        if (!is_quantized()) {
+            return load_layer(backend_, *source_, *graph_, layer);
+        }
+        decoder_layer<B> out = load_layer_norms(backend_, *source_, *graph_, layer);
+        auto treatments = std::make_shared<std::array<input_treatment, tap_count>>();
+        for (linear_node const& node : graph_->layer(layer)) {
+            if (!quantized_->is_quantized(node.module)) {
+                out.linears[node.row] = load_linear(backend_, *source_, node);
+                continue;
+            }
+            stored_linear const stored = quantized_->linear(node.module);
+            out.linears[node.row] = decode(stored, node);
+            quantized_->release(node.module);
+            (*treatments)[static_cast<std::size_t>(node.input)] = treatment(stored);
+        }
+        hooks.on_input = [treatments, b = backend_](tap input, typename B::view x) {
+            treat(b, (*treatments)[static_cast<std::size_t>(input)], x);
+        };
+        return out;
+    }
+
+    /// What must happen to the head's input.
+    [[nodiscard]] layer_hooks<B> head_hooks() const {
+        layer_hooks<B> hooks;
+        if (quantized_ && quantized_->is_quantized(graph_->head().module)) {
+            auto const how = std::make_shared<input_treatment>(
+                treatment(quantized_->linear(graph_->head().module)));
+            hooks.on_input = [how, b = backend_](tap, typename B::view x) { treat(b, *how, x); };
+        }
+        return hooks;
+    }
+
+    /// Of the linears of the decoder layers: 8 * bytes of codes, scales and global scales over
+    /// their values; the storage width where they are dense.
+    [[nodiscard]] double bits_per_weight() const {
+        std::uint64_t values = 0;
+        double bits = 0.0;
+        for (linear_node const& node : graph_->linears()) {
+            values += node.values();
+            bits += linear_bits(node) * static_cast<double>(node.values());
+        }
+        return bits / static_cast<double>(values);
+    }
+
+private:
+    static void treat(B const& b, input_treatment const& how, typename B::view x) {
+        if (how.transform) {
+            transform_inputs(b, *how.transform, x);
+        }
+        if (how.quantized) {
+            fake_quantize(b, *how.quantized, how.global_scale, x);
+        }
+    }
+
+    /// The decoded head when the file holds it quantized.
+    [[nodiscard]] std::optional<weight_rows> stored_head() const {
+        linear_node const& head = graph_->head();
+        if (!quantized_ || !quantized_->is_quantized(head.module)) {
+            return std::nullopt;
+        }
+        return weight_rows::from_floats(decoded(quantized_->linear(head.module), head), head.out,
+                                        head.in);
+    }
+
+    [[nodiscard]] double linear_bits(linear_node const& node) const {
+        if (is_quantized() && quantized_->is_quantized(node.module)) {
+            stored_linear const stored = quantized_->linear(node.module);
+            return stored.weight.codes == nullptr
+                       ? 16.0
+                       : stored.weight.format.bits_per_value(node.out, node.in);
+        }
+        return static_cast<double>(dtype_bits(source_->at(node.weight()).type));
+    }
+
+    [[nodiscard]] std::vector<float> decoded(stored_linear const& stored,
+                                             linear_node const& node) const {
+        if (stored.weight.rows != node.out || stored.weight.cols != node.in) {
+            fail_input(
+                "quantized tensor does not fit config.json", node.module,
+                std::to_string(node.out) + " x " + std::to_string(node.in),
+                std::to_string(stored.weight.rows) + " x " + std::to_string(stored.weight.cols));
+        }
+        std::vector<float> values = stored.weight.codes == nullptr
+                                        ? stored.dense
+                                        : dequantize(stored.weight, host_threads(backend_));
+        for (float& value : values) {
+            value = round_to_bf16(value);
+        }
+        return values;
+    }
+
+    [[nodiscard]] linear_weights<B> decode(stored_linear const& stored,
+                                           linear_node const& node) const {
+        linear_weights<B> out;
+        std::vector<float> const values = decoded(stored, node);
+        out.weight = upload(backend_, as_view(values.data(), node.out, node.in));
+        if (node.bias) {
+            out.bias = load_floats(source_->at(node.bias_name()));
+        }
+        return out;
+    }
+
+    static input_treatment treatment(stored_linear const& stored) {
+        input_treatment t;
+        if (!stored.forward_matrix.empty()) {
+            t.transform = block_transform::from_matrix(
+                stored.transform_block, stored.forward_matrix, transform_kind::orthogonal);
+        }
+        if (stored.input && stored.input->rule == scale_rule::quest) {
+            fail_input("unsupported input quantization", "forward_method", "abs_max", "quest");
+        }
+        t.quantized = stored.input;
+        t.global_scale = stored.act_global_scale;
+        return t;
+    }
+
+    B backend_;
+    std::unique_ptr<checkpoint> source_;
+    std::shared_ptr<model_graph const> graph_;
+    std::unique_ptr<quantized_source> quantized_;
+    decoder<B> network_;
+};
+
+}  // namespace fpq

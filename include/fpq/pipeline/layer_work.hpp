@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 8. One decoder layer: rotate its weights, watch its inputs, find the global scales that
+// fused linears share, let the methods work on each group. Holds the statistics of one layer at a
+// time; knows nothing of checkpoints, text or files.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/cpu/quant.hpp"
+#include "fpq/core/half.hpp"
+#include "fpq/graph/graph.hpp"
+#include "fpq/graph/scheme.hpp"
+#include "fpq/method/methods.hpp"
+#include "fpq/model/layer.hpp"
+#include "fpq/pipeline/plan.hpp"
+#include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/sink.hpp"
+#include "fpq/transform/transform.hpp"
+
+namespace fpq {
+
+/// The transform of a scheme. Its matrix is rounded to bf16 for the kinds that clients run, as they
+/// hold it so: see transform_args.
+inline block_transform transform_of(transform_args const& args) {
+    block_transform exact = block_transform::make(args.kind, args.block, args.seed);
+    if (args.is_identity() || !is_client_transform(args.kind)) {
+        return exact;
+    }
+    std::vector<float> rounded = exact.matrix();
+    for (float& value : rounded) {
+        value = round_to_bf16(value);
+    }
+    return block_transform::from_matrix(exact.block(), rounded, transform_kind::orthogonal);
+}
+
+/// The transforms of a plan, one a scheme; empty for the identity.
+using scheme_transforms = std::vector<std::optional<block_transform>>;
+
+inline scheme_transforms transforms_of(run_plan const& plan) {
+    scheme_transforms out;
+    for (scheme const& s : plan.schemes) {
+        out.push_back(s.transform.is_identity() ? std::nullopt
+                                                : std::optional(transform_of(s.transform)));
+    }
+    return out;
+}
+
+/// What the calibration saw of one tap.
+template <class B>
+struct input_statistics {
+    std::unique_ptr<typename B::moment> second_moment;
+    float amax = 0.0F;  // of the transformed input
+};
+
+/// Global scales of inputs, by tap.
+using input_scales = std::array<float, tap_count>;
+
+template <class B>
+class layer_work {
+public:
+    /// All references outlive the object.
+    layer_work(B const& b, run_plan const& plan, model_graph const& graph,
+               scheme_transforms const& transforms)
+        : backend_(b),
+          plan_(plan),
+          graph_(graph),
+          transforms_(transforms),
+          needs_(needs_of(plan.methods)) {}
+
+    /// True when some linear of the layer must see inputs before it is solved: layers() means the
+    /// head.
+    [[nodiscard]] bool needs_inputs(std::size_t layer) const {
+        bool needed = false;
+        for_each_node(layer, [&](linear_node const& node) {
+            scheme const* const s = plan_.scheme_of(graph_, node);
+            needed = needed || (s != nullptr && s->weight && needs_.second_moment) ||
+                     (s != nullptr && s->input && s->input->format.has_global);
+        });
+        return needed;
+    }
+
+    /// w' = w M^-T for the linears that have a transform.
+    void transform_layer(std::size_t layer, decoder_layer<B>& weights) const {
+        for (linear_node const& node : graph_.layer(layer)) {
+            if (block_transform const* const t = transform(plan_.scheme_of(graph_, node))) {
+                transform_weights(backend_, *t, weights.linears[node.row].weight.view());
+            }
+        }
+    }
+
+    /// Hooks of the calibration forward over window `window` of `windows`: x becomes its transform,
+    /// is recorded, then quantized with the global scale of this window alone. Windows come in
+    /// order.
+    [[nodiscard]] layer_hooks<B> observing_hooks(std::size_t layer, std::size_t window,
+                                                 std::size_t windows) {
+        layer_hooks<B> hooks;
+        hooks.on_input = [this, layer, window, windows](tap input, typename B::view x) {
+            scheme const* const s = scheme_at(layer, input);
+            if (s == nullptr) {
+                return;
+            }
+            if (block_transform const* const t = transform(s)) {
+                transform_inputs(backend_, *t, x);
+            }
+            input_statistics<B>& seen = statistics_[index(input)];
+            float const most = amax(backend_, x);
+            seen.amax = std::max(seen.amax, most);
+            if (needs_.second_moment && s->weight) {
+                if (!seen.second_moment) {
+                    seen.second_moment = make_moment(backend_, x.cols, windows);
+                }
+                accumulate(backend_, *seen.second_moment, window, x);
+            }
+            if (s->input) {
+                fake_quantize(backend_, *s->input, global_scale_of(*s->input, most), x);
+            }
+        };
+        return hooks;
+    }
+
+    /// Hooks of the forward that the quantized model will do.
+    [[nodiscard]] layer_hooks<B> quantized_hooks(std::size_t layer,
+                                                 input_scales const& scales) const {
+        layer_hooks<B> hooks;
+        hooks.on_input = [this, layer, scales](tap input, typename B::view x) {
+            scheme const* const s = scheme_at(layer, input);
+            if (s == nullptr) {
+                return;
+            }
+            if (block_transform const* const t = transform(s)) {
+                transform_inputs(backend_, *t, x);
+            }
+            if (s->input) {
+                fake_quantize(backend_, *s->input, scales[index(input)], x);
+            }
+        };
+        return hooks;
+    }
+
+    /// One scale for each tap, from all windows seen: the smallest G, the widest range.
+    [[nodiscard]] input_scales find_input_scales(std::size_t layer) const {
+        input_scales scales;
+        scales.fill(1.0F);
+        for_each_node(layer, [&](linear_node const& node) {
+            scheme const* const s = plan_.scheme_of(graph_, node);
+            if (s != nullptr && s->input) {
+                scales[index(node.input)] =
+                    global_scale_of(*s->input, statistics_[index(node.input)].amax);
+            }
+        });
+        return scales;
+    }
+
+    /// The groups of a layer that engines fuse; the head alone for layers().
+    [[nodiscard]] std::vector<std::vector<linear_node const*>> groups(std::size_t layer) const {
+        return layer == graph_.layers()
+                   ? std::vector<std::vector<linear_node const*>>{{&graph_.head()}}
+                   : graph_.groups(layer);
+    }
+
+    /// Lets the methods work on one group and replaces its weights (in the transformed basis) by
+    /// the decoded ones, rounded to bf16. write(linear) gets each result.
+    template <class Write>
+    void solve(std::vector<linear_node const*> const& nodes,
+               std::vector<typename B::view> const& weights, input_scales const& scales,
+               run_report& report, Write write) {
+        scheme const& s = *plan_.scheme_of(graph_, *nodes.front());
+        linear_group<B> group;
+        group.args = *s.weight;
+        float most = 0.0F;
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+            group.members.push_back({nodes[i]->module, weights[i], {}});
+            most = std::max(most, amax(backend_, weights[i]));
+        }
+        group.global_scale = global_scale_of(group.args, most);
+        std::optional<typename B::hessian>& seen = finished_[index(nodes.front()->input)];
+        if (auto const moment = std::move(statistics_[index(nodes.front()->input)].second_moment)) {
+            seen.emplace(finish(backend_, std::move(*moment)));  // the first group of this tap
+        }
+        group.second_moment = seen ? &*seen : nullptr;
+        apply(backend_, plan_.methods, group);
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+            solve_result& result = group.members[i].result;
+            error_stats const error = decode_weights(backend_, result.weight.view(), weights[i]);
+            linear_report line;
+            line.module = nodes[i]->module;
+            line.rows = nodes[i]->out;
+            line.cols = nodes[i]->in;
+            line.sqnr_db = error.sqnr_db();
+            if (seen) {
+                line.relative_error = result.report.relative_error;
+            }
+            line.damping_retries = result.report.damping_retries;
+            line.damping = result.report.damping;
+            line.dead_columns = result.report.dead_columns;
+            line.global_scale = result.weight.global_scale;
+            line.input_global_scale = scales[index(nodes[i]->input)];
+            report.add(std::move(line), packed_size(result.weight));
+            write(quantized_linear{nodes[i]->module, std::move(result.weight),
+                                   scales[index(nodes[i]->input)], transform(&s)});
+        }
+    }
+
+    /// Forgets what was seen of a layer.
+    void forget() {
+        statistics_ = {};
+        finished_ = {};
+    }
+
+    [[nodiscard]] block_transform const* transform(scheme const* s) const {
+        if (s == nullptr) {
+            return nullptr;
+        }
+        auto const& t = transforms_[static_cast<std::size_t>(s - plan_.schemes.data())];
+        return t ? &*t : nullptr;
+    }
+
+private:
+    static constexpr std::size_t index(tap input) noexcept {
+        return static_cast<std::size_t>(input);
+    }
+
+    [[nodiscard]] scheme const* scheme_at(std::size_t layer, tap input) const {
+        return input == tap::head_input ? plan_.scheme_of(graph_, graph_.head())
+                                        : plan_.input_scheme(graph_, layer, input);
+    }
+
+    template <class F>
+    void for_each_node(std::size_t layer, F f) const {
+        if (layer == graph_.layers()) {
+            f(graph_.head());
+            return;
+        }
+        for (linear_node const& node : graph_.layer(layer)) {
+            f(node);
+        }
+    }
+
+    B backend_;
+    run_plan const& plan_;
+    model_graph const& graph_;
+    scheme_transforms const& transforms_;
+    method_needs needs_;
+    std::array<input_statistics<B>, tap_count> statistics_;
+    std::array<std::optional<typename B::hessian>, tap_count> finished_;
+};
+
+}  // namespace fpq

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 8. Weights as a stream of rows: for layers of which nothing needs float32 weights or
+// inputs, the linears go from the mapped file through the rounding kernels to the sink, one written
+// while the next is rounded. The same bytes as layer_work makes of a loaded layer.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <future>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "fpq/backend/cpu/quant.hpp"
+#include "fpq/graph/graph.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/method/rounded_rows.hpp"
+#include "fpq/model/load.hpp"
+#include "fpq/model/opened_model.hpp"
+#include "fpq/pipeline/layer_work.hpp"
+#include "fpq/pipeline/plan.hpp"
+#include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/sink.hpp"
+
+namespace fpq {
+
+template <class B>
+class row_stream {
+public:
+    /// All references outlive the object.
+    row_stream(run_plan const& plan, opened_model<B> const& model, quantized_sink<B>& sink)
+        : plan_(plan), source_(model.source()), graph_(model.graph()), sink_(sink) {}
+
+    /// Whether a linear can be streamed when nothing watches its layer: rounding to nearest without
+    /// statistics, no rotation, scales that belong to rows.
+    [[nodiscard]] static bool holds(run_plan const& plan, scheme const& s) {
+        return plan.methods.size() == 1 &&
+               std::holds_alternative<rtn_method>(plan.methods.front()) &&
+               !needs_of(plan.methods).second_moment && s.transform.is_identity() && s.weight &&
+               s.weight->format.grain != granularity::tensor;
+    }
+
+    /// Rounds and writes the linears of one group.
+    void round(std::vector<linear_node const*> const& nodes, float input_scale,
+               run_report& report) {
+        quant_args const& args = *plan_.scheme_of(graph_, *nodes.front())->weight;
+        float most = 0.0F;
+        for (linear_node const* const node : nodes) {
+            most = std::max(most, detail::finite_amax(weight(*node), plan_.threads));
+        }
+        for (linear_node const* const node : nodes) {
+            one_linear(*node, args, most, input_scale, report);
+        }
+    }
+
+    /// Waits for the last write. Throws what it threw.
+    void finish() {
+        if (writing_.valid()) {
+            writing_.get();
+        }
+    }
+
+private:
+    [[nodiscard]] tensor_ref const& weight(linear_node const& node) const {
+        return detail::tensor_of_shape(source_, node.weight(), {node.out, node.in});
+    }
+
+    void one_linear(linear_node const& node, quant_args const& args, float most, float input_scale,
+                    run_report& report) {
+        if (node.bias) {
+            (void)detail::load_vector(source_, node.bias_name(), node.out);
+        }
+        quantized_linear& out = slots_[next_++ % slots_.size()];
+        out.module = node.module;
+        out.input_global_scale = input_scale;
+        error_stats const error = detail::round_tensor(
+            weight(node), node.out, node.in, args.format,
+            observer_of(args, global_scale_of(args, most)), most, plan_.threads, out.weight);
+        source_.release(node.weight());
+        linear_report line;
+        line.module = out.module;
+        line.rows = node.out;
+        line.cols = node.in;
+        line.sqnr_db = error.sqnr_db();
+        line.global_scale = out.weight.global_scale;
+        line.input_global_scale = input_scale;
+        report.add(std::move(line), packed_size(out.weight));
+        finish();  // the other slot is free again
+        if (plan_.threads > 1) {
+            writing_ = std::async(std::launch::async, [this, &out] { sink_.write(out); });
+        } else {
+            sink_.write(out);
+        }
+    }
+
+    run_plan const& plan_;
+    checkpoint const& source_;
+    model_graph const& graph_;
+    quantized_sink<B>& sink_;
+    std::array<quantized_linear, 2> slots_;
+    std::size_t next_ = 0;
+    std::future<void> writing_;  // last: its destructor waits while the slots still live
+};
+
+}  // namespace fpq

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 8. Hidden states of windows that advance through a model one layer at a time, and the
+// streams of a run: the quantized model's on the calibration text, and for an evaluation that runs
+// along, the original's and the quantized one's on its text.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/io/text/text_windows.hpp"
+#include "fpq/model/evaluate.hpp"
+#include "fpq/model/forward.hpp"
+#include "fpq/model/layer.hpp"
+#include "fpq/pipeline/report.hpp"
+
+namespace fpq {
+
+/// Hidden states (windows * tokens, hidden), all windows of one length.
+template <class B>
+class hidden_stream {
+public:
+    /// `network` outlives the stream.
+    hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows)
+        : network_(&network),
+          windows_(windows.size()),
+          tokens_(windows.front().size()),
+          states_(make(b, windows.size() * tokens_, network.config().hidden_size)) {
+        for (std::size_t w = 0; w < windows_; ++w) {
+            network.embed_tokens(b, windows[w], window(w));
+        }
+    }
+
+    [[nodiscard]] std::size_t windows() const noexcept { return windows_; }
+
+    /// (tokens, hidden) of one window.
+    [[nodiscard]] typename B::view window(std::size_t w) {
+        return states_.view().rows_at(w * tokens_, tokens_);
+    }
+
+    /// Replaces every window by its output of `layer`.
+    void advance(B const& b, decoder_layer<B> const& layer, layer_hooks<B> const& hooks) {
+        for (std::size_t w = 0; w < windows_; ++w) {
+            network_->forward_layer(b, layer, window(w), hooks);
+        }
+    }
+
+    /// Runs `layer` on a copy of every window w, for what hooks(w) see.
+    template <class Hooks>
+    void observe(B const& b, decoder_layer<B> const& layer, Hooks const& hooks) {
+        tensor<B> scratch = make(b, tokens_, states_.cols());
+        for (std::size_t w = 0; w < windows_; ++w) {
+            copy(b, window(w), scratch.view());
+            network_->forward_layer(b, layer, scratch.view(), hooks(w));
+        }
+    }
+
+    /// What the head reads of every window w, for what hooks(w) see.
+    template <class Hooks>
+    void observe_head(B const& b, Hooks const& hooks) {
+        tensor<B> scratch = make(b, tokens_, states_.cols());
+        for (std::size_t w = 0; w < windows_; ++w) {
+            network_->head_input(b, window(w), scratch.view());
+            hooks(w).on_input(tap::head_input, scratch.view());
+        }
+    }
+
+private:
+    decoder<B> const* network_;
+    std::size_t windows_;
+    std::size_t tokens_;
+    tensor<B> states_;
+};
+
+/// An evaluation that runs along with a quantization.
+template <class B>
+class running_evaluation {
+public:
+    running_evaluation(B const& b, decoder<B> const& network, token_windows windows)
+        : network_(network),
+          windows_(std::move(windows)),
+          original_(b, network, windows_),
+          quantized_(b, network, windows_) {
+        eval_model<B> const face{&network_, {}, {}};
+        std::vector<std::span<std::int32_t const>> const spans(windows_.begin(), windows_.end());
+        detail::require_evaluable<B>(face, nullptr, spans);
+    }
+
+    /// The original layer.
+    void advance_original(B const& b, decoder_layer<B> const& layer) {
+        original_.advance(b, layer, {});
+    }
+    /// The same layer, quantized.
+    void advance(B const& b, decoder_layer<B> const& layer, layer_hooks<B> const& hooks) {
+        quantized_.advance(b, layer, hooks);
+    }
+
+    /// After the last layer; `quantized` is the network with what became of its head.
+    [[nodiscard]] eval_result finish(B const& b, decoder<B> const& quantized,
+                                     layer_hooks<B> const& head, progress_sink const& progress) {
+        eval_model<B> const original{&network_, {}, {}};
+        eval_model<B> const subject{&quantized, {}, head};
+        std::size_t const targets = windows_.front().size() - 1;
+        std::vector<position_score> scores(windows_.size() * targets);
+        for (std::size_t w = 0; w < windows_.size(); ++w) {
+            detail::score_window<B>(b, subject, quantized_.window(w), &original,
+                                    original_.window(w), windows_[w],
+                                    std::span(scores).subspan(w * targets, targets));
+            progress({"evaluate", w + 1, windows_.size(), ""});
+        }
+        return detail::summarize_all(scores, targets, true);
+    }
+
+private:
+    decoder<B> const& network_;
+    token_windows windows_;
+    hidden_stream<B> original_;
+    hidden_stream<B> quantized_;
+};
+
+/// What flows through the layers of a run. Members that nothing needs are empty.
+template <class B>
+struct streams {
+    std::optional<hidden_stream<B>> calibration;
+    std::optional<running_evaluation<B>> evaluation;
+
+    [[nodiscard]] bool empty() const noexcept { return !calibration && !evaluation; }
+};
+
+}  // namespace fpq

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shapes in which people have calibration texts, and the files that hold them.
+#include <zlib.h>
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/io/text/document.hpp"
+#include "fpq/io/text/text.hpp"
+#include "tokenizer_fixture.hpp"
+
+namespace {
+
+using fpq_test::input_error;
+using fpq_test::temporary_directory;
+using texts = std::vector<std::string>;
+
+std::string text_of(std::string_view row, std::string column = {}) {
+    return fpq::document_of_line(row, {fpq::chat_style::chatml, std::move(column)}, "f line 1");
+}
+
+std::string refusal(std::string_view row, std::string column = {}) {
+    return input_error([&] { (void)text_of(row, column); });
+}
+
+std::string gzip(std::string const& text) {
+    z_stream stream{};
+    REQUIRE(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    std::string out(deflateBound(&stream, text.size()) + 32, '\0');
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+    stream.avail_in = static_cast<uInt>(text.size());
+    stream.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream.avail_out = static_cast<uInt>(out.size());
+    REQUIRE(deflate(&stream, Z_FINISH) == Z_STREAM_END);
+    out.resize(stream.total_out);
+    deflateEnd(&stream);
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("rows of the known shapes become text", "[io]") {
+    std::string const turns = "<|im_start|>user\nA<|im_end|>\n<|im_start|>assistant\nB<|im_end|>\n";
+    CHECK(text_of(R"({"text": "A", "messages": 3})") == "A");
+    CHECK(text_of(R"({"content": "A"})") == "A");
+    CHECK(text_of(R"({"messages": [{"role": "user", "content": "A"},
+                                   {"role": "assistant", "content": "B"}]})") == turns);
+    CHECK(text_of(R"({"conversations": [{"from": "human", "value": "A"},
+                                        {"from": "gpt", "value": "B"}]})") == turns);
+    CHECK(text_of(R"({"conversations": [{"from": "system", "value": "S"}]})") ==
+          "<|im_start|>system\nS<|im_end|>\n");
+    CHECK(text_of(R"({"prompt": "A ", "completion": "B"})") == "A B");
+    CHECK(text_of(R"({"instruction": "A", "input": "", "output": "B"})") == turns);
+    CHECK(text_of(R"({"instruction": "A", "input": "I", "output": "B"})")
+              .starts_with("<|im_start|>user\nA\n\nI<|im_end|>"));
+    CHECK(text_of(R"({"question": "A", "answer": "B"})") == turns);
+    CHECK(text_of(R"({"messages": [{"role": "assistant", "content": null, "tool_calls": []}]})") ==
+          "<|im_start|>assistant\n<|im_end|>\n");
+    CHECK(text_of(R"({"text": "A", "body": "B"})", "body") == "B");
+}
+
+TEST_CASE("rows of other shapes are refused by their key", "[io]") {
+    CHECK(refusal(R"({"body": "A"})") ==
+          "document not understood: f line 1: text: expected a string, found nothing");
+    CHECK(refusal(R"({"text": "A"})", "body").find("body: expected a string") != std::string::npos);
+    CHECK(refusal(R"({"messages": [{"role": "user"}]})").find("messages[0].content") !=
+          std::string::npos);
+    CHECK(refusal(R"({"conversations": [{"from": "human"}]})").find("conversations[0].value") !=
+          std::string::npos);
+    CHECK(refusal(R"({"prompt": "A"})").find("text: expected a string") != std::string::npos);
+    CHECK(refusal(R"(["A"])").find("expected an object") != std::string::npos);
+}
+
+TEST_CASE("arrays, marks, raw text and gzip of it", "[io]") {
+    temporary_directory const dir("documents");
+    auto const load = [&](char const* name, std::string const& bytes) {
+        return fpq::load_text(dir.write(name, bytes), fpq::text_options{});
+    };
+    CHECK(load("a.json", "\n [{\"text\": \"A\"},\n\"B\"]").documents == texts{"A", "B"});
+    CHECK(load("b.jsonl", "\xEF\xBB\xBF{\"text\": \"A\"}\r\n{\"text\": \"B\"}\r\n").documents ==
+          texts{"A", "B"});
+    CHECK(load("c.raw", "x\ny").documents == texts{"x\ny"});
+    CHECK(load("c.raw", "x\ny").is_plain_text);
+    std::string const large(300000, 'q');
+    CHECK(load("d.txt.gz", gzip("x\n" + large + "\n")).documents == texts{"x\n" + large + "\n"});
+    CHECK(load("d.txt.gz", gzip("x")).is_plain_text);
+    auto const error = [&](char const* name, std::string const& bytes) {
+        return input_error([&] { (void)load(name, bytes); });
+    };
+    CHECK(error("e.json", "[3]").find("e.json: [0]: expected an object") != std::string::npos);
+    CHECK(error("e.json", "[\n{\"text\": 1}]").find("[0].text: expected a string") !=
+          std::string::npos);
+    CHECK(error("f.txt", std::string("\xFF\xFEh\0", 4)).find("UTF-16") != std::string::npos);
+    CHECK(error("f.jsonl", std::string("\xFE\xFF\0{", 4)).find("UTF-16") != std::string::npos);
+    CHECK(error("g.txt.gz", "plain").find("not a gzip file") != std::string::npos);
+}
+
+TEST_CASE("what is not read says how it becomes what is", "[io]") {
+    temporary_directory const dir("hints");
+    auto const error = [](std::filesystem::path const& path) {
+        return input_error([&] { (void)fpq::load_text(path); });
+    };
+    CHECK(error(dir.write("a.parquet", "PAR1")).find("to_json('text.jsonl'") != std::string::npos);
+    CHECK(error(dir.write("a.jsonl.zst", "x")).find("zstd -d a.jsonl.zst") != std::string::npos);
+    CHECK(error("c4").find("hf download --repo-type dataset --local-dir c4 allenai/c4") !=
+          std::string::npos);
+    CHECK(error("owner/set").find("--local-dir DIR owner/set") != std::string::npos);
+    CHECK(error(dir.path() / "none.jsonl").find("cannot read file") == 0);
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// The programs under rough treatment: closed and full standard streams, signals, a limit of file
+// size. The work is whole or absent, and what is said is one line.
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch.hpp"
+#include "support/shared_data.hpp"
+#include "support/tiny_checkpoint.hpp"
+
+namespace {
+
+/// FPQ_BIN_DIR is set by ctest; without it these cases skip loudly.
+bool have_tools() {
+    if (std::getenv("FPQ_BIN_DIR") != nullptr) {
+        return true;
+    }
+    std::puts("SKIPPED: FPQ_BIN_DIR is not set: the programs are not tested");
+    return false;
+}
+
+std::string program(char const* name) {
+    return (std::filesystem::path(std::getenv("FPQ_BIN_DIR")) / name).string();
+}
+
+/// The exit code of a shell command; 128 + the signal that ended it.
+int shell(std::string const& command) {
+    int const status = std::system(command.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::string rtn_to(std::filesystem::path const& out) {
+    auto const model = fpq_test::repo_dir() / "examples" / "models" / "tiny-llama";
+    return program("fpq-quantize") + " --model_name_or_path " + model.string() +
+           " --format nvfp --w_bits 4 --max_shard_size 200000 --export_quantized_model realquant"
+           " --export_format compressed-tensors --save_path " +
+           out.string();
+}
+
+/// Name and bytes of every file.
+std::map<std::string, std::string> files_of(std::filesystem::path const& directory) {
+    std::map<std::string, std::string> out;
+    for (auto const& entry : std::filesystem::directory_iterator(directory)) {
+        out[entry.path().filename().string()] = fpq_test::read_text(entry.path());
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("closed standard streams do not get into the weights", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory dir;
+    REQUIRE(shell(rtn_to(dir.path() / "right") + " > /dev/null 2>&1") == 0);
+    auto const right = files_of(dir.path() / "right");
+    REQUIRE(right.size() > 4);  // shards: files are opened while progress is printed
+    for (std::string const closed :
+         {"> /dev/null 2>&-", "2> /dev/null >&-", "> /dev/null <&- 2>&-", "<&- >&- 2>&-"}) {
+        auto const out = dir.path() / "out";
+        INFO(closed);
+        REQUIRE(shell(rtn_to(out) + " " + closed) == 0);
+        CHECK(files_of(out) == right);
+        std::filesystem::remove_all(out);
+    }
+}
+
+TEST_CASE("a full log loses lines, not the run; a full standard output is an error", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory dir;
+    CHECK(shell(rtn_to(dir.path() / "a") + " > /dev/null 2> /dev/full") == 0);
+    CHECK(std::filesystem::exists(dir.path() / "a" / "config.json"));
+    CHECK(shell(program("fpq-inspect") + " nowhere 2> /dev/full") == 3);
+    CHECK(shell(program("fpq-inspect") + " --nosuch 2> /dev/full") == 2);
+    std::string const log = (dir.path() / "log").string();
+    CHECK(shell(program("fpq-inspect") + " " + (dir.path() / "a").string() + " > /dev/full 2> " +
+                log) == 3);
+    CHECK(fpq_test::read_text(log).rfind("fpq-inspect: cannot write", 0) == 0);
+    // Whoever read the log has gone.
+    CHECK(shell("bash -c 'set -o pipefail; (" + rtn_to(dir.path() / "b") +
+                ") 2>&1 > /dev/null | true'") == 0);
+    CHECK(files_of(dir.path() / "b") == files_of(dir.path() / "a"));
+}
+
+TEST_CASE("a limit of file size is one line and exit code 3, and nothing is left", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory dir;
+    std::string const log = (dir.path() / "log").string();
+    CHECK(shell("bash -c 'ulimit -f 20; " + rtn_to(dir.path() / "out") + " 2> " + log +
+                " > /dev/null'") == 3);
+    std::string const said = fpq_test::read_text(log);
+    INFO(said);
+    CHECK(said.find("fpq-quantize: cannot ") != std::string::npos);
+    CHECK(std::distance(std::filesystem::directory_iterator(dir.path()),
+                        std::filesystem::directory_iterator()) == 1);  // the log
+}
+
+TEST_CASE("a signal ends a run in one line with the shell's exit code", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory dir;
+    std::string const model =
+        (fpq_test::repo_dir() / "examples" / "models" / "tiny-llama").string();
+    std::string const text = (fpq_test::repo_dir() / "examples" / "text" / "calib.txt").string();
+    for (auto const& [number, code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}, {SIGHUP, 129}}) {
+        auto const log = dir.path() / "log";
+        auto const out = dir.path() / "out";
+        pid_t const child = ::fork();
+        if (child == 0) {
+            std::freopen(log.c_str(), "w", stderr);
+            std::freopen("/dev/null", "w", stdout);
+            std::string const tool = program("fpq-quantize");
+            std::vector<std::string> words{tool,
+                                           "--model_name_or_path",
+                                           model,
+                                           "--format",
+                                           "nvfp",
+                                           "--w_bits",
+                                           "4",
+                                           "--gptq",
+                                           "--dataset_name_or_path",
+                                           text,
+                                           "--num_sequences",
+                                           "4096",
+                                           "--sequence_length",
+                                           "512",
+                                           "--export_quantized_model",
+                                           "realquant",
+                                           "--export_format",
+                                           "compressed-tensors",
+                                           "--threads",
+                                           "1",
+                                           "--save_path",
+                                           out.string()};
+            std::vector<char*> arguments;
+            for (std::string& word : words) {
+                arguments.push_back(word.data());
+            }
+            arguments.push_back(nullptr);
+            ::execv(tool.c_str(), arguments.data());
+            ::_exit(99);
+        }
+        REQUIRE(child > 0);
+        // Until it writes: from then on something lies there to be named.
+        std::string partial;
+        for (int tries = 0; partial.empty() && tries < 6000; ++tries) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+            for (auto const& entry : std::filesystem::directory_iterator(dir.path())) {
+                if (entry.path().filename().string().rfind("out.partial", 0) == 0) {
+                    partial = entry.path().string();
+                }
+            }
+        }
+        REQUIRE_FALSE(partial.empty());
+        REQUIRE(::kill(child, number) == 0);
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        REQUIRE(WIFEXITED(status));
+        CHECK(WEXITSTATUS(status) == code);
+        CHECK_FALSE(std::filesystem::exists(out));
+        std::istringstream lines(fpq_test::read_text(log));
+        std::vector<std::string> own;
+        for (std::string line; std::getline(lines, line);) {
+            if (line.rfind("fpq-quantize:", 0) == 0) {
+                own.push_back(line);
+            }
+        }
+        REQUIRE(own.size() == 1);
+        CHECK(own[0].rfind("fpq-quantize: interrupted: " + partial + " is left", 0) == 0);
+        std::filesystem::remove_all(partial);
+    }
+}

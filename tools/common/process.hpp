@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every program of ours does before anything else: standard streams that are open, signals
+// that end in a line and an exit code, and messages to stderr that never end a run. For the tools'
+// own main only: it changes state of the process, which a library must not.
+#pragma once
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace fpq::tools {
+
+/// Prints to stderr; a full or closed log loses the message and nothing else.
+template <class... Args>
+void say(fmt::format_string<Args...> format, Args&&... args) {
+    std::string const text = fmt::format(format, std::forward<Args>(args)...);
+    static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr));
+    static_cast<void>(std::fflush(stderr));
+}
+
+/// Opens /dev/null on each of descriptors 0 to 2 that is closed: else the next file opened would
+/// get its number, and what is printed would be written into it.
+inline void open_standard_streams() {
+    for (int fd = 0; fd <= 2; ++fd) {
+        if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF &&
+            ::open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) {
+            ::_exit(3);
+        }
+    }
+}
+
+namespace detail {
+
+/// What the handler says, prepared beforehand: it may only call what is safe in a handler.
+struct interruption {
+    static constexpr std::size_t room = 5000;
+    std::array<char, room> line{};     // "program: interrupted"
+    std::array<char, room> partial{};  // a path, or empty
+    std::array<char, room> advice{};   // said when that path exists
+};
+
+inline interruption& prepared() {
+    static interruption state;
+    return state;
+}
+
+inline void keep(std::array<char, interruption::room>& to, std::string_view text) {
+    std::size_t const size = text.size() < to.size() ? text.size() : to.size() - 1;
+    std::memcpy(to.data(), text.data(), size);
+    to[size] = '\0';
+}
+
+inline void put(char const* text) { static_cast<void>(!::write(2, text, std::strlen(text))); }
+
+/// One line, and the exit code that shells give: 128 + the signal's number.
+inline void end_of_run(int number) {
+    interruption const& state = prepared();
+    put(::isatty(2) == 1 ? "\r\033[K" : "");
+    put(state.line.data());
+    struct stat facts {};
+    if (state.partial[0] != '\0' && ::stat(state.partial.data(), &facts) == 0) {
+        put(": ");
+        put(state.partial.data());
+        put(state.advice.data());
+    }
+    put("\n");
+    ::_exit(128 + number);
+}
+
+}  // namespace detail
+
+/// SIGINT, SIGTERM and SIGHUP end the program at once with one line and exit code 130, 143 or 129;
+/// those that are ignored (nohup) stay so. Writing beyond a limit of file size or to a closed pipe
+/// is an error of the write, not the end of the process.
+inline void handle_signals(std::string_view program) {
+    detail::keep(detail::prepared().line, std::string(program) + ": interrupted");
+    for (int const number : {SIGINT, SIGTERM, SIGHUP}) {
+        struct sigaction before {};
+        if (::sigaction(number, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) {
+            struct sigaction action {};
+            action.sa_handler = detail::end_of_run;
+            ::sigfillset(&action.sa_mask);
+            ::sigaction(number, &action, nullptr);
+        }
+    }
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::signal(SIGPIPE, SIG_IGN);
+}
+
+/// Names what an interrupted run leaves behind: when `path` exists then, the line goes on with it
+/// and `advice`.
+inline void on_interruption(std::string_view path, std::string_view advice) {
+    detail::keep(detail::prepared().advice, advice);
+    detail::keep(detail::prepared().partial, path);
+}
+
+}  // namespace fpq::tools

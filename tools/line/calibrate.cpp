@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calibration windows, also sampled, on the CPU.
+#include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/sample.hpp"
+#include "line/instances.hpp"
+
+namespace fpq {
+
+template calibration_cut load_calibration_windows<cpu>(cpu const&, calibration_args const&,
+                                                       opened_model<cpu> const&,
+                                                       progress_sink const&);
+
+}  // namespace fpq

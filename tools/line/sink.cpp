@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where quantized linears of the CPU go.
+#include "fpq/pipeline/sink.hpp"
+
+#include "line/instances.hpp"
+
+namespace fpq {
+
+template class quantized_sink<cpu>;
+
+}  // namespace fpq
