@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quantize by minmax and dequantize: formats, input types, sizes from the first cache to memory,
-// one thread and two. The check is the plain loops' result, byte for byte.
+// Quantize and dequantize: formats, rules, input types, sizes from the first cache to memory, one
+// thread and two; and fake quantization as inputs of a linear get it. The check is the plain loops'
+// result, byte for byte.
 #include "fpq/quant/quantize.hpp"
 
 #include <cstring>
@@ -9,6 +10,7 @@
 
 #include "common.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/quant/fake_quantize.hpp"
 
 namespace {
 
@@ -148,6 +150,33 @@ void add_dequantize(named_format const& f, char const* type, std::size_t count, 
     fpq::bench::add(c);
 }
 
+/// Fake quantization in place; every run but the first sees values that are on the grid already.
+void add_fake_quantize(named_format const& f, std::size_t count, int threads) {
+    auto const x = std::make_shared<std::vector<float>>();
+    auto const view = [x, count] { return fpq::as_view(x->data(), count / cols, cols); };
+    fpq::bench::bench_case c;
+    c.work = std::string("fake-quantize ") + f.name;
+    c.size = fpq::bench::size_name(count * 4);
+    c.bytes = 8.0 * static_cast<double>(count);
+    c.values = static_cast<double>(count);
+    c.threads = threads;
+    c.run = [f, x, view, count, threads] {
+        if (x->empty()) {
+            *x = *weights<float>(count);
+        }
+        fpq::fake_quantize_rows(view(), f.format, f.options, threads);
+    };
+    c.check = [f, x, view, count, threads] {
+        std::vector<float> expected = *weights<float>(count);
+        *x = expected;
+        fpq::fake_quantize_rows(view(), f.format, f.options, threads);
+        fpq::reference::fake_quantize_rows(fpq::as_view(expected.data(), count / cols, cols),
+                                           f.format, f.options);
+        return *x == expected;
+    };
+    fpq::bench::add(c);
+}
+
 /// What reading alone costs: the largest and least value.
 void add_read(std::size_t count) {
     auto const found = std::make_shared<float>();
@@ -204,6 +233,24 @@ int main(int argc, char** argv) {
     for (std::size_t k = 2; k < formats.size(); ++k) {
         add_quantize<float>(formats[k], "fp32", 4 * mebi, 1);
         add_dequantize<float>(formats[k], "fp32", 4 * mebi, 1);
+    }
+    using fpq::scale_rule;
+    for (named_format const& f : std::vector<named_format>{
+             {"nvfp4 by sweep", fpq::nvfp4, {.rule = scale_rule::sweep, .global_scale = 512.0F}},
+             {"nvfp4 by mse", fpq::nvfp4, {.rule = scale_rule::mse, .global_scale = 512.0F}},
+             {"nvfp4 by four_over_six",
+              fpq::nvfp4,
+              {.rule = scale_rule::four_over_six, .global_scale = 512.0F}},
+             {"mxfp4 by sweep", fpq::mxfp4, {.rule = scale_rule::sweep, .global_scale = 3.0F}},
+             {"mxfp4 by mse", fpq::mxfp4, {.rule = scale_rule::mse, .global_scale = 3.0F}},
+             {"mxfp8 e4m3 by sweep", fpq::mxfp8_e4m3, {.rule = scale_rule::sweep}},
+             {"fp4 group 32 by sweep", fpq::fp4(32), {.rule = scale_rule::sweep}},
+             {"int4 group 128 by sweep", fpq::int_format(4, 128), {.rule = scale_rule::sweep}}}) {
+        add_quantize<bf16>(f, "bf16", mebi / 2, 1);
+    }
+    for (std::size_t k = 0; k < 3; ++k) {
+        add_fake_quantize(formats[k], mebi, 1);
+        add_fake_quantize(formats[k], mebi, 2);
     }
     return fpq::bench::run_cases(argc, argv);
 }
