@@ -46,7 +46,7 @@ fpq::hessian correlated() {
 /// e (H + damping I) e^T of every row, in double.
 std::vector<double> row_objectives(std::vector<float> const& w, fpq::packed_matrix const& q,
                                    fpq::hessian const& h, double damping) {
-    auto const e = fpq::detail::weight_error(fpq::as_view(w.data(), rows, n), q);
+    auto const e = fpq::detail::weight_error(fpq::as_view(w.data(), rows, n), q, 1);
     auto const v = h.view();
     std::vector<double> out(rows, 0.0);
     for (std::size_t r = 0; r < rows; ++r) {
@@ -93,7 +93,7 @@ TEST_CASE("polish never raises a row's objective, lowers the sum, and reports wh
             }
             before = after;
             CHECK(next.weight.scales == unpolished.weight.scales);
-            auto const e = fpq::detail::weight_error(wv, next.weight);
+            auto const e = fpq::detail::weight_error(wv, next.weight, 1);
             double const direct =
                 fpq::quadratic_form(fpq::as_view(e.data(), rows, n), h.view(), 1) /
                 fpq::quadratic_form(wv, h.view(), 1);
