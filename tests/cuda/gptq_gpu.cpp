@@ -262,7 +262,7 @@ fpq::matrix_view<float const> view_of(std::vector<float> const& w, std::size_t r
 
 double loss_of(std::vector<float> const& w, std::size_t rows, fpq::packed_matrix const& q,
                fpq::hessian const& h) {
-    auto const e = fpq::detail::weight_error(view_of(w, rows), q);
+    auto const e = fpq::detail::weight_error(view_of(w, rows), q, 1);
     return fpq::quadratic_form(view_of(e, rows), h.view(), 4);
 }
 
