@@ -170,7 +170,7 @@ TEST_CASE("a plan names every tensor once, and its bytes are those written", "[p
     (void)go(f);
     REQUIRE(checkpoint(f.output.directory).total_bytes() == plan.output->bytes);
     std::string const text =
-        describe_plan(plan, rehearse(cpu{2}, plan, shipped_architectures, no_progress));
+        describe_plan(plan, rehearse(cpu{2}, plan, shipped_architectures, fpq_test::no_progress));
     REQUIRE(text.find("model.layers.3.mlp.down_proj.weight") != std::string::npos);
     REQUIRE(text.find("quantize") != std::string::npos);
 }
