@@ -2,7 +2,6 @@
 // fpq-evaluate: perplexity of a checkpoint, and its distance to a reference checkpoint, on text.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -11,6 +10,7 @@
 
 #include "common/console.hpp"
 #include "common/products.hpp"
+#include "evaluate/options.hpp"
 #include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/io/file/whole_file.hpp"
@@ -20,21 +20,7 @@
 
 namespace {
 
-struct arguments {
-    std::filesystem::path model;
-    std::filesystem::path reference;
-    std::vector<std::filesystem::path> texts;
-    std::filesystem::path json;
-    std::size_t sequence_length = 2048;
-    std::size_t max_characters = 0;
-    std::size_t max_windows = 0;
-    std::string bos = "auto";
-    int threads = 0;
-    std::string products = "auto";
-    bool verbose = false;
-};
-
-int evaluate(arguments const& args) {
+int evaluate(fpq::tools::evaluate_options const& args) {
     int const threads = args.threads > 0 ? args.threads : fpq::tools::default_threads();
     std::string const products = fpq::tools::choose_products(args.products);
     fpq::cpu const backend{threads};
@@ -45,7 +31,7 @@ int evaluate(arguments const& args) {
         reference.emplace(backend, args.reference, fpq::shipped_architectures);
     }
     fpq::evaluation_text const text{args.texts, args.sequence_length, args.max_characters,
-                                    args.max_windows, args.bos != "never"};
+                                    args.max_windows, args.add_special};
     fpq::token_windows const windows = fpq::evaluation_windows(model, text);
     fpq::tools::progress_printer progress(args.verbose);
     fpq::eval_result const e =
@@ -77,27 +63,9 @@ int evaluate(arguments const& args) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    using fpq::tools::both_spellings;
-    CLI::App app("Perplexity of a checkpoint, and KL to a reference.", "fpq-evaluate");
-    arguments args;
-    auto const declare = [&] {
-        app.add_option("--model", args.model, "checkpoint directory, quantized or not")->required();
-        app.add_option("--reference", args.reference, "the original checkpoint: adds KL and top-1");
-        app.add_option("--text", args.texts, "text file; may be repeated")->required();
-        app.add_option(both_spellings("--sequence_length"), args.sequence_length,
-                       "tokens of a window")
-            ->capture_default_str();
-        app.add_option(both_spellings("--max_characters"), args.max_characters,
-                       "use only the first N characters of each text; 0: all");
-        app.add_option(both_spellings("--max_windows"), args.max_windows,
-                       "use only the first N windows of each text; 0: all");
-        app.add_option("--bos", args.bos, "auto: special tokens as the tokenizer adds them; never")
-            ->check(CLI::IsMember({"auto", "never"}))
-            ->capture_default_str();
-        app.add_option("--json", args.json, "write the results here");
-        app.add_option("--threads", args.threads, "0: all processors");
-        fpq::tools::add_products_option(app, args.products);
-        app.add_flag("--verbose", args.verbose, "a line a step");
-    };
-    return fpq::tools::run_program(app, argc, argv, declare, [&] { return evaluate(args); });
+    return fpq::tools::run_program("fpq-evaluate", [&] {
+        fpq::tools::evaluate_options options;
+        return fpq::tools::take_all(fpq::tools::evaluate_program(options), argc, argv,
+                                    [&] { return evaluate(options); });
+    });
 }

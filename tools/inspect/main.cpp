@@ -3,7 +3,6 @@
 // what a client would get wrong without saying so.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "common/command_line.hpp"
 #include "common/console.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/verify.hpp"
@@ -21,6 +21,7 @@
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
+#include "inspect/options.hpp"
 
 namespace {
 
@@ -122,15 +123,10 @@ int inspect(std::filesystem::path const& directory, std::filesystem::path const&
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app("Tensors, formats, errors and faults of a checkpoint.", "fpq-inspect");
-    std::filesystem::path directory;
-    std::filesystem::path reference;
-    bool verify = false;
-    auto const declare = [&] {
-        app.add_option("directory", directory, "checkpoint directory")->required();
-        app.add_option("--reference", reference, "the original checkpoint: adds the error of each");
-        app.add_flag("--verify", verify, "check what clients do not; exit code 3 on a fault");
-    };
-    return fpq::tools::run_program(app, argc, argv, declare,
-                                   [&] { return inspect(directory, reference, verify); });
+    return fpq::tools::run_program("fpq-inspect", [&] {
+        fpq::tools::inspect_options options;
+        return fpq::tools::take_all(fpq::tools::inspect_program(options), argc, argv, [&] {
+            return inspect(options.directory, options.reference, options.verify);
+        });
+    });
 }

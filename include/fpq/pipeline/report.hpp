@@ -54,6 +54,7 @@ struct run_report {
     std::size_t calibration_tokens = 0;
     double seconds = 0.0;
     std::optional<eval_result> evaluation;
+    bool evaluates_calibration_text = false;  ///< the evaluation saw what the solver saw
     std::vector<std::string> notes;
 
     /// One more quantized linear of `bytes` bytes.
@@ -133,6 +134,7 @@ inline nlohmann::json to_json(run_report const& report) {
         {"notes", report.notes}};
     if (report.evaluation) {
         json["evaluation"] = to_json(*report.evaluation);
+        json["evaluation"]["text"] = report.evaluates_calibration_text ? "calibration" : "its own";
     }
     return json;
 }

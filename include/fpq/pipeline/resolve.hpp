@@ -23,10 +23,12 @@
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/text/name_pattern.hpp"
+#include "fpq/pipeline/bounds.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/presets.hpp"
 #include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
+#include "fpq/pipeline/words.hpp"
 
 namespace fpq {
 
@@ -44,6 +46,7 @@ public:
         plan_.calibration = recipe_.calibration;
         plan_.evaluation = recipe_.evaluation;
         plan_.recipe = to_json(recipe_);
+        check_numbers();
         choose_schemes();
         check_groups();
         check_methods();
@@ -56,6 +59,24 @@ public:
 
 private:
     [[nodiscard]] bool calibrates() const { return !recipe_.calibration.dataset.empty(); }
+    /// After check_needs: something looks at the text.
+    [[nodiscard]] bool looks() const { return !plan_.calibration.dataset.empty(); }
+
+    /// For recipes that no reader has checked.
+    void check_numbers() const {
+        calibration_args const& c = recipe_.calibration;
+        require_within("sequence_length", bounds::sequence_length, c.sequence_length);
+        require_within("num_sequences", bounds::num_sequences, c.num_sequences);
+        require_within("max_shard_size", bounds::shard_bytes, recipe_.output.max_shard_size);
+        require_within("eval_characters", bounds::characters, recipe_.evaluation.characters);
+        require_within("eval_windows", bounds::windows, recipe_.evaluation.windows);
+        for (module_rule const& rule : recipe_.rules) {
+            if (!rule.how.transform.is_identity()) {
+                require_within("hadamard_group_size", bounds::transform_block,
+                               rule.how.transform.block);
+            }
+        }
+    }
 
     /// The last rule that matches, unless the module is ignored.
     void choose_schemes() {
@@ -84,6 +105,7 @@ private:
             plan_.how.push_back(add_scheme(node, pick(node.module)));
         }
         plan_.how.push_back(choose_head(pick(graph_.head().module)));
+        note_idle_patterns(ignored);
         for (std::size_t i = 0; i < patterns.size(); ++i) {
             bool const named = patterns[i].text() != "Linear";
             if (named && patterns[i].matches(graph_.embedding()) &&
@@ -97,6 +119,21 @@ private:
             if (named && !used[i]) {
                 fail_usage("rule", recipe_.rules[i].pattern, "a pattern that some linear matches",
                            "none does");
+            }
+        }
+    }
+
+    /// --ignore of what is not there: other models have it, or it is a slip.
+    void note_idle_patterns(std::vector<name_pattern> const& ignored) {
+        for (name_pattern const& pattern : ignored) {
+            bool found = pattern.text().empty() || pattern.matches(graph_.head().module) ||
+                         pattern.matches(graph_.embedding());
+            for (linear_node const& node : graph_.linears()) {
+                found = found || pattern.matches(node.module);
+            }
+            if (!found) {
+                plan_.notes.push_back("--ignore " + shown(pattern.text()) +
+                                      ": no module has that name");
             }
         }
     }
@@ -207,20 +244,29 @@ private:
                        "nvfp inputs need calibration text for their global scale",
                        "a file, a directory or self", "nothing");
         }
-        if (recipe_.calibration.sequence_length < 2) {
-            fail_usage("sequence_length", {}, "2 or more",
-                       std::to_string(recipe_.calibration.sequence_length));
+        choose_evaluation();
+        if (!moment && !global_inputs) {
+            plan_.calibration.dataset.clear();  // nothing would look at it
         }
-        if (recipe_.calibration.num_sequences == 0) {
-            fail_usage("num_sequences", {}, "1 or more", "0");
-        }
-        if (plan_.schemes.empty()) {
-            plan_.calibration.dataset.clear();
-        }
-        if (calibrates()) {
+        if (looks()) {
             plan_.calibration_tokens =
                 recipe_.calibration.num_sequences * recipe_.calibration.sequence_length;
         }
+    }
+
+    /// Without a text of its own, an evaluation is on the calibration text, which is said.
+    void choose_evaluation() {
+        if (!recipe_.evaluation.perplexity || !recipe_.evaluation.texts.empty()) {
+            return;
+        }
+        std::string const& text = recipe_.calibration.dataset;
+        if (text.empty() || text == "self") {
+            fail_usage("eval_perplexity", {}, "--eval_data FILE", "none");
+        }
+        plan_.evaluation.texts.emplace_back(text);
+        plan_.evaluates_calibration_text = true;
+        plan_.notes.push_back("no --eval_data: perplexity and KL are of the calibration text " +
+                              text);
     }
 
     [[nodiscard]] scheme const* weight_scheme(linear_node const& node) const {
@@ -335,9 +381,14 @@ private:
     [[nodiscard]] dialect const* choose_layout(export_plan const& linears) {
         std::string const& name = recipe_.output.layout;
         if (name == "auto") {
+            std::optional<refusal> const first = refuses(*dialects.front(), linears);
             for (dialect const* const d : dialects) {
                 if (!refuses(*d, linears)) {
-                    plan_.notes.push_back("layout: " + std::string(d->name));
+                    plan_.notes.push_back("layout: " + std::string(d->name) +
+                                          (first ? " (" + std::string(dialects.front()->name) +
+                                                       " cannot hold this: " + first->where +
+                                                       " is " + first->found + ")"
+                                                 : std::string()));
                     return d;
                 }
             }
@@ -347,14 +398,8 @@ private:
             refusal const why = *refuses(only_fp_quant ? fp_quant : compressed_tensors, linears);
             fail_usage("no layout can hold this", why.where, why.expected, why.found);
         }
-        dialect const* const d = find_dialect(name);
-        if (d == nullptr) {
-            std::string names = "auto";
-            for (dialect const* const known : dialects) {
-                names += ", " + std::string(known->name);
-            }
-            fail_usage("export_format", {}, names, name);
-        }
+        dialect const* const d = find_dialect(
+            layout_words[read_word("export_format", layout_words, layout_synonyms, name)]);
         if (std::optional<refusal> const why = refuses(*d, linears)) {
             fail_usage(std::string(d->name) + " cannot hold this", why->where, why->expected,
                        why->found);
@@ -387,7 +432,7 @@ private:
     /// largest linear while it is solved (working copy, decoded, packed, factor), hidden states, a
     /// window.
     [[nodiscard]] std::uint64_t peak_memory() const {
-        bool const moments = calibrates() && needs_of(plan_.methods).second_moment;
+        bool const moments = looks() && needs_of(plan_.methods).second_moment;
         std::uint64_t layer = 0;
         std::uint64_t widest = 0;
         std::uint64_t squares = 0;
@@ -403,10 +448,10 @@ private:
         }
         model_config const& c = graph_.config();
         std::uint64_t const hidden =
-            calibrates() ? std::uint64_t{plan_.calibration_tokens} * c.hidden_size * 4 : 0;
+            looks() ? std::uint64_t{plan_.calibration_tokens} * c.hidden_size * 4 : 0;
         std::uint64_t const window = std::uint64_t{recipe_.calibration.sequence_length} *
                                      (c.intermediate_size * 3 + c.hidden_size * 4) * 4;
-        return layer + widest + squares + hidden + (calibrates() ? window : 0) +
+        return layer + widest + squares + hidden + (looks() ? window : 0) +
                (std::uint64_t{64} << 20);
     }
 

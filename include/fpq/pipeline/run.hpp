@@ -285,6 +285,7 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     report.threads = plan.threads;
     report.processor = detail::processor_name();
     report.notes = plan.notes;
+    report.evaluates_calibration_text = plan.evaluates_calibration_text;
     if (plan.output) {
         report.layout = plan.output->layout->name;
         report.directory = plan.output->directory;
@@ -305,8 +306,7 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     if (plan.evaluation.perplexity) {
         flow.evaluation.emplace(
             b, model.network(),
-            evaluation_windows(
-                model, evaluation_text_of(plan.evaluation, plan.calibration, report.notes)));
+            evaluation_windows(model, evaluation_text_of(plan.evaluation, plan.calibration)));
     }
     line.run(flow);
     report.seconds =
