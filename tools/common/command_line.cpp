@@ -58,8 +58,8 @@ flag_spec const* find_flag(program_spec const& program, std::string const& name)
     std::string const typed = name.empty() ? word : word.substr(0, word.find('='));
     for (foreign_flag const& f : program.foreign) {
         if (f.theirs == name || f.theirs == word) {
-            fail_usage("unknown flag " + detail::shown(typed) + ": here it is " +
-                       std::string(f.ours));
+            fail_usage("unknown flag",
+                       detail::shown(typed) + ": here it is " + std::string(f.ours));
         }
     }
     std::vector<std::string_view> names;
@@ -69,9 +69,10 @@ flag_spec const* find_flag(program_spec const& program, std::string const& name)
         }
     });
     std::string_view const nearest = name.empty() ? "" : detail::nearest_word(names, name);
-    fail_usage((name.empty() ? "unexpected word: " : "unknown flag: ") + detail::shown(typed) +
-               (nearest.empty() ? ": see " + program.name + " --help"
-                                : ": did you mean --" + std::string(nearest) + "?"));
+    fail_usage(name.empty() ? "unexpected word" : "unknown flag",
+               detail::shown(typed) + (nearest.empty()
+                                           ? ": see " + program.name + " --help"
+                                           : ": did you mean --" + std::string(nearest) + "?"));
 }
 
 /// The words with every value behind its flag as a word of its own: an empty value stays one, a
@@ -157,7 +158,7 @@ private:
         std::string out;
         for (std::size_t i = 0; i < text.size();) {
             std::size_t const end = std::min(text.find(' ', i), text.size());
-            if (at + (end - i) > width && at > column) {
+            if (at > column && at + 1 + (end - i) > width) {
                 out += "\n" + std::string(column, ' ');
                 at = column;
             }
@@ -202,6 +203,11 @@ command_line read_command_line(program_spec const& program, int argc, char const
     if (line.help.empty() && !app.remaining().empty()) {
         refuse_unknown(program, app.remaining().front());
     }
+    for_each_flag(program, [&](flag_spec const& flag, std::string const&) {
+        if (is_place(flag) && line.values[flag.name].size() > 1) {
+            refuse_unknown(program, line.values[flag.name][1]);
+        }
+    });
     std::erase_if(line.values, [](auto const& one) { return one.second.empty(); });
     return line;
 }

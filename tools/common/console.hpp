@@ -20,8 +20,7 @@
 
 #include "common/process.hpp"
 #include "fpq/core/hosted/error.hpp"
-#include "fpq/pipeline/report.hpp"
-#include "fpq/version.hpp"
+#include "fpq/pipeline/progress.hpp"
 
 namespace fpq::tools {
 

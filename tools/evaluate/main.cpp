@@ -2,46 +2,24 @@
 // fpq-evaluate: perplexity of a checkpoint, and its distance to a reference checkpoint, on text.
 #include <fmt/format.h>
 
-#include <cstdint>
-#include <filesystem>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "common/console.hpp"
 #include "common/products.hpp"
+#include "evaluate/measure.hpp"
 #include "evaluate/options.hpp"
-#include "fpq/backend/cpu/cpu.hpp"
-#include "fpq/graph/families.hpp"
-#include "fpq/io/file/whole_file.hpp"
-#include "fpq/model/opened_model.hpp"
-#include "fpq/pipeline/evaluation.hpp"
-#include "line/instances.hpp"
 
 namespace {
 
-int evaluate(fpq::tools::evaluate_options const& args) {
-    int const threads = args.threads > 0 ? args.threads : fpq::tools::default_threads();
-    std::string const products = fpq::tools::choose_products(args.products);
-    fpq::cpu const backend{threads};
-    using model_type = fpq::opened_model<fpq::cpu>;
-    model_type const model(backend, args.model, fpq::shipped_architectures);
-    std::optional<model_type> reference;
-    if (!args.reference.empty()) {
-        reference.emplace(backend, args.reference, fpq::shipped_architectures);
-    }
-    fpq::evaluation_text const text{args.texts, args.sequence_length, args.max_characters,
-                                    args.max_windows, args.add_special};
-    fpq::token_windows const windows = fpq::evaluation_windows(model, text);
-    fpq::tools::progress_printer progress(args.verbose);
-    fpq::eval_result const e =
-        fpq::evaluate_models(backend, model, reference ? &*reference : nullptr, windows,
-                             [&progress](fpq::progress_event const& event) { progress(event); });
-    double const bits = model.bits_per_weight();
+int evaluate(fpq::tools::evaluate_options const& options) {
+    int const threads = options.threads > 0 ? options.threads : fpq::tools::default_threads();
+    std::string const products = fpq::tools::choose_products(options.products);
+    fpq::tools::measurement const m = fpq::tools::measure(options, threads);
+    fpq::eval_result const& e = m.result;
     fmt::print("perplexity       {:.6f}\n", e.perplexity);
-    fmt::print("targets          {} in {} windows of {}\n", e.targets, windows.size(),
-               args.sequence_length);
-    fmt::print("bits per weight  {:.4f}\n", bits);
+    fmt::print("targets          {} in {} windows of {}\n", e.targets, m.windows,
+               options.sequence_length);
+    fmt::print("bits per weight  {:.4f}\n", m.bits_per_weight);
     fmt::print("products         {}\n", products);
     if (e.has_reference) {
         fmt::print("reference        {:.6f}\n", e.reference_perplexity);
@@ -49,13 +27,8 @@ int evaluate(fpq::tools::evaluate_options const& args) {
         fmt::print("KL 99 %          {:.8f} nats\n", e.kl_p99);
         fmt::print("top-1 agreement  {:.6f} +- {:.6f}\n", e.top1_agreement, e.top1_se);
     }
-    if (!args.json.empty()) {
-        nlohmann::json json = fpq::to_json(e);
-        json["bits_per_weight"] = bits;
-        json["products"] = products;
-        json["model"] = args.model.string();
-        json["sequence_length"] = args.sequence_length;
-        fpq::write_file_whole(args.json, json.dump(2) + "\n");
+    if (!options.json.empty()) {
+        fpq::tools::save_measurement(m, options, products);
     }
     return 0;
 }

@@ -13,15 +13,13 @@
 #include "common/command_line.hpp"
 #include "common/console.hpp"
 #include "fpq/dialect/quantized_source.hpp"
-#include "fpq/dialect/verify.hpp"
-#include "fpq/graph/families.hpp"
-#include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
 #include "inspect/options.hpp"
+#include "inspect/verify.hpp"
 
 namespace {
 
@@ -105,19 +103,7 @@ int inspect(std::filesystem::path const& directory, std::filesystem::path const&
     if (!verify) {
         return 0;
     }
-    bool faulty = false;
-    std::optional<model_graph> graph;
-    try {
-        graph.emplace(load_model_config(source, shipped_architectures));
-    } catch (error const& why) {
-        fmt::print("warning: no shapes are checked: {}\n", why.what());
-    }
-    for (std::string const& finding : verify_checkpoint(source, graph ? &*graph : nullptr)) {
-        fmt::print("{}\n", finding);
-        faulty = faulty || !finding.starts_with("warning: ");
-    }
-    fmt::print("verify: {}\n", faulty ? "faults found" : "fine");
-    return faulty ? static_cast<int>(error_category::input) : 0;
+    return fpq::tools::verify(source) ? static_cast<int>(error_category::input) : 0;
 }
 
 }  // namespace

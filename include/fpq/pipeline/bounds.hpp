@@ -3,8 +3,9 @@
 // recipes made by a program are held to the same rows, and refused by the same words.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>

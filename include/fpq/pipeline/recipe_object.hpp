@@ -3,6 +3,7 @@
 // place, numbers by bounds.hpp, words by words.hpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <initializer_list>
