@@ -2,6 +2,7 @@
 // fpq-quantize: options -> recipe -> plan -> run -> exit code.
 #include <fmt/format.h>
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -9,8 +10,10 @@
 #include "common/console.hpp"
 #include "common/products.hpp"
 #include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/io/file/staging_directory.hpp"
+#include "fpq/io/file/whole_file.hpp"
 #include "fpq/pipeline/run.hpp"
 #include "line/instances.hpp"
 #include "quantize/files.hpp"
@@ -25,7 +28,7 @@ public:
     void operator()(std::vector<std::string> const& notes) {
         for (std::string const& note : notes) {
             if (said_.insert(note).second) {
-                fpq::tools::say("note: {}\n", note);
+                fpq::tools::say("note: {}\n", fpq::detail::printable(note, 400));
             }
         }
     }
@@ -46,9 +49,17 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         fpq::tools::save_recipe(recipe, options.save_recipe);
     }
     fpq::cpu const backend{recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads()};
-    fpq::run_plan const plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
+    fpq::run_plan plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
+    if (!options.report.empty()) {
+        fpq::require_writable_file(options.report);
+    }
     if (options.dry_run) {
-        fmt::print("{}", fpq::describe_plan(plan));
+        (void)fpq::tools::choose_products(options.products);
+        fpq::rehearsal const seen = [&] {
+            fpq::tools::progress_printer progress(options.verbose);
+            return fpq::rehearse(backend, plan, fpq::shipped_architectures, std::ref(progress));
+        }();
+        fmt::print("{}", fpq::describe_plan(plan, seen));
         return 0;
     }
     say_notes(plan.notes);
@@ -57,10 +68,10 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         fpq::tools::on_interruption(fpq::staging_path(plan.output->directory).string(),
                                     " is left; the next run to the same directory removes it");
     }
-    fpq::tools::progress_printer progress(options.verbose);
-    fpq::run_report report =
-        fpq::run(backend, plan, fpq::shipped_architectures,
-                 [&progress](fpq::progress_event const& event) { progress(event); });
+    fpq::run_report report = [&] {
+        fpq::tools::progress_printer progress(options.verbose);  // ends its line before the report
+        return fpq::run(backend, plan, fpq::shipped_architectures, std::ref(progress));
+    }();
     report.commit = FPQ_COMMIT;
     say_notes(report.notes);
     if (!options.report.empty()) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/format/quant_args.hpp"
 #include "fpq/format/transform_kind.hpp"
 #include "fpq/pipeline/recipe.hpp"
@@ -134,14 +135,9 @@ inline std::string listed(std::span<std::string_view const> words) {
     return out;
 }
 
-/// A value as a message shows it: at most 80 characters, none that a terminal obeys.
+/// A value as a message shows it, printable and cut.
 inline std::string shown(std::string_view text) {
-    std::string out(text.substr(0, 80));
-    for (char& c : out) {
-        auto const code = static_cast<unsigned char>(c);
-        c = code < 0x20 || code >= 0x7f ? '?' : c;
-    }
-    return text.empty() ? "nothing" : text.size() > 80 ? out + "..." : out;
+    return text.empty() ? "nothing" : printable(text, 80);
 }
 
 /// Letter case does not count, and '-' is '_'.
