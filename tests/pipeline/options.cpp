@@ -190,6 +190,8 @@ TEST_CASE("flags of other tools are answered with ours", "[tools]") {
         CHECK(has(take({"--" + std::string(theirs) + "=x"}).refused, "here it is "));
     }
     CHECK(has(take({"--sequence_lenght", "3"}).refused, "did you mean --sequence_length?"));
+    CHECK(has(take({"--num_seq", "3"}).refused, "did you mean --num_sequences?"));
+    CHECK(has(take({"--x", "3"}).refused, "unknown flag: --x: see fpq-quantize --help"));
     CHECK(has(take({"word"}).refused, "unexpected word: word"));
     CHECK_THROWS_WITH(line_of(inspect_program(i), {"one", "two"}),
                       Catch::Contains("unexpected word: two"));

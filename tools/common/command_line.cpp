@@ -68,7 +68,12 @@ flag_spec const* find_flag(program_spec const& program, std::string const& name)
             names.emplace_back(flag.name);
         }
     });
-    std::string_view const nearest = name.empty() ? "" : detail::nearest_word(names, name);
+    // Python's argparse takes a flag by its beginning; here that is only a hint.
+    auto const begins = [&](std::string_view one) { return one.starts_with(name); };
+    std::string_view const nearest = name.size() < 3 ? ""
+                                     : std::count_if(names.begin(), names.end(), begins) == 1
+                                         ? *std::find_if(names.begin(), names.end(), begins)
+                                         : detail::nearest_word(names, name);
     fail_usage(name.empty() ? "unexpected word" : "unknown flag",
                detail::shown(typed) + (nearest.empty()
                                            ? ": see " + program.name + " --help"

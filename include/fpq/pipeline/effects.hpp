@@ -161,7 +161,11 @@ inline constexpr std::array<flag_effect, 51> flag_effects{{
     {"ignore", [](recipe_facts const& f, std::string_view) { return f.quantizes(); },
      "nothing is quantized"},
     {"gptq", detail::if_weights, detail::not_quantized},
-    {"quantization_order", detail::if_gptq, "it is an option of --gptq"},
+    {"quantization_order",
+     [](recipe_facts const& f, std::string_view v) {
+         return detail::if_gptq(f, v) || v == "default";
+     },
+     "it is an option of --gptq"},
     {"rel_damp", detail::if_gptq, "it is an option of --gptq"},
     {"polish", [](recipe_facts const& f, std::string_view v) { return f.weights || v == "0"; },
      detail::not_quantized},
