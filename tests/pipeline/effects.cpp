@@ -28,7 +28,6 @@ TEST_CASE("in a run that does nothing every flag alone acts, is named or is refu
                                      "save_recipe",
                                      "report",
                                      "dry_run",
-                                     "restart",
                                      "verbose",
                                      "products",
                                      "real_quant",

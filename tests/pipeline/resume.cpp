@@ -111,7 +111,7 @@ TEST_CASE("a killed run goes on at the next layer and ends in the same bytes", "
          {layout_case{format_family::nvfp, 4, false, export_kind::realquant, "compressed-tensors"},
           layout_case{format_family::mxfp, 4, true, export_kind::realquant, "fp_quant"},
           layout_case{format_family::nvfp, 4, false, export_kind::pseudoquant, "fp_quant"},
-          layout_case{format_family::integer, 16, false, export_kind::realquant, "auto"}}) {
+          layout_case{format_family::mxfp, 16, false, export_kind::realquant, "auto"}}) {
         harness_flags f = flags_for(model, dir.path() / "alone", c.family);
         f.scheme.a_bits = c.a_bits;
         f.scheme.transform = c.hadamard ? transform_kind::hadamard : transform_kind::identity;
