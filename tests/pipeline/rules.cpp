@@ -112,7 +112,6 @@ TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     f.scheme.family = format_family::nvfp;
     CHECK(has(why_not(f), "compressed-tensors holds W4A16), found 16"));
     f.scheme.family = format_family::mxfp;
-    f.scheme.transform = transform_kind::dct;
     f.output.layout = "auto";
     f.scheme.a_bits = 4;
     f.scheme.transform = transform_kind::dct;
