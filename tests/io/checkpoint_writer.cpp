@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -346,6 +347,41 @@ TEST_CASE("two writers of one process for one target do not mix", "[io]") {
                       Catch::Contains("in use"));
     fill(first, small_plan());
     CHECK_NOTHROW(first.finish());
+}
+
+TEST_CASE("a run that goes on leaves whole files of the earlier one where they are", "[io]") {
+    temporary_directory dir;
+    auto const go_on = [](fpq::staging_directory&) { return true; };
+    std::filesystem::path const config = dir.path() / "m.partial" / "config.json";
+    struct stat before {};
+    {
+        checkpoint_writer first(dir.path() / "m", small_plan(), large);
+        first.add_json("config.json", {{"a", 1}});
+        first.staging().keep();
+        REQUIRE(::stat(config.c_str(), &before) == 0);
+    }
+    struct stat after {};
+    {
+        checkpoint_writer second(dir.path() / "m", small_plan(), large, go_on);
+        REQUIRE(second.resumed());
+        second.add_json("config.json", {{"a", 1}});
+        REQUIRE(::stat(config.c_str(), &after) == 0);
+        CHECK(after.st_ino == before.st_ino);
+        CHECK(after.st_mtim.tv_nsec == before.st_mtim.tv_nsec);
+    }
+    checkpoint_writer third(dir.path() / "m", small_plan(), large, go_on);
+    third.add_json("config.json", {{"a", 2}});  // another: it is written
+    CHECK(read_text(config).find('2') != std::string::npos);
+}
+
+TEST_CASE("a result that cannot take its final name is kept, and the error says where", "[io]") {
+    temporary_directory dir;
+    checkpoint_writer out(dir.path() / "m", small_plan(), large);
+    fill(out, small_plan());
+    fpq_test::write_text(dir.path() / "m", "in the way since the run began");
+    CHECK_THROWS_WITH(out.finish(), Catch::Contains("whole result lies in") &&
+                                        Catch::Contains((dir.path() / "m.partial").string()));
+    CHECK(files_in(dir.path() / "m.partial").contains("model.safetensors"));
 }
 
 TEST_CASE("what somebody else put under the name of the partial result stays", "[io]") {

@@ -110,7 +110,11 @@ public:
                 ::unlink((place_.directory / journal_name).c_str());
             }
         } catch (std::exception const& why) {
-            fail_input(why.what(), "the whole result lies in " + path_.string());
+            fail_input(why.what(), place_.exists ? "the whole result lies in " + path_.string() +
+                                                       " and, as far as it moved, in " +
+                                                       place_.directory.string() +
+                                                       "; the next run for it finishes the move"
+                                                 : "the whole result lies in " + path_.string());
         }
         path_.clear();
         made_.clear();
@@ -157,8 +161,13 @@ private:
         if (!fd) {
             return lock_result::gone;
         }
-        if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-            return lock_result::held;
+        while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+            if (errno == EWOULDBLOCK) {
+                return lock_result::held;
+            }
+            if (errno != EINTR) {
+                detail::fail_write("cannot lock", path, errno);  // not another run's doing
+            }
         }
         struct stat locked {};
         struct stat named {};
