@@ -20,7 +20,7 @@
 #include "fpq/graph/families.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
-#include "fpq/model/load.hpp"
+#include "fpq/model/settle.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
@@ -94,7 +94,14 @@ void print_quantized(checkpoint const& source, quantized_source const& quantized
 
 int inspect(std::filesystem::path const& directory, std::filesystem::path const& reference,
             bool verify) {
-    checkpoint const source(directory);
+    checkpoint source(directory);
+    std::optional<model_graph> graph;
+    std::string unknown;
+    try {
+        graph.emplace(settle_model(source, shipped_architectures));
+    } catch (error const& why) {
+        unknown = why.what();
+    }
     std::optional<checkpoint> original;
     if (!reference.empty()) {
         original.emplace(reference);
@@ -114,11 +121,8 @@ int inspect(std::filesystem::path const& directory, std::filesystem::path const&
         return 0;
     }
     bool faulty = false;
-    std::optional<model_graph> graph;
-    try {
-        graph.emplace(load_model_config(source, shipped_architectures));
-    } catch (error const& why) {
-        fmt::print("warning: no shapes are checked: {}\n", why.what());
+    if (!graph) {
+        fmt::print("warning: no shapes are checked: {}\n", unknown);
     }
     for (std::string const& finding : verify_checkpoint(source, graph ? &*graph : nullptr)) {
         fmt::print("{}\n", finding);

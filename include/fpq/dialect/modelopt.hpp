@@ -129,6 +129,25 @@ inline std::vector<named_json> modelopt_files(export_plan const& plan,
                 {"exclude_modules", flat.at("ignore")}}}}}};
 }
 
+/// hf_quant_config.json as the quantization_config that it stands for.
+inline nlohmann::json modelopt_config_aside(nlohmann::json const& file,
+                                            std::filesystem::path const& path) {
+    nlohmann::json const& q = member_or_null(file, "quantization");
+    if (!q.is_object()) {
+        fail_input("unsupported quantization", path.string(), "an object quantization",
+                   q.type_name());
+    }
+    nlohmann::json out = {{"quant_method", "modelopt"},
+                          {"quant_algo", member_or_null(q, "quant_algo")},
+                          {"ignore", member_or_null(q, "exclude_modules")}};
+    if (nlohmann::json const& size = member_or_null(q, "group_size");
+        !size.is_null() && size != nvfp4.group) {
+        fail_input("unsupported quantization", path.string() + ": group_size",
+                   std::to_string(nvfp4.group), printable(size.dump()));
+    }
+    return out;
+}
+
 inline stored_layout read_modelopt(checkpoint const& source, nlohmann::json const& q) {
     nlohmann::json const& algorithm = member_or_null(q, "quant_algo");
     bool const inputs = json_equals(algorithm, "NVFP4");

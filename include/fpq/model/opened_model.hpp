@@ -22,6 +22,7 @@
 #include "fpq/model/forward.hpp"
 #include "fpq/model/layer.hpp"
 #include "fpq/model/load.hpp"
+#include "fpq/model/settle.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
 
@@ -42,7 +43,7 @@ public:
     opened_model(B const& b, std::filesystem::path const& directory, architecture_list known)
         : backend_(b),
           source_(std::make_unique<checkpoint>(directory)),
-          graph_(std::make_shared<model_graph const>(load_model_config(*source_, known))),
+          graph_(std::make_shared<model_graph const>(settle_model(*source_, known))),
           quantized_(source_->config().contains("quantization_config")
                          ? std::make_unique<quantized_source>(*source_)
                          : nullptr),

@@ -16,7 +16,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
-#include "fpq/dialect/registry.hpp"
+#include "fpq/dialect/carried_files.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"

@@ -268,12 +268,16 @@ private:
 /// written.
 template <class B>
 run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
-    checkpoint const source(r.model);
+    checkpoint source(r.model);
+    model_graph const graph(settle_model(source, known));
     if (source.config().contains("quantization_config")) {
+        nlohmann::json const& method =
+            detail::member_or_null(source.config().at("quantization_config"), "quant_method");
         fail_input("checkpoint is already quantized", r.model.string(),
-                   "bf16, fp16 or fp32 weights", "a quantization_config");
+                   "bf16, fp16 or fp32 weights",
+                   "a quantization_config, quant_method " + detail::printable(quantizer.dump()));
     }
-    return resolve(b, r, source, model_graph(load_model_config(source, known)));
+    return resolve(b, r, source, graph);
 }
 
 /// All that can be found out about a plan without running it, as run() does first: what passes

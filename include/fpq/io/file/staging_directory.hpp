@@ -180,7 +180,7 @@ public:
     /// is cut short, no `last` file stands beside files of another generation.
     template <class IsStale>
     void publish(std::span<std::string const> last, IsStale is_stale) {
-        for (auto const& entry : std::filesystem::directory_iterator(path_)) {
+        for (auto const& entry : std::filesystem::recursive_directory_iterator(path_)) {
             detail::sync_path(entry.path(), O_RDONLY);
         }
         detail::sync_directory(path_);
@@ -280,6 +280,9 @@ private:
         });
         for (std::string const& name : names) {
             std::filesystem::path const to = target_ / name;
+            if (std::filesystem::is_directory(path_ / name) && std::filesystem::is_directory(to)) {
+                std::filesystem::remove_all(to);  // of side files: the new one stands for it
+            }
             if (::rename((path_ / name).c_str(), to.c_str()) != 0) {
                 detail::fail_write("cannot rename to", to, errno);
             }

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/lfs_pointer.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/staging_directory.hpp"
 
@@ -36,6 +37,7 @@ inline std::string read_whole_file(std::filesystem::path const& path) {
         }
         at += static_cast<std::size_t>(got);
     }
+    refuse_lfs_pointer(std::as_bytes(std::span(text)), path);
     return text;
 }
 
