@@ -20,6 +20,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/registry.hpp"
+#include "fpq/graph/derived_tensors.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/text/name_pattern.hpp"
@@ -241,19 +242,6 @@ private:
         }
     }
 
-    /// Tables that every loader makes anew: rotary frequencies, causal masks, position numbers.
-    [[nodiscard]] static bool is_derived(std::string_view name) {
-        for (std::string_view const part :
-             {"rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "rope.freqs",
-              "masked_bias", "position_ids"}) {
-            if (name == part ||
-                (name.ends_with(part) && name[name.size() - part.size() - 1] == '.')) {
-                return true;
-            }
-        }
-        return false;
-    }
-
     /// "3 tensors WHAT: a, b, ..." for those that are not the model's.
     void note_tensors(std::vector<std::string> const& names, std::string const& what) {
         constexpr std::size_t most = 8;
@@ -290,7 +278,7 @@ private:
                 entry.why = at->second;
             } else if (!needed.contains(name)) {
                 bool const tied = name == graph_.head().weight() && graph_.config().tied_head;
-                bool const made_anew = !tied && is_derived(name);
+                bool const made_anew = !tied && is_derived_tensor(name);
                 entry.action = tied || made_anew ? tensor_action::drop : tensor_action::copy;
                 entry.why = tied        ? "tied to the embedding"
                             : made_anew ? "a table that loaders make anew"

@@ -271,7 +271,7 @@ run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
     checkpoint source(r.model);
     model_graph const graph(settle_model(source, known));
     if (source.config().contains("quantization_config")) {
-        nlohmann::json const& method =
+        nlohmann::json const& quantizer =
             detail::member_or_null(source.config().at("quantization_config"), "quant_method");
         fail_input("checkpoint is already quantized", r.model.string(),
                    "bf16, fp16 or fp32 weights",
