@@ -122,8 +122,8 @@ TEST_CASE("a git-lfs pointer is refused by its name, with what fetches the file"
         "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n";
     for (char const* const name : {"model.safetensors", "config.json"}) {
         write_text(directory.path() / name, pointer);
-        CHECK_THROWS_WITH(fpq::checkpoint(directory.path()),
-                          Catch::Contains("git-lfs pointer") && Catch::Contains("git lfs pull") &&
-                              Catch::Contains(name));
+        CHECK_THROWS_WITH(fpq::checkpoint(directory.path()), Catch::Contains("git-lfs pointer") &&
+                                                                 Catch::Contains("git lfs pull") &&
+                                                                 Catch::Contains(name));
     }
 }

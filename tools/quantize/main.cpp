@@ -34,7 +34,8 @@ void print_report(fpq::run_report const& report, std::string const& products, bo
         fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", "linear", "rows", "cols", "SQNR dB",
                    "rel. error");
         for (fpq::linear_report const& l : report.linears) {
-            fmt::print("{:<40} {:>6} {:>6} {:>8.2f} {:>12}\n", l.module, l.rows, l.cols, l.sqnr_db,
+            fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", l.module, l.rows, l.cols,
+                       l.sqnr_db ? fmt::format("{:.2f}", *l.sqnr_db) : "-",
                        l.relative_error ? fmt::format("{:.6f}", *l.relative_error) : "-");
         }
     }

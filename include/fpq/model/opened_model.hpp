@@ -93,7 +93,7 @@ public:
     }
 
     /// Of the linears of the decoder layers: 8 * bytes of codes, scales and global scales over
-    /// their values; the storage width where they are dense.
+    /// their values, those of its format for pseudoquant; the storage width where they are dense.
     [[nodiscard]] double bits_per_weight() const {
         std::uint64_t values = 0;
         double bits = 0.0;
@@ -127,9 +127,7 @@ private:
     [[nodiscard]] double linear_bits(linear_node const& node) const {
         if (is_quantized() && quantized_->is_quantized(node.module)) {
             stored_linear const stored = quantized_->linear(node.module);
-            return stored.weight.codes == nullptr
-                       ? 16.0
-                       : stored.weight.format.bits_per_value(node.out, node.in);
+            return stored.weight.format.bits_per_value(node.out, node.in);
         }
         return static_cast<double>(dtype_bits(source_->at(node.weight()).type));
     }

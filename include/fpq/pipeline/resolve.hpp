@@ -215,6 +215,15 @@ private:
         if (recipe_.calibration.num_sequences == 0) {
             fail_usage("num_sequences", {}, "1 or more", "0");
         }
+        std::size_t const most = graph_.config().max_position;
+        bool const runs = calibrates() || recipe_.evaluation.perplexity;
+        if (runs && recipe_.calibration.sequence_length > most &&
+            source_.config().contains(std::string(graph_.family().keys.max_position))) {
+            plan_.notes.push_back("windows of " +
+                                  std::to_string(recipe_.calibration.sequence_length) +
+                                  " tokens are longer than max_position_embeddings " +
+                                  std::to_string(most) + ": the model was not made for them");
+        }
         if (plan_.schemes.empty()) {
             plan_.calibration.dataset.clear();
         }

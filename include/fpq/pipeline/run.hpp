@@ -245,7 +245,8 @@ private:
         linear_report const& last = report_.linears.back();
         std::string const error = last.relative_error
                                       ? fmt::format("relative error {:.5f}", *last.relative_error)
-                                      : fmt::format("SQNR {:.2f} dB", last.sqnr_db);
+                                  : last.sqnr_db ? fmt::format("SQNR {:.2f} dB", *last.sqnr_db)
+                                                 : std::string("all 0");
         return last.module + " " + error;
     }
 

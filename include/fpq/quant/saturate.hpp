@@ -20,8 +20,7 @@ inline constexpr float largest_safe_maximum = 0x1p124F;
 /// Lowers every code that decodes to infinity to the largest of its sign that does not; scales and
 /// all other codes stay. For formats with E8M0 scales; does nothing for others.
 inline void saturate_to_finite(packed_matrix& q) {
-    if (q.format.scale != scale_kind::e8m0 || !q.format.symmetric ||
-        is_integer(q.format.element)) {
+    if (q.format.scale != scale_kind::e8m0 || !q.format.symmetric || is_integer(q.format.element)) {
         return;
     }
     packed_view const w = q.view();
