@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 8. What a run tells: the error of every linear, totals, evaluation; and the progress events
-// it raises on the way. Data only; tools print it.
+// Floor 8. What a run tells: the error of every linear, totals, evaluation. Data only; tools print
+// it.
 #pragma once
 
 #include <fmt/format.h>
@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "fpq/model/evaluate.hpp"
+#include "fpq/pipeline/progress.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/version.hpp"
 
@@ -73,6 +73,7 @@ struct run_report {
     std::size_t calibration_tokens = 0;
     double seconds = 0.0;
     std::optional<eval_result> evaluation;
+    bool evaluates_calibration_text = false;  ///< the evaluation saw what the solver saw
     std::vector<std::string> notes;
 
     /// One more quantized linear of `bytes` bytes.
@@ -95,16 +96,6 @@ struct run_report {
                                            static_cast<double>(quantized_values);
     }
 };
-
-/// Raised by a run; `done` of `total` steps of the same size, in the phase named.
-struct progress_event {
-    std::string phase;
-    std::size_t done = 0;
-    std::size_t total = 0;
-    std::string detail;
-};
-
-using progress_sink = std::function<void(progress_event const&)>;
 
 /// A number, or "inf", "-inf" where it is none, which JSON cannot say; null: nothing was measured.
 inline nlohmann::json json_of(std::optional<double> value) {
@@ -168,6 +159,7 @@ inline nlohmann::json to_json(run_report const& report) {
         {"notes", report.notes}};
     if (report.evaluation) {
         json["evaluation"] = to_json(*report.evaluation);
+        json["evaluation"]["text"] = report.evaluates_calibration_text ? "calibration" : "its own";
     }
     return json;
 }

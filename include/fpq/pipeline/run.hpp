@@ -311,6 +311,7 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     report.threads = plan.threads;
     report.processor = detail::processor_name();
     report.notes = plan.notes;
+    report.evaluates_calibration_text = plan.evaluates_calibration_text;
     if (plan.output) {
         report.layout = plan.output->layout->name;
         report.directory = plan.output->directory;
