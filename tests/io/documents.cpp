@@ -79,13 +79,13 @@ TEST_CASE("arrays, marks, raw text and gzip of it", "[io]") {
     auto const load = [&](char const* name, std::string const& bytes) {
         return fpq::load_text(dir.write(name, bytes), fpq::text_options{});
     };
-    CHECK(load("a.json", "\n [{\"text\": \"A\"},\n\"B\"]").documents == texts{"A", "B"});
-    CHECK(load("b.jsonl", "\xEF\xBB\xBF{\"text\": \"A\"}\r\n{\"text\": \"B\"}\r\n").documents ==
+    CHECK(load("a.json", "\n [{\"text\": \"A\"},\n\"B\"]").documents.all() == texts{"A", "B"});
+    CHECK(load("b.jsonl", "\xEF\xBB\xBF{\"text\": \"A\"}\r\n{\"text\": \"B\"}\r\n").documents.all() ==
           texts{"A", "B"});
-    CHECK(load("c.raw", "x\ny").documents == texts{"x\ny"});
+    CHECK(load("c.raw", "x\ny").documents.all() == texts{"x\ny"});
     CHECK(load("c.raw", "x\ny").is_plain_text);
     std::string const large(300000, 'q');
-    CHECK(load("d.txt.gz", gzip("x\n" + large + "\n")).documents == texts{"x\n" + large + "\n"});
+    CHECK(load("d.txt.gz", gzip("x\n" + large + "\n")).documents.all() == texts{"x\n" + large + "\n"});
     CHECK(load("d.txt.gz", gzip("x")).is_plain_text);
     auto const error = [&](char const* name, std::string const& bytes) {
         return input_error([&] { (void)load(name, bytes); });

@@ -65,12 +65,12 @@ fpq::token_windows cut(fpq::tokenizer const& t, texts const& documents,
 TEST_CASE("Text files: one document, one a line, compressed, a directory in name order", "[io]") {
     temporary_directory const dir("text");
     auto const plain = fpq::load_text(dir.write("b.txt", "line one\r\nline two\n"));
-    CHECK(plain.documents == texts{"line one\r\nline two\n"});
+    CHECK(plain.documents.all() == texts{"line one\r\nline two\n"});
     CHECK(plain.is_plain_text);
     std::string const lines =
         "{\"text\": \"first\\n\", \"url\": \"x\"}\n\n{\"text\": \"second\"}\r\n{\"text\": \"\"}";
     auto const many = fpq::load_text(dir.write("c.jsonl", lines));
-    CHECK(many.documents == texts{"first\n", "second", ""});
+    CHECK(many.documents.all() == texts{"first\n", "second", ""});
     CHECK_FALSE(many.is_plain_text);
     std::string const half = gzip(lines + "\n");
     CHECK(fpq::load_documents(dir.write("a.json.gz", half + half)).size() == 6);  // two members

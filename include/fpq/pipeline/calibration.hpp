@@ -51,7 +51,7 @@ calibration_cut load_calibration_windows(B const& b, calibration_args const& arg
                                          opened_model<B> const& model,
                                          progress_sink const& progress) {
     if (args.dataset == "self") {
-        return {sample_windows(b, args, model, progress), 0, 0, false, 0};
+        return {sample_windows(b, args, model, progress), 0, 0, false, 0, 0};
     }
     tokenizer const words = tokenizer::open(model.directory());
     progress({"tokenize", 0, 1, args.dataset});

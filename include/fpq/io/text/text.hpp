@@ -20,6 +20,7 @@
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
 #include "fpq/io/text/document.hpp"
+#include "fpq/io/text/document_store.hpp"
 #include "fpq/io/text/text_lines.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
@@ -27,7 +28,7 @@ namespace fpq {
 
 /// Documents and what they are: plain text is one stream, to be cut anywhere.
 struct text_source {
-    std::vector<std::string> documents;
+    document_store documents;
     bool is_plain_text = false;  // all files were .txt
 };
 
@@ -91,8 +92,8 @@ inline void refuse_utf16(std::string_view text, std::string const& where) {
 inline void load_array(nlohmann::json const& json, std::string const& where,
                        text_options const& options, text_source& out) {
     for (json_value const& row : json_value(json, where, "document not understood").elements()) {
-        out.documents.push_back(row.json().is_string() ? row.as<std::string>()
-                                                       : document_text(row, options));
+        out.documents.append(row.json().is_string() ? row.as<std::string>()
+                                                    : document_text(row, options));
     }
 }
 
@@ -109,7 +110,7 @@ void load_lines(Lines& lines, text_options const& options, text_source& out) {
             refuse_utf16(row, lines.where());
         }
         if (row.find_first_not_of(" \t") != std::string_view::npos) {
-            out.documents.push_back(document_of_line(row, options, lines.where()));
+            out.documents.append(document_of_line(row, options, lines.where()));
         }
     }
 }
@@ -130,9 +131,10 @@ inline void load_file(std::filesystem::path const& path, text_options const& opt
                    std::string(text_suffixes) + conversion_hint(path), path.filename().string());
     }
     if (kind == text_kind::plain || kind == text_kind::compressed_plain) {
-        out.documents.push_back(kind == text_kind::plain ? read_whole_file(path)
-                                                         : line_reader(path, true).rest());
-        refuse_utf16(out.documents.back(), path.string());
+        std::string const text =
+            kind == text_kind::plain ? read_whole_file(path) : line_reader(path, true).rest();
+        refuse_utf16(text, path.string());
+        out.documents.append(text);
         return;
     }
     out.is_plain_text = false;
@@ -188,7 +190,7 @@ inline text_source load_text(std::filesystem::path const& path,
 /// load_text's documents alone.
 inline std::vector<std::string> load_documents(std::filesystem::path const& path,
                                                chat_style style = chat_style::plain) {
-    return load_text(path, style).documents;
+    return load_text(path, style).documents.all();
 }
 
 }  // namespace fpq
