@@ -347,3 +347,16 @@ TEST_CASE("UTF-8 is repaired as the standard recommends", "[io]") {
         }
     }
 }
+
+TEST_CASE("a text that holds many U+FFFD is named, and BOS comes once", "[io]") {
+    fpq::tokenizer const t = bytes_tokenizer();
+    fpq::window_options options;
+    options.sequence_length = 4;
+    options.num_sequences = 2;
+    texts const notes =
+        fpq::calibration_windows(t, {"caf\xEF\xBF\xBD, na\xEF\xBF\xBDve"}, options).notes();
+    CHECK(notes.size() == 1);
+    CHECK(notes[0].find("holds U+FFFD 2 times") != std::string::npos);
+    std::string const once = "\xEF\xBF\xBD" + std::string(5000, 'a');
+    CHECK(fpq::calibration_windows(t, {once}, options).notes().empty());
+}

@@ -63,7 +63,8 @@ inline void add_text_options(CLI::App& app, harness_flags& f) {
     value(app, "--model_name_or_path", f.model, "checkpoint directory");
     calibration_args& c = f.calibration;
     value(app, "--dataset_name_or_path", c.dataset,
-          "calibration text: .txt, .jsonl, .json.gz, a directory, or self");
+          "calibration text: .txt, .jsonl, .json.gz, a directory, - (standard input), or self");
+    value(app, "--text_column", c.text_column, "member of a row that is its text");
     value(app, "--sequence_length", c.sequence_length, "tokens of a window")->capture_default_str();
     value(app, "--num_sequences", c.num_sequences, "windows")->capture_default_str();
     value(app, "--seed", c.seed, "of windows and random transforms")->capture_default_str();

@@ -114,7 +114,8 @@ inline evaluation_text evaluation_text_of(evaluation_args const& args,
     evaluation_text text{args.texts, calibration.sequence_length, args.characters, args.windows,
                          args.add_special};
     if (text.files.empty()) {
-        if (calibration.dataset.empty() || calibration.dataset == "self") {
+        if (calibration.dataset.empty() || calibration.dataset == "self" ||
+            calibration.dataset == "-") {
             fail_usage("eval_perplexity", {}, "--eval_data FILE", "none");
         }
         text.files.emplace_back(calibration.dataset);

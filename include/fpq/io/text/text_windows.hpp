@@ -36,8 +36,9 @@ struct calibration_cut {
     std::size_t used = 0;       // those that windows were cut from
     bool packed = false;        // no document is longer than a window: they were joined
 
-    std::size_t malformed = 0;  // documents that are no valid UTF-8, read with U+FFFD
-    std::size_t replaced = 0;   // U+FFFD that the text itself holds, when they are many
+    std::size_t malformed = 0;              // documents that are no valid UTF-8, read with U+FFFD
+    std::size_t replaced = 0;               // U+FFFD that the text itself holds, when they are many
+    std::vector<std::string> remarks = {};  // of what read the text
 
     /// For the user: most of the text plays no part, was joined, or is in another encoding.
     [[nodiscard]] std::vector<std::string> notes() const {
@@ -61,11 +62,22 @@ struct calibration_cut {
             out.push_back("the calibration text holds U+FFFD " + std::to_string(replaced) +
                           " times: it was decoded from another encoding with losses");
         }
+        out.insert(out.end(), remarks.begin(), remarks.end());
         return out;
     }
 };
 
 namespace detail {
+
+/// A document's ids. Chat templates write BOS themselves: it is there once.
+inline std::vector<std::int32_t> encode_document(tokenizer const& t, std::string const& document,
+                                                 window_options const& options) {
+    std::vector<std::int32_t> ids = t.encode(document, options.add_bos);
+    if (options.add_bos && t.bos() && ids.size() > 1 && ids[0] == *t.bos() && ids[1] == *t.bos()) {
+        ids.erase(ids.begin());
+    }
+    return ids;
+}
 
 /// One U+FFFD in so many bytes is worth a word.
 inline constexpr std::uint64_t characters_of_many = 1000;
@@ -126,7 +138,7 @@ inline calibration_cut packed_windows(tokenizer const& t, document_store const& 
                                       window_options const& options) {
     std::vector<std::int32_t> ids;
     for (std::size_t i = 0; i < documents.size(); ++i) {
-        std::vector<std::int32_t> const more = t.encode(documents[i], options.add_bos);
+        std::vector<std::int32_t> const more = encode_document(t, documents[i], options);
         ids.insert(ids.end(), more.begin(), more.end());
         if (t.eos() && (ids.empty() || ids.back() != *t.eos())) {
             ids.push_back(*t.eos());
@@ -158,7 +170,7 @@ inline calibration_cut document_windows(tokenizer const& t, document_store const
             return packed_windows(t, documents, options);
         }
         std::size_t const drawn = random.below(open.size());
-        std::vector<std::int32_t> const ids = t.encode(documents[open[drawn]], options.add_bos);
+        std::vector<std::int32_t> const ids = encode_document(t, documents[open[drawn]], options);
         if (ids.size() > options.sequence_length) {
             out.windows.push_back(crop(ids, options.sequence_length, random));
             out.used += used[open[drawn]] ? 0 : 1;
