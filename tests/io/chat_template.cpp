@@ -54,7 +54,7 @@ TEST_CASE("white space around tags is what trim_blocks and lstrip_blocks leave",
              {"{{ n }}\n{{ n }}\n", "7\n7"},
              {"  {%+ if yes %}x{% endif +%}\n y", "  x\n y"},
              {"a\r\nb\r{{ n }}\n\n", "a\nb\n7\n"},
-             {"\n\n{% if yes %}\n\n x\n\n{% endif %}\n\n", "\n\n\n x\n\n\n"},
+             {"\n\n{% if yes %}\n\n x\n\n{% endif %}\n\n", "\n\n\n x\n\n"},
              {"{ {{ n }} } %} }} #}", "{ 7 } %} }} #}"},
              {"{{ {'a': '}}'}['a'] }}", "}}"},
          }) {

@@ -13,6 +13,7 @@
 #include "common/products.hpp"
 #include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/graph/families.hpp"
+#include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/evaluation.hpp"
@@ -39,7 +40,7 @@ int evaluate(arguments const& args) {
     std::string const products = fpq::tools::choose_products(args.products);
     fpq::cpu const backend{threads};
     using model_type = fpq::opened_model<fpq::cpu>;
-    model_type const model(backend, args.model, fpq::shipped_architectures);
+    model_type const model(backend, fpq::model_directory(args.model), fpq::shipped_architectures);
     std::optional<model_type> reference;
     if (!args.reference.empty()) {
         reference.emplace(backend, args.reference, fpq::shipped_architectures);

@@ -21,6 +21,7 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/registry.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/text/name_pattern.hpp"
 #include "fpq/pipeline/plan.hpp"
@@ -39,7 +40,7 @@ public:
         : recipe_(r), source_(source), graph_(graph) {}
 
     run_plan make() {
-        plan_.model = recipe_.model;
+        plan_.model = model_directory(recipe_.model);
         plan_.methods = recipe_.methods;
         plan_.calibration = recipe_.calibration;
         plan_.evaluation = recipe_.evaluation;

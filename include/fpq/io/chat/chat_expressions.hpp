@@ -16,52 +16,16 @@
 #include "fpq/io/chat/chat_error.hpp"
 #include "fpq/io/chat/chat_lexer.hpp"
 #include "fpq/io/chat/chat_syntax.hpp"
+#include "fpq/io/chat/chat_tokens.hpp"
 
 namespace fpq::chat {
 
-/// Deepest nesting of expressions and of blocks.
-inline constexpr std::size_t depth_limit = 100;
-
-class expression_parser {
+class expression_parser : protected token_stream {
 public:
-    expression_parser(std::vector<token> tokens, std::string file) : tokens_(std::move(tokens)) {
-        file_ = std::move(file);
-    }
+    using token_stream::token_stream;
 
 protected:
     using kind = expression_kind;
-
-    [[nodiscard]] token const& now() const { return tokens_[next_]; }
-    [[nodiscard]] place here() const { return {file_, now().line}; }
-    token take() {
-        token const& t = tokens_[next_];
-        next_ += t.kind == token_kind::end ? 0 : 1;
-        return t;
-    }
-    [[nodiscard]] bool is_op(std::string_view text, std::size_t ahead = 0) const {
-        std::size_t const at = std::min(next_ + ahead, tokens_.size() - 1);
-        return tokens_[at].kind == token_kind::op && tokens_[at].text == text;
-    }
-    [[nodiscard]] bool is_name(std::string_view text, std::size_t ahead = 0) const {
-        std::size_t const at = std::min(next_ + ahead, tokens_.size() - 1);
-        return tokens_[at].kind == token_kind::name && tokens_[at].text == text;
-    }
-    bool accept_op(std::string_view text) { return is_op(text) && (take(), true); }
-    bool accept_name(std::string_view text) { return is_name(text) && (take(), true); }
-    void expect_op(std::string_view text) {
-        if (!accept_op(text)) {
-            fail_syntax(here(), text, found());
-        }
-    }
-    std::string expect_name(std::string_view what) {
-        if (now().kind != token_kind::name) {
-            fail_syntax(here(), what, found());
-        }
-        return take().text;
-    }
-    [[nodiscard]] std::string found() const {
-        return now().kind == token_kind::end ? "the end of the template" : now().text.substr(0, 60);
-    }
 
     expression_ptr expression_() {
         nested const guard(*this);
@@ -100,22 +64,6 @@ protected:
         }
         return make_list("(", std::move(items));
     }
-
-    class nested {
-    public:
-        explicit nested(expression_parser& p) : parser_(p) {
-            if (++parser_.depth_ > depth_limit) {
-                fail_construct(parser_.here(),
-                               "nesting beyond " + std::to_string(depth_limit) + " levels");
-            }
-        }
-        nested(nested const&) = delete;
-        nested& operator=(nested const&) = delete;
-        ~nested() { --parser_.depth_; }
-
-    private:
-        expression_parser& parser_;
-    };
 
 private:
     template <class... Args>
@@ -275,7 +223,7 @@ private:
         if (t.kind == token_kind::op && t.text == "{") {
             return dict();
         }
-        --next_;
+        back();
         fail_syntax(here(), "an expression", found());
     }
 
@@ -421,14 +369,6 @@ private:
         }
         return negated ? make(kind::logical_not, {}, std::move(out)) : std::move(out);
     }
-
-protected:
-    std::string file_;
-
-private:
-    std::vector<token> tokens_;
-    std::size_t next_ = 0;
-    std::size_t depth_ = 0;
 };
 
 }  // namespace fpq::chat

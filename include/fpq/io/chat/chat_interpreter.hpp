@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstdint>
-#include <ctime>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,40 +12,15 @@
 #include <vector>
 
 #include "fpq/io/chat/chat_filters.hpp"
+#include "fpq/io/chat/chat_globals.hpp"
 #include "fpq/io/chat/chat_machine.hpp"
 #include "fpq/io/chat/chat_operators.hpp"
+#include "fpq/io/chat/chat_scope.hpp"
 #include "fpq/io/chat/chat_syntax.hpp"
 #include "fpq/io/chat/chat_tests.hpp"
 #include "fpq/io/chat/chat_value.hpp"
 
 namespace fpq::chat {
-
-/// Variables of one level: the template, one turn of a loop, one call of a macro.
-class scope {
-public:
-    explicit scope(scope const* parent) : parent_(parent) {}
-    [[nodiscard]] value const* find(std::string_view name) const {
-        for (scope const* s = this; s != nullptr; s = s->parent_) {
-            if (value const* const v = member(s->variables_, name)) {
-                return v;
-            }
-        }
-        return nullptr;
-    }
-    void set(std::string_view name, value v) {
-        for (auto& [key, old] : variables_) {
-            if (key == name) {
-                old = std::move(v);
-                return;
-            }
-        }
-        variables_.emplace_back(name, std::move(v));
-    }
-
-private:
-    scope const* parent_;
-    value_members variables_;
-};
 
 class interpreter {
 public:
@@ -55,7 +28,7 @@ public:
 
     std::string run(std::vector<statement> const& body, value_members const& variables) {
         scope globals(nullptr);
-        for (char const* name : {"namespace", "raise_exception", "strftime_now", "range", "dict"}) {
+        for (char const* const name : global_names) {
             globals.set(name, value(callable{name, nullptr, nullptr}));
         }
         scope top(&globals);
@@ -370,7 +343,8 @@ private:
             machine_.fail("a call of " + machine::described(f));
         }
         arguments const args = arguments_of(e, s);
-        return function->body != nullptr ? macro(*function, args) : global(function->name, args);
+        return function->body != nullptr ? macro(*function, args)
+                                         : call_global(machine_, function->name, args);
     }
 
     value macro(callable const& f, arguments const& args) {
@@ -395,65 +369,6 @@ private:
         execute(st.arms[0].body, inner, out);
         machine_.at.line = line;
         return machine_.text(std::move(out));
-    }
-
-    value global(std::string const& name, arguments const& args) {
-        if (name == "raise_exception") {
-            args.only(machine_, name, 1);
-            machine_.fail("it says: " +
-                          (args.positional.empty() ? "" : machine_.printed(args.positional[0])));
-        }
-        if (name == "namespace" || name == "dict") {
-            if (!args.positional.empty()) {
-                machine_.refuse(name + " of a value");
-            }
-            return name == "dict" ? value::of(args.named)
-                                  : value(std::make_shared<name_space>(name_space{args.named}));
-        }
-        if (name == "range") {
-            return range(args);
-        }
-        args.only(machine_, name, 1);
-        return date(machine_.string(args.positional.empty() ? value() : args.positional[0], name));
-    }
-
-    value range(arguments const& args) {
-        args.only(machine_, "range", 3);
-        std::array<std::int64_t, 3> n{0, 0, 1};
-        for (std::size_t i = 0; i < args.positional.size(); ++i) {
-            n[i] = machine_.integer(args.positional[i], "range");
-        }
-        if (args.positional.size() < 2) {
-            n[1] = std::exchange(n[0], 0);
-        }
-        constexpr std::int64_t most = 100000;  // the reference's bound as well
-        auto const fits = [](std::int64_t x) { return x >= -most && x <= most; };
-        if (args.positional.empty() || n[2] == 0 || !fits(n[0]) || !fits(n[1]) || !fits(n[2])) {
-            machine_.fail("a range beyond 100000");
-        }
-        value_list out;
-        for (std::int64_t i = n[0]; n[2] > 0 ? i < n[1] : i > n[1]; i += n[2]) {
-            machine_.spend(1);
-            out.push_back(value::integer(i));
-        }
-        return value::of(std::move(out));
-    }
-
-    /// The same inputs give the same bytes: the clock of templates stands at 26 July 2024, the day
-    /// that Llama-3's own template takes where there is no clock.
-    value date(std::string const& format) {
-        std::tm day{};
-        day.tm_year = 124;
-        day.tm_mon = 6;
-        day.tm_mday = 26;
-        day.tm_wday = 5;
-        day.tm_yday = 207;
-        std::array<char, 256> text{};
-        std::size_t const n = std::strftime(text.data(), text.size(), format.c_str(), &day);
-        if (n == 0 && !format.empty()) {
-            machine_.refuse("a long date");
-        }
-        return machine_.text(std::string_view(text.data(), n));
     }
 
     machine machine_;

@@ -18,6 +18,7 @@
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
+#include "fpq/io/text/data_sets.hpp"
 #include "fpq/io/text/document.hpp"
 #include "fpq/io/text/document_store.hpp"
 #include "fpq/io/text/text_lines.hpp"
@@ -45,25 +46,9 @@ enum class text_kind { none, plain, compressed_plain, lines, compressed_lines };
 inline std::string conversion_hint(std::filesystem::path const& path) {
     std::string const name = path.filename().string();
     if (name.ends_with(".parquet")) {
-        return " (python3 -c \"import pandas; pandas.read_parquet('" + name +
-               "').to_json('text.jsonl', orient='records', lines=True)\" converts it)";
+        return " (" + parquet_command(name) + " converts it)";
     }
     return name.ends_with(".zst") ? " (zstd -d " + name + " converts it)" : "";
-}
-
-/// How the data sets that other tools know by name come to be local files.
-inline std::string download_hint(std::string const& name) {
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> known{
-        {{"c4", "allenai/c4 en/c4-train.00000-of-01024.json.gz"},
-         {"wikitext2", "Salesforce/wikitext --include 'wikitext-2-raw-v1/*'"},
-         {"fineweb-edu", "HuggingFaceFW/fineweb-edu --include 'sample/10BT/000_00000.parquet'"},
-         {"open-platypus", "garage-bAInd/Open-Platypus"}}};
-    for (auto const& [word, files] : known) {
-        if (name == word) {
-            return "hf download --repo-type dataset --local-dir " + name + " " + std::string(files);
-        }
-    }
-    return "hf download --repo-type dataset --local-dir DIR " + name;
 }
 
 inline text_kind kind_of_file(std::filesystem::path const& path) {
@@ -196,9 +181,15 @@ inline text_source load_text(std::filesystem::path const& path, text_options con
         std::sort(files.begin(), files.end());
     } else if (!std::filesystem::exists(path) &&
                detail::kind_of_file(path) == detail::text_kind::none) {
-        fail_input("no such file; data sets are not downloaded", path.string(),
-                   "a local file or directory (" + detail::download_hint(path.string()) + ")",
-                   "none");
+        files = cached_data_set(path.string(), [](std::filesystem::path const& file) {
+            return detail::kind_of_file(file) != detail::text_kind::none;
+        });
+        if (files.empty()) {
+            fail_input("no such file; data sets are not downloaded", path.string(),
+                       "a local file or directory, or a data set in the hub's cache (" +
+                           detail::download_hint(path.string()) + ")",
+                       "none");
+        }
     } else {
         files.push_back(path);
     }
