@@ -164,12 +164,13 @@ TEST_CASE("a plan names every tensor once, and its bytes are those written", "[p
     f.output.kind = export_kind::realquant;
     f.output.directory = out.path() / "out";
     f.evaluation.perplexity = false;
-    run_plan const plan = plan_of(f);
+    run_plan plan = plan_of(f);
     checkpoint const source(f.model);
     REQUIRE(plan.entries.size() == source.names().size());
     (void)go(f);
     REQUIRE(checkpoint(f.output.directory).total_bytes() == plan.output->bytes);
-    std::string const text = describe_plan(plan);
+    std::string const text =
+        describe_plan(plan, rehearse(cpu{2}, plan, shipped_architectures, fpq_test::no_progress));
     REQUIRE(text.find("model.layers.3.mlp.down_proj.weight") != std::string::npos);
     REQUIRE(text.find("quantize") != std::string::npos);
 }

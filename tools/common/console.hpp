@@ -4,12 +4,14 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -21,6 +23,7 @@
 
 #include "common/process.hpp"
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/version.hpp"
 
@@ -78,10 +81,25 @@ inline std::string usage_line(CLI::App const& app, CLI::ParseError const& failur
     return line;
 }
 
-/// Progress on stderr: a bar with rate and time left on a terminal, a line a tenth otherwise.
+/// "45 s", "12 min", "3 h 05 min": how long people think something takes.
+inline std::string duration_words(double seconds) {
+    if (seconds < 90.0) {
+        return fmt::format("{:.0f} s", seconds);
+    }
+    long const minutes = std::lround(seconds / 60.0);
+    return minutes < 90 ? fmt::format("{} min", minutes)
+                        : fmt::format("{} h {:02} min", minutes / 60, minutes % 60);
+}
+
+/// Progress on stderr: on a terminal a line that is drawn again and never wider than it; otherwise
+/// a line a tenth of a phase. The time left is told once a step is done.
 class progress_printer {
 public:
-    explicit progress_printer(bool verbose) : verbose_(verbose), terminal_(isatty(2) == 1) {}
+    explicit progress_printer(bool verbose)
+        : verbose_(verbose),
+          terminal_(isatty(2) == 1),
+          last_(std::chrono::steady_clock::now()),
+          begin_(last_) {}
     ~progress_printer() { end_line(); }
     progress_printer(progress_printer const&) = delete;
     progress_printer& operator=(progress_printer const&) = delete;
@@ -91,31 +109,45 @@ public:
         if (event.phase != phase_) {
             end_line();
             phase_ = event.phase;
-            begin_ = now;
+            begin_ = last_;  // the first event of a phase comes when its first step is done
             printed_tenth_ = 0;
         }
+        last_ = now;
         double const seconds = std::chrono::duration<double>(now - begin_).count();
-        double const done = static_cast<double>(event.done);
-        double const rate = seconds > 0 ? done / seconds : 0.0;
-        double const left = rate > 0 ? static_cast<double>(event.total - event.done) / rate : 0.0;
+        std::string const counted = fmt::format("{}/{}", event.done, event.total);
+        std::string left;
+        if (event.done > 0 && event.done < event.total) {
+            left = "  about " +
+                   duration_words(seconds / static_cast<double>(event.done) *
+                                  static_cast<double>(event.total - event.done)) +
+                   " left";
+        }
+        std::string const detail = fpq::detail::printable(event.detail, 160);
         if (terminal_) {
             constexpr std::size_t width = 24;
             std::size_t const full = event.total == 0 ? 0 : event.done * width / event.total;
-            say("\r\033[K{} [{}{}] {}/{}  {:.2f}/s  {:.0f} s left  {}", event.phase,
-                std::string(full, '#'), std::string(width - full, '.'), event.done, event.total,
-                rate, left, event.detail);
+            std::string line =
+                fmt::format("{} [{}{}] {}{}  {}", event.phase, std::string(full, '#'),
+                            std::string(width - full, '.'), counted, left, detail);
+            line.resize(std::min(line.size(), terminal_columns() - 1));
+            say("\r\033[K{}", line);
             open_line_ = true;
             return;
         }
         std::size_t const tenth = event.total == 0 ? 10 : event.done * 10 / event.total;
         if (verbose_ || tenth > printed_tenth_) {
             printed_tenth_ = tenth;
-            say("{} {}/{} {:.2f}/s {:.0f} s left {}\n", event.phase, event.done, event.total, rate,
-                left, event.detail);
+            say("{} {}{}  {}\n", event.phase, counted, left, detail);
         }
     }
 
 private:
+    /// Of the terminal that stderr is; 80 where it does not tell.
+    static std::size_t terminal_columns() {
+        winsize size{};
+        return ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+    }
+
     void end_line() {
         if (open_line_) {
             say("\n");
@@ -127,6 +159,7 @@ private:
     bool terminal_;
     bool open_line_ = false;
     std::string phase_;
+    std::chrono::steady_clock::time_point last_;
     std::chrono::steady_clock::time_point begin_;
     std::size_t printed_tenth_ = 0;
 };

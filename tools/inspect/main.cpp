@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -12,6 +13,8 @@
 #include <vector>
 
 #include "common/console.hpp"
+#include "fpq/core/hosted/natural_order.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/verify.hpp"
 #include "fpq/graph/families.hpp"
@@ -44,6 +47,7 @@ double sqnr(stored_linear const& stored, checkpoint const& original, std::string
                    std::to_string(rows) + " x " + std::to_string(cols), shape_of(tensor));
     }
     std::vector<float> w = load_floats(tensor);
+    original.release(tensor.name);
     if (!stored.forward_matrix.empty()) {
         block_transform::from_matrix(stored.transform_block, stored.forward_matrix,
                                      transform_kind::orthogonal)
@@ -63,7 +67,9 @@ void print_quantized(checkpoint const& source, quantized_source const& quantized
     double values = 0.0;
     fmt::print("\n{:<44} {:>14} {:>8} {:>12} {:>10} {:>9}\n", "linear", "out x in", "bits",
                "weight G", "input G", "SQNR dB");
-    for (std::string const& module : quantized.modules()) {
+    std::vector<std::string> modules = quantized.modules();
+    std::sort(modules.begin(), modules.end(), natural_less);
+    for (std::string const& module : modules) {
         stored_linear const stored = quantized.linear(module);
         double const count =
             static_cast<double>(stored.weight.rows) * static_cast<double>(stored.weight.cols);
@@ -73,11 +79,12 @@ void print_quantized(checkpoint const& source, quantized_source const& quantized
                 : stored.weight.format.bits_per_value(stored.weight.rows, stored.weight.cols);
         bits += each * count;
         values += count;
-        fmt::print("{:<44} {:>14} {:>8.4f} {:>12g} {:>10g} {:>9}\n", module,
+        fmt::print("{:<44} {:>14} {:>8.4f} {:>12g} {:>10g} {:>9}\n", fpq::detail::printable(module),
                    fmt::format("{} x {}", stored.weight.rows, stored.weight.cols), each,
                    stored.weight.global_scale, stored.act_global_scale,
                    original == nullptr ? std::string("-")
                                        : fmt::format("{:.3f}", sqnr(stored, *original, module)));
+        quantized.release(module);
     }
     if (values > 0.0) {
         fmt::print("{} quantized linears, {:.4f} bits per weight; all tensors {} bytes\n",
@@ -93,10 +100,12 @@ int inspect(std::filesystem::path const& directory, std::filesystem::path const&
         original.emplace(reference);
     }
     fmt::print("{:<56} {:<8} {:>16} {:>12}\n", "tensor", "type", "shape", "bytes");
-    for (std::string const& name : source.names()) {
+    std::vector<std::string> names = source.names();
+    std::sort(names.begin(), names.end(), natural_less);
+    for (std::string const& name : names) {
         tensor_ref const& tensor = source.at(name);
-        fmt::print("{:<56} {:<8} {:>16} {:>12}\n", name, dtype_name(tensor.type), shape_of(tensor),
-                   tensor.bytes.size());
+        fmt::print("{:<56} {:<8} {:>16} {:>12}\n", fpq::detail::printable(name),
+                   dtype_name(tensor.type), shape_of(tensor), tensor.bytes.size());
     }
     if (source.config().contains("quantization_config")) {
         print_quantized(source, quantized_source(source), original ? &*original : nullptr);

@@ -9,5 +9,7 @@ namespace fpq {
 template calibration_cut load_calibration_windows<cpu>(cpu const&, calibration_args const&,
                                                        opened_model<cpu> const&,
                                                        progress_sink const&);
+template token_windows sample_windows<cpu>(cpu const&, calibration_args const&,
+                                           opened_model<cpu> const&, progress_sink const&);
 
 }  // namespace fpq

@@ -29,6 +29,8 @@ extern template class quantized_sink<cpu>;
 extern template calibration_cut load_calibration_windows<cpu>(cpu const&, calibration_args const&,
                                                               opened_model<cpu> const&,
                                                               progress_sink const&);
+extern template token_windows sample_windows<cpu>(cpu const&, calibration_args const&,
+                                                  opened_model<cpu> const&, progress_sink const&);
 // evaluate.cpp
 extern template class hidden_stream<cpu>;
 extern template class running_evaluation<cpu>;
@@ -39,6 +41,8 @@ extern template eval_result evaluate_models<cpu>(cpu const&, opened_model<cpu> c
                                                  progress_sink const&);
 // plan.cpp
 extern template run_plan plan_run<cpu>(cpu const&, recipe const&, architecture_list);
+extern template rehearsal rehearse<cpu>(cpu const&, run_plan&, architecture_list,
+                                        progress_sink const&);
 // run.cpp
 extern template run_report run<cpu>(cpu const&, run_plan const&, architecture_list,
                                     progress_sink const&);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recipes to plans.
+// Recipes to plans, and their rehearsal on the CPU.
+#include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/quant.hpp"
 #include "line/instances.hpp"
 
 namespace fpq {
 
 template run_plan plan_run<cpu>(cpu const&, recipe const&, architecture_list);
+template rehearsal rehearse<cpu>(cpu const&, run_plan&, architecture_list, progress_sink const&);
 
 }  // namespace fpq

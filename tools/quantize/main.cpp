@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -64,9 +65,17 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         fpq::write_file_whole(options.save_recipe, fpq::to_json(recipe).dump(2) + "\n");
     }
     fpq::cpu const backend{recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads()};
-    fpq::run_plan const plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
+    fpq::run_plan plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
+    if (!options.report.empty()) {
+        fpq::require_writable_file(options.report);
+    }
     if (options.dry_run) {
-        fmt::print("{}", fpq::describe_plan(plan));
+        (void)fpq::tools::choose_products(options.products);
+        fpq::rehearsal const seen = [&] {
+            fpq::tools::progress_printer progress(options.verbose);
+            return fpq::rehearse(backend, plan, fpq::shipped_architectures, std::ref(progress));
+        }();
+        fmt::print("{}", fpq::describe_plan(plan, seen));
         return 0;
     }
     std::string const products = fpq::tools::choose_products(options.products);
@@ -74,10 +83,10 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         fpq::tools::on_interruption(fpq::staging_path(plan.output->directory).string(),
                                     " is left; the next run to the same directory removes it");
     }
-    fpq::tools::progress_printer progress(options.verbose);
-    fpq::run_report report =
-        fpq::run(backend, plan, fpq::shipped_architectures,
-                 [&progress](fpq::progress_event const& event) { progress(event); });
+    fpq::run_report report = [&] {
+        fpq::tools::progress_printer progress(options.verbose);  // ends its line before the report
+        return fpq::run(backend, plan, fpq::shipped_architectures, std::ref(progress));
+    }();
     report.commit = FPQ_COMMIT;
     for (std::string const& note : report.notes) {
         fpq::tools::say("note: {}\n", note);

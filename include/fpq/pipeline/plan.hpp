@@ -5,17 +5,20 @@
 #pragma once
 
 #include <fmt/format.h>
-#include <string_view>
-#include <utility>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "fpq/core/hosted/natural_order.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/graph/scheme.hpp"
@@ -90,19 +93,40 @@ struct run_plan {
     [[nodiscard]] bool quantizes_something() const noexcept { return !schemes.empty(); }
 };
 
-/// A table for `--dry_run`.
-inline std::string describe_plan(run_plan const& plan) {
-    std::string text = fmt::format("{:<52} {:<9} {:>14}  {}\n", "tensor", "action", "bytes", "why");
+/// What a rehearsal found out beside the plan.
+struct rehearsal {
+    double seconds = 0.0;  ///< that the run will take, estimated on this machine
+};
+
+/// A table for `--dry_run`, layers in the order of their numbers.
+inline std::string describe_plan(run_plan const& plan, rehearsal const& seen) {
+    std::vector<plan_entry const*> entries;
+    std::uint64_t before = 0;
     for (plan_entry const& e : plan.entries) {
-        text += fmt::format("{:<52} {:<9} {:>14}  {}\n", e.tensor, name_of(e.action), e.bytes_in,
-                            e.why);
+        entries.push_back(&e);
+        before += e.bytes_in;
     }
+    std::sort(entries.begin(), entries.end(), [](plan_entry const* a, plan_entry const* b) {
+        return natural_less(a->tensor, b->tensor);
+    });
+    constexpr double mebi = 1 << 20;
+    std::string text = fmt::format("{:<52} {:<9} {:>14}  {}\n", "tensor", "action", "bytes", "why");
+    for (plan_entry const* const e : entries) {
+        text += fmt::format("{:<52} {:<9} {:>14}  {}\n", detail::printable(e->tensor),
+                            name_of(e->action), e->bytes_in, e->why);
+    }
+    text += fmt::format("before: {} tensors, {:.1f} MiB\n", plan.entries.size(),
+                        static_cast<double>(before) / mebi);
     if (plan.output) {
-        text += fmt::format("output: {} tensors, {} bytes, {}\n", plan.output->tensors.size(),
-                            plan.output->bytes, plan.output->layout->name);
+        text +=
+            fmt::format("after: {} tensors, {:.1f} MiB, {} in {}\n", plan.output->tensors.size(),
+                        static_cast<double>(plan.output->bytes) / mebi, plan.output->layout->name,
+                        detail::printable(plan.output->directory.string(), 200));
     }
-    text += fmt::format("peak memory: about {} MiB\n", plan.peak_memory >> 20);
     text += fmt::format("calibration: {} tokens\n", plan.calibration_tokens);
+    text += fmt::format("peak memory: about {} MiB\n", plan.peak_memory >> 20);
+    text += fmt::format("time: about {:.0f} s with {} threads, from rates measured here\n",
+                        std::max(1.0, seen.seconds), plan.threads);
     for (std::string const& note : plan.notes) {
         text += "note: " + note + "\n";
     }

@@ -21,9 +21,11 @@
 #include "fpq/model/load.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/calibration.hpp"
+#include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/plan.hpp"
+#include "fpq/pipeline/preflight.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/resolve.hpp"
 #include "fpq/pipeline/row_stream.hpp"
@@ -274,6 +276,25 @@ run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
     return resolve(b, r, source, model_graph(load_model_config(source, known)));
 }
 
+/// All that can be found out about a plan without running it, as run() does first: what passes
+/// runs. Notes of the texts are added to the plan's. Throws fpq::error as run() would.
+template <class B>
+rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
+                   progress_sink const& progress) {
+    opened_model<B> const model(b, plan.model, known);
+    check_inputs(plan, model);
+    if (plan.output) {
+        require_distinct(model.directory(), plan.output->directory);
+    }
+    run_windows const windows = read_windows(b, plan, model, progress);
+    plan.notes.insert(plan.notes.end(), windows.notes.begin(), windows.notes.end());
+    std::size_t evaluated = 0;
+    for (auto const& window : windows.evaluation) {
+        evaluated += window.size();
+    }
+    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated))};
+}
+
 /// Does what a plan says on a backend. `progress` may be called from the calling thread only.
 /// Throws fpq::error; nothing half-written is left behind.
 template <class B>
@@ -291,22 +312,20 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
         report.output_bytes = plan.output->bytes;
     }
     opened_model<B> const model(b, plan.model, known);
+    check_inputs(plan, model);
+    run_windows windows = read_windows(b, plan, model, progress);
+    report.notes.insert(report.notes.end(), windows.notes.begin(), windows.notes.end());
     detail::layer_line<B> line(b, plan, model, report, progress);
     streams<B> flow;
     if (!plan.calibration.dataset.empty()) {
-        model.config().require_sequence(plan.calibration.sequence_length);
-        calibration_cut const cut = load_calibration_windows(b, plan.calibration, model, progress);
-        report.calibration_tokens = cut.windows.size() * plan.calibration.sequence_length;
-        for (std::string const& note : cut.notes()) {
-            report.notes.push_back(note);
+        if (windows.calibration.empty()) {
+            windows.calibration = sample_windows(b, plan.calibration, model, progress);
         }
-        flow.calibration.emplace(b, model.network(), cut.windows);
+        report.calibration_tokens = windows.calibration.size() * plan.calibration.sequence_length;
+        flow.calibration.emplace(b, model.network(), windows.calibration);
     }
     if (plan.evaluation.perplexity) {
-        flow.evaluation.emplace(
-            b, model.network(),
-            evaluation_windows(
-                model, evaluation_text_of(plan.evaluation, plan.calibration, report.notes)));
+        flow.evaluation.emplace(b, model.network(), std::move(windows.evaluation));
     }
     line.run(flow);
     report.seconds =

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "fpq/core/hosted/printable.hpp"
+
 namespace fpq {
 
 /// Which exit code a tool returns for an error (design: 2 usage, 3 input, 4 numeric, 5 device).
@@ -24,24 +26,21 @@ private:
     error_category category_;
 };
 
-/// Throws fpq::error. Line feeds and other control characters become blanks: one error, one line.
+/// Throws fpq::error. One error is one line of fewer than 1,000 bytes that a terminal may show:
+/// what names and values of files bring along is made printable, and its middle is cut.
 [[noreturn]] inline void fail(error_category category, std::string_view what,
                               std::string_view where = {}, std::string_view expected = {},
                               std::string_view found = {}) {
-    std::string line(what);
+    std::string line = detail::printable(what, 120);
     if (!where.empty()) {
-        line.append(": ").append(where);
+        line.append(": ").append(detail::printable(where, 300));
     }
     if (!expected.empty()) {
-        line.append(": expected ").append(expected);
+        line.append(": expected ").append(detail::printable(expected, 360));
     }
     if (!found.empty()) {
-        line.append(expected.empty() ? ": found " : ", found ").append(found);
-    }
-    for (char& c : line) {
-        if (static_cast<unsigned char>(c) < 0x20) {
-            c = ' ';
-        }
+        line.append(expected.empty() ? ": found " : ", found ")
+            .append(detail::printable(found, 160));
     }
     throw error(category, line);
 }

@@ -41,6 +41,19 @@ inline std::string read_whole_file(std::filesystem::path const& path) {
 
 }  // namespace detail
 
+/// Refuses a path under which write_file_whole could not put a file: a directory, something in a
+/// directory that is absent or may not be written. Errors: fpq::error (input); nothing is left.
+inline void require_writable_file(std::filesystem::path const& path) {
+    std::error_code failed;
+    if (std::filesystem::is_directory(path, failed)) {
+        fail_input("cannot write", path.string(), "a file", "a directory");
+    }
+    std::filesystem::path const temporary =
+        path.string() + ".partial-" + std::to_string(::getpid());
+    { detail::unique_fd const fd = detail::create_file(temporary); }
+    std::filesystem::remove(temporary, failed);
+}
+
 /// Writes `text` beside `path` and renames it. Errors: fpq::error (input); nothing is left behind.
 inline void write_file_whole(std::filesystem::path const& path, std::string_view text) {
     std::filesystem::path const temporary =

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 
 namespace fpq {
@@ -26,15 +27,6 @@ inline constexpr std::size_t json_depth_limit = 64;
 inline constexpr std::size_t json_size_limit = std::size_t{256} << 20;
 
 namespace detail {
-
-/// Printable ASCII of `text`, at most `most` characters: safe to put in an error line.
-inline std::string printable(std::string_view text, std::size_t most = 120) {
-    std::string out;
-    for (char const c : text.substr(0, most)) {
-        out.push_back(c >= 0x20 && c < 0x7F ? c : '?');
-    }
-    return text.size() > most ? out + "..." : out;
-}
 
 /// The middle of nlohmann's message: without its prefix and without the (unbounded) last token.
 inline std::string json_reason(std::string_view message) {

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is found before the first layer, and by a rehearsal that writes nothing.
+#include "fpq/pipeline/preflight.hpp"
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/quant.hpp"
+#include "fpq/pipeline/estimate.hpp"
+#include "pipeline/line.hpp"
+#include "support/tiny_checkpoint.hpp"
+
+using namespace fpq;
+using namespace fpq_test;
+
+namespace {
+
+recipe recipe_for(std::filesystem::path const& model, bool calibrated) {
+    harness_flags f = small_run(format_family::mxfp);
+    f.model = model;
+    f.evaluation = {};
+    f.gptq = calibrated;
+    if (!calibrated) {
+        f.calibration.dataset.clear();
+    }
+    std::vector<std::string> notes;
+    return recipe_of(f, notes);
+}
+
+/// The line of the error that ends both a rehearsal and a run of `r`; neither did a step before.
+std::string refusal_of(recipe const& r) {
+    cpu const b{2};
+    auto const caught = [&](auto const& f) -> std::string {
+        std::size_t steps = 0;
+        try {
+            f([&](progress_event const& e) { steps += e.phase == "quantize" ? 1 : 0; });
+        } catch (error const& e) {
+            CHECK(steps == 0);
+            return e.what();
+        }
+        return "accepted";
+    };
+    std::string const rehearsed = caught([&](progress_sink const& progress) {
+        run_plan plan = plan_run(b, r, shipped_architectures);
+        (void)rehearse(b, plan, shipped_architectures, progress);
+    });
+    std::string const ran = caught([&](progress_sink const& progress) {
+        (void)run(b, plan_run(b, r, shipped_architectures), shipped_architectures, progress);
+    });
+    CHECK(rehearsed == ran);
+    return ran;
+}
+
+}  // namespace
+
+TEST_CASE("a fault of the last tensors is found before the first layer", "[pipeline]") {
+    struct damage {
+        char const* tensor;
+        std::function<void(raw_tensor&)> edit;
+        char const* word;
+    };
+    auto const put = [](float value) {
+        return [value](raw_tensor& t) {
+            std::string bytes;
+            tiny_detail::append_value(bytes, t.type, value);
+            t.bytes.replace(t.bytes.size() - bytes.size(), bytes.size(), bytes);
+        };
+    };
+    auto const misshape = [](raw_tensor& t) {
+        t.shape.front() -= 1;
+        t.bytes.resize(t.bytes.size() / (t.shape.front() + 1) * t.shape.front());
+    };
+    auto const retype = [](raw_tensor& t) {
+        t.type = dtype::f8_e4m3;
+        t.bytes.resize(t.bytes.size() / 2);
+    };
+    float const nan = std::numeric_limits<float>::quiet_NaN();
+    for (damage const& d : std::vector<damage>{
+             {"model.layers.1.mlp.down_proj.weight", put(nan), "non-finite weight"},
+             {"model.layers.1.self_attn.q_proj.bias", put(nan), "non-finite weight"},
+             {"model.layers.1.post_attention_layernorm.weight",
+              put(std::numeric_limits<float>::infinity()), "non-finite weight"},
+             {"model.norm.weight", put(nan), "non-finite weight"},
+             {"lm_head.weight", put(nan), "non-finite weight"},
+             {"model.layers.1.mlp.down_proj.weight", misshape, "wrong shape"},
+             {"model.layers.1.self_attn.q_proj.bias", misshape, "wrong shape"},
+             {"model.norm.weight", misshape, "wrong shape"},
+             {"model.layers.1.mlp.up_proj.weight", retype, "wrong type"},
+             {"model.layers.1.input_layernorm.weight", retype, "wrong type"}}) {
+        temporary_directory const dir;
+        tiny_checkpoint_options options;
+        options.model_type = "qwen2";
+        options.tied = false;
+        options.edit = [&](raw_tensor& t) {
+            if (t.name == d.tensor) {
+                d.edit(t);
+            }
+        };
+        make_tiny_checkpoint(dir.path(), options);
+        INFO(d.tensor << " " << d.word);
+        std::string const line = refusal_of(recipe_for(dir.path(), false));
+        CHECK_THAT(line, Catch::Contains(d.tensor) && Catch::Contains(d.word));
+    }
+}
+
+TEST_CASE("texts, tokenizers and files that cannot be read are found first", "[pipeline]") {
+    temporary_directory const dir;
+    tiny_checkpoint_options options;
+    options.vocabulary = 4096;
+    make_tiny_checkpoint(dir.path(), options);
+    recipe r = recipe_for(dir.path(), true);
+    CHECK_THAT(refusal_of(r), Catch::Contains("tokenizer"));
+    r.calibration.dataset = "self";
+    CHECK_THAT(refusal_of(r), Catch::Contains("tokenizer"));
+    r.model = repo_model("tiny-llama");
+    r.calibration.dataset = (dir.path() / "nowhere.txt").string();
+    CHECK_THAT(refusal_of(r), Catch::Contains("nowhere.txt"));
+    r = recipe_for(repo_model("tiny-llama"), true);
+    r.evaluation.perplexity = true;
+    r.evaluation.texts = {dir.path() / "absent.txt"};
+    CHECK_THAT(refusal_of(r), Catch::Contains("absent.txt"));
+    r = recipe_for(dir.path(), false);
+    r.output.kind = export_kind::realquant;
+    r.output.directory = dir.path() / "out";
+    std::filesystem::create_directory(dir.path() / "chat_template.json");
+    std::filesystem::remove(dir.path() / "generation_config.json");
+    std::filesystem::create_symlink("/dev/full", dir.path() / "generation_config.json");
+    CHECK(refusal_of(r) == "accepted");  // neither is a regular file: neither is carried over
+    r.output.directory = dir.path();
+    CHECK_THAT(refusal_of(r), Catch::Contains("output is the input"));
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
+}
+
+TEST_CASE("work is counted by the plan", "[pipeline]") {
+    recipe r = recipe_for(repo_model("tiny-llama"), true);
+    cpu const b{1};
+    run_plan plan = plan_run(b, r, shipped_architectures);
+    model_graph const graph(load_model_config(checkpoint(r.model), shipped_architectures));
+    double weights = 0.0;
+    for (linear_node const& node : graph.linears()) {
+        weights += static_cast<double>(node.values());
+    }
+    double const tokens = static_cast<double>(plan.calibration_tokens);
+    run_work const calibrated = count_work(plan, graph, 0);
+    run_work const evaluated = count_work(plan, graph, 1000);
+    CHECK(calibrated.rounded == std::vector<double>{weights});
+    CHECK(calibrated.products > 4.0 * tokens * weights);  // two passes, and the second moments
+    CHECK(calibrated.solving > 0.0);
+    model_config const& c = graph.config();
+    CHECK(evaluated.products - calibrated.products ==
+          Approx(4000.0 * weights + 4000.0 * static_cast<double>(c.vocab_size * c.hidden_size)));
+    plan = plan_run(b, recipe_for(r.model, false), shipped_architectures);
+    run_work const direct = count_work(plan, graph, 0);
+    CHECK(direct.products + direct.attention + direct.solving == 0.0);
+    CHECK(direct.rounded == calibrated.rounded);
+    CHECK(estimate_seconds(b, plan, direct) > 0.0);
+}
