@@ -166,6 +166,7 @@ private:
         }
         auto const state = std::make_shared<loop_state>(loop_state{std::move(items), 0, 1});
         for (; state->index < state->items.size(); ++state->index) {
+            machine_.spend(steps_of_a_turn);
             scope inner(&s);
             inner.set("loop", value(state));
             bind(st.names, state->items[state->index], inner);
@@ -370,6 +371,8 @@ private:
         machine_.at.line = line;
         return machine_.text(std::move(out));
     }
+
+    static constexpr std::size_t steps_of_a_turn = 8;  // its variables
 
     machine machine_;
     std::size_t depth_ = 0;

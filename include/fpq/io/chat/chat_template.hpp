@@ -63,7 +63,7 @@ public:
                 }
             }
         }
-        constexpr std::size_t few = std::size_t{1} << 22;
+        constexpr std::size_t few = std::size_t{1} << 20;
         constexpr std::size_t steps_a_byte = 64;
         std::size_t const size = variables.dump(-1, ' ', false, replace).size();
         std::string const place = where.empty() ? name_ : where + ": " + name_;

@@ -102,7 +102,11 @@ public:
             }
             ids.clear();
             first_symbols(word, ids);
-            merge_long(ids);
+            if (ids.size() <= short_piece) {
+                ids.resize(merge_short(ids.data(), ids.size()));
+            } else {
+                merge_long(ids);
+            }
             out.insert(out.end(), ids.begin(), ids.end());
         }
     }
