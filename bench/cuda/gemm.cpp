@@ -124,10 +124,9 @@ struct weight {
     device_buffer<std::uint8_t> scales;
 };
 
-weight random_weight(block_format format, std::size_t n, std::size_t k) {
-    std::size_t const scales = fpq::swizzled_scales{k / group_of(format)}.size(n);
-    std::uint64_t const least =
-        format == block_format::nvfp4 ? 0x3030303030303030u : 0x7C7C7C7C7C7C7C7Cu;
+weight random_weight(fpq::quant_format format, std::size_t n, std::size_t k) {
+    std::size_t const scales = fpq::swizzled_scales{k / format.group}.size(n);
+    std::uint64_t const least = format == fpq::nvfp4 ? 0x3030303030303030u : 0x7C7C7C7C7C7C7C7Cu;
     return {random_buffer<std::uint8_t>(n * k / 2, all_bits, 0),
             random_buffer<std::uint8_t>(scales, 0x0303030303030303u, least)};
 }
@@ -142,7 +141,7 @@ device_buffer<T> copy_of(device_buffer<T> const& from) {
 }
 
 /// `count` weights in memory of their own.
-std::vector<weight> weights_apart(block_format format, std::size_t n, std::size_t k,
+std::vector<weight> weights_apart(fpq::quant_format format, std::size_t n, std::size_t k,
                                   std::size_t count) {
     std::vector<weight> w;
     w.push_back(random_weight(format, n, k));
@@ -229,7 +228,7 @@ double time_blas(cublasLtHandle_t handle, std::size_t m, std::size_t n, std::siz
     return best;
 }
 
-void time_w4a16(cublasLtHandle_t handle, block_format format, std::size_t m, std::size_t n,
+void time_w4a16(cublasLtHandle_t handle, fpq::quant_format format, std::size_t m, std::size_t n,
                 std::size_t k, bool overlap, double blas_us, float_type activations) {
     w4a16_problem p;
     p.format = format;
@@ -237,7 +236,7 @@ void time_w4a16(cublasLtHandle_t handle, block_format format, std::size_t m, std
     p.m = m;
     p.n = n;
     p.k = k;
-    std::size_t const weight_bytes = n * k / 2 + n * (k / group_of(format));
+    std::size_t const weight_bytes = n * k / 2 + n * (k / format.group);
     std::size_t const copies =
         std::max<std::size_t>(2, ((std::size_t{250} << 20) + weight_bytes) / weight_bytes);
     std::vector<weight> const w = weights_apart(format, n, k, copies);
@@ -270,7 +269,8 @@ void time_w4a16(cublasLtHandle_t handle, block_format format, std::size_t m, std
     row(name.c_str(), m, n, k, us, static_cast<double>(weight_bytes), blas_us);
 }
 
-void time_w4a4(block_format format, std::size_t m, std::size_t n, std::size_t k, double blas_us) {
+void time_w4a4(fpq::quant_format format, std::size_t m, std::size_t n, std::size_t k,
+               double blas_us) {
     w4a4_problem const p{format, float_type::bf16, m, n, k};
     weight const a = random_weight(format, m, k);
     std::vector<weight> const b = weights_apart(format, n, k, 4);
@@ -316,21 +316,21 @@ int main() {
     float_type const bf16 = float_type::bf16;
     for (std::size_t m : {1, 16, 32, 64, 128, 256, 512}) {
         double const blas = time_blas(handle, m, 14336, 4096);
-        time_w4a16(handle, block_format::nvfp4, m, 14336, 4096, false, blas, bf16);
-        time_w4a16(handle, block_format::nvfp4, m, 14336, 4096, true, blas, bf16);
-        time_w4a16(handle, block_format::nvfp4, m, 14336, 4096, true, blas, float_type::fp16);
-        time_w4a16(handle, block_format::mxfp4, m, 14336, 4096, true, blas, bf16);
+        time_w4a16(handle, fpq::nvfp4, m, 14336, 4096, false, blas, bf16);
+        time_w4a16(handle, fpq::nvfp4, m, 14336, 4096, true, blas, bf16);
+        time_w4a16(handle, fpq::nvfp4, m, 14336, 4096, true, blas, float_type::fp16);
+        time_w4a16(handle, fpq::mxfp4, m, 14336, 4096, true, blas, bf16);
     }
     for (std::size_t m : {1, 16, 32, 64, 128}) {
         double const blas = time_blas(handle, m, 4096, 14336);
-        time_w4a16(handle, block_format::nvfp4, m, 4096, 14336, true, blas, bf16);
+        time_w4a16(handle, fpq::nvfp4, m, 4096, 14336, true, blas, bf16);
     }
     double const blas = time_blas(handle, 4096, 14336, 4096);
-    time_w4a16(handle, block_format::nvfp4, 4096, 14336, 4096, false, blas, bf16);
-    time_w4a16(handle, block_format::mxfp4, 4096, 14336, 4096, false, blas, bf16);
+    time_w4a16(handle, fpq::nvfp4, 4096, 14336, 4096, false, blas, bf16);
+    time_w4a16(handle, fpq::mxfp4, 4096, 14336, 4096, false, blas, bf16);
     double const cube = time_blas(handle, 4096, 4096, 4096);
-    time_w4a4(block_format::nvfp4, 4096, 4096, 4096, cube);
-    time_w4a4(block_format::mxfp4, 4096, 4096, 4096, cube);
+    time_w4a4(fpq::nvfp4, 4096, 4096, 4096, cube);
+    time_w4a4(fpq::mxfp4, 4096, 4096, 4096, cube);
     cublasLtDestroy(handle);
     return 0;
 }

@@ -65,11 +65,10 @@ struct bench {
         copy_rate = bytes / (t.median * 1e-3);
         fpq_bench::print_row(json, "copy", t, bytes, copy_rate);
     }
-    [[nodiscard]] double quantized_bytes(block_format format) const {
-        return static_cast<double>(rows * code_row_bytes(format, cols) +
-                                   rows * groups_of(format, cols));
+    [[nodiscard]] double quantized_bytes(fpq::quant_format format) const {
+        return static_cast<double>(rows * format.row_bytes(cols) + rows * format.groups(cols));
     }
-    void quantize_case(std::string const& name, float_type type, block_format format,
+    void quantize_case(std::string const& name, float_type type, fpq::quant_format format,
                        scale_order order, quantize_options const& options, int repetitions = 20) {
         if (name.find(only) == std::string::npos) {
             return;
@@ -85,7 +84,7 @@ struct bench {
         fpq_bench::print_row(
             json, name, t, static_cast<double>(x[0].bytes()) + quantized_bytes(format), copy_rate);
     }
-    void dequantize_case(std::string const& name, block_format format, scale_order order) {
+    void dequantize_case(std::string const& name, fpq::quant_format format, scale_order order) {
         if (!everything()) {
             return;
         }
@@ -114,12 +113,12 @@ int main(int argc, char** argv) {
         require(b.out[k].resize(rows * cols));
         require(b.codes[k].resize(rows * cols));
         require(b.scales[k].resize(
-            scale_bytes_of(block_format::nvfp4, scale_order::swizzled, rows, cols)));
+            fpq::scales_size(scale_order::swizzled, rows, fpq::nvfp4.groups(cols))));
     }
     b.fill(float_type::bf16);
     std::printf("bf16 %zu x %zu\n", rows, cols);
     b.copy();
-    using enum block_format;
+    using fpq::mxfp4, fpq::mxfp8_e4m3, fpq::nvfp4;
     using enum scale_order;
     constexpr float_type bf = float_type::bf16;
     quantize_options nv;
@@ -147,20 +146,20 @@ int main(int argc, char** argv) {
     b.dequantize_case("dequantize nvfp4 swizzled", nvfp4, swizzled);
     b.quantize_case("quantize mxfp4 swizzled", bf, mxfp4, swizzled, mx);
     b.dequantize_case("dequantize mxfp4 swizzled", mxfp4, swizzled);
-    nv.method = mx.method = scale_rule::sweep;
+    nv.rule = mx.rule = scale_rule::sweep;
     b.quantize_case("quantize nvfp4 row-major sweep", bf, nvfp4, row_major, nv, 3);
     b.quantize_case("quantize mxfp4 row-major sweep", bf, mxfp4, row_major, mx, 3);
     nv.global_scale = 2688.0F / 5.3F;
     b.quantize_case("quantize nvfp4 row-major sweep, odd scale", bf, nvfp4, row_major, nv, 3);
     nv.global_scale = 512.0F;
-    nv.method = scale_rule::four_over_six;
+    nv.rule = scale_rule::four_over_six;
     b.quantize_case("quantize nvfp4 row-major four_over_six", bf, nvfp4, row_major, nv, 5);
-    nv.method = mx.method = scale_rule::quest;
+    nv.rule = mx.rule = scale_rule::quest;
     nv.hadamard = mx.hadamard = 32;
     b.quantize_case("quantize nvfp4 row-major quest + hadamard 32", bf, nvfp4, row_major, nv);
     b.quantize_case("quantize mxfp4 row-major quest + hadamard 32", bf, mxfp4, row_major, mx);
     mx = {};
-    b.quantize_case("quantize mxfp8 row-major", bf, mxfp8, row_major, mx);
+    b.quantize_case("quantize mxfp8 row-major", bf, mxfp8_e4m3, row_major, mx);
     if (b.everything()) {
         auto const t = fpq_bench::time_on_device([&](int i) {
             int const k = i % sets;

@@ -55,12 +55,11 @@ struct matrix {
         must(codes.resize(rows * cols / 2));
     }
     void quantize(fc::scale_order order) {
-        must(scales.resize(fc::scale_bytes_of(fc::block_format::nvfp4, order, rows, cols)));
+        must(scales.resize(fpq::scales_size(order, rows, fpq::nvfp4.groups(cols))));
         fc::quantize_options options;
         options.global_scale = global_scale;
         must(fc::quantize({there.data(), fc::float_type::bf16, rows, cols, cols},
-                          {codes.data(), scales.data(), fc::block_format::nvfp4, order}, options,
-                          nullptr));
+                          {codes.data(), scales.data(), fpq::nvfp4, order}, options, nullptr));
     }
 };
 
@@ -105,7 +104,7 @@ int main() {
     // FP4 times FP4. Both operands with scales in the order that the tensor cores read.
     x.quantize(fc::scale_order::swizzled);
     w.quantize(fc::scale_order::swizzled);
-    fc::w4a4_problem const both{fc::block_format::nvfp4, fc::float_type::fp32, m, n, k};
+    fc::w4a4_problem const both{fpq::nvfp4, fc::float_type::fp32, m, n, k};
     fc::w4a4_plan plan;
     must(fc::plan_w4a4(both, &plan));
     if (plan.workspace_bytes > 0) {

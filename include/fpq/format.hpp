@@ -6,6 +6,7 @@
 
 #include "fpq/core/bits.hpp"
 #include "fpq/core/config.hpp"
+#include "fpq/core/float_type.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/rounded.hpp"
 #include "fpq/core/view.hpp"

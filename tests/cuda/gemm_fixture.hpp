@@ -13,7 +13,7 @@
 #include "catch.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api/buffer.hpp"
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/format/block.hpp"
 #include "fpq/format/minifloat.hpp"
 #include "fpq/format/scale_layout.hpp"
 
@@ -45,18 +45,17 @@ std::vector<T> on_host(fpq::cuda::device_buffer<T> const& buffer) {
 enum class range { exact, wide };
 
 struct packed_matrix {
-    fpq::cuda::block_format format = fpq::cuda::block_format::nvfp4;
+    fpq::quant_format format = fpq::nvfp4;
     std::size_t rows = 0;
     std::size_t cols = 0;
     std::vector<std::uint8_t> codes;
     std::vector<std::uint8_t> scales;    // row-major
     std::vector<std::uint8_t> swizzled;  // padding holds NaN
 
-    std::size_t group() const { return fpq::cuda::group_of(format); }
+    std::size_t group() const { return format.group; }
     float scale(std::size_t row, std::size_t g) const {
         std::uint8_t const byte = scales[row * (cols / group()) + g];
-        return format == fpq::cuda::block_format::nvfp4 ? fpq::e4m3::decode(byte)
-                                                        : fpq::e8m0::decode(byte);
+        return format == fpq::nvfp4 ? fpq::e4m3::decode(byte) : fpq::e8m0::decode(byte);
     }
     float operator()(std::size_t row, std::size_t col) const {
         std::uint8_t const byte = codes[row * (cols / 2) + col / 2];
@@ -74,13 +73,13 @@ struct packed_matrix {
     void swizzle() {
         std::size_t const groups = cols / group();
         swizzled.resize(fpq::swizzled_scales{groups}.size(rows));
-        std::uint8_t const nan = format == fpq::cuda::block_format::nvfp4 ? 0x7F : 0xFF;
+        std::uint8_t const nan = format == fpq::nvfp4 ? 0x7F : 0xFF;
         fpq::swizzle_scales(scales.data(), rows, groups, swizzled.data(), nan);
     }
 };
 
-inline packed_matrix random_packed(std::mt19937& gen, fpq::cuda::block_format format,
-                                   std::size_t rows, std::size_t cols, range r) {
+inline packed_matrix random_packed(std::mt19937& gen, fpq::quant_format format, std::size_t rows,
+                                   std::size_t cols, range r) {
     packed_matrix p;
     p.format = format;
     p.rows = rows;
@@ -90,7 +89,7 @@ inline packed_matrix random_packed(std::mt19937& gen, fpq::cuda::block_format fo
     for (auto& byte : p.codes) {
         byte = static_cast<std::uint8_t>(gen());
     }
-    bool const nv = format == fpq::cuda::block_format::nvfp4;
+    bool const nv = format == fpq::nvfp4;
     for (auto& byte : p.scales) {
         unsigned const least = nv                  ? (r == range::exact ? 0x38 : 0x01)
                                : r == range::exact ? 126

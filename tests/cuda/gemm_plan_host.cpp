@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "catch.hpp"
+#include "fpq/cuda/api/vocabulary.hpp"
 #include "fpq/cuda/gemm/w4a16_plan.hpp"
 #include "fpq/cuda/gemm/w4a4_plan.hpp"
 #include "fpq/format/scale_layout.hpp"
@@ -87,18 +88,15 @@ TEST_CASE("one token has a kernel of its own where k is a multiple of 64", "[cud
 }
 
 TEST_CASE("W4A4 tiles follow m, and splits cover k once", "[cuda][plan]") {
-    REQUIRE(choose_w4a4({block_format::nvfp4, float_type::bf16, 16, 4096, 4096}, 170).tile_m == 16);
-    REQUIRE(choose_w4a4({block_format::nvfp4, float_type::bf16, 17, 4096, 4096}, 170).tile_m == 64);
-    REQUIRE(choose_w4a4({block_format::nvfp4, float_type::bf16, 65, 4096, 4096}, 170).tile_m ==
-            128);
-    REQUIRE(choose_w4a4({block_format::nvfp4, float_type::bf16, 4096, 4096, 4096}, 170).splits ==
-            1);
-    REQUIRE(choose_w4a4({block_format::nvfp4, float_type::bf16, 1, 4096, 14336}, 170).splits > 1);
+    REQUIRE(choose_w4a4({fpq::nvfp4, float_type::bf16, 16, 4096, 4096}, 170).tile_m == 16);
+    REQUIRE(choose_w4a4({fpq::nvfp4, float_type::bf16, 17, 4096, 4096}, 170).tile_m == 64);
+    REQUIRE(choose_w4a4({fpq::nvfp4, float_type::bf16, 65, 4096, 4096}, 170).tile_m == 128);
+    REQUIRE(choose_w4a4({fpq::nvfp4, float_type::bf16, 4096, 4096, 4096}, 170).splits == 1);
+    REQUIRE(choose_w4a4({fpq::nvfp4, float_type::bf16, 1, 4096, 14336}, 170).splits > 1);
     for (std::size_t k : {16, 128, 144, 4096, 14336}) {
         for (std::size_t m : {1, 64, 300}) {
             for (std::size_t n : {1, 128, 5000}) {
-                w4a4_plan const plan =
-                    choose_w4a4({block_format::nvfp4, float_type::bf16, m, n, k}, 170);
+                w4a4_plan const plan = choose_w4a4({fpq::nvfp4, float_type::bf16, m, n, k}, 170);
                 std::size_t const k_tiles = (k + 127) / 128;
                 INFO("m " << m << " n " << n << " k " << k);
                 REQUIRE(std::size_t{plan.splits} * plan.k_tiles_per_split >= k_tiles);

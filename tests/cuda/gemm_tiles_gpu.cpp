@@ -18,7 +18,7 @@ namespace {
 
 bool tiles_run_here() {
     w4a16_plan plan;
-    must(plan_w4a16(make(block_format::nvfp4, 32, 256, 256), false, true, &plan));
+    must(plan_w4a16(make(fpq::nvfp4, 32, 256, 256), false, true, &plan));
     if (plan.path != w4a16_path::tiles) {
         std::printf("NOT RUN: the W4A16 tiles; no card of compute capability 9.0\n");
         return false;
@@ -43,10 +43,10 @@ TEST_CASE("W4A16 tiles, wide scales and normal activations: close to double",
     if (!tiles_run_here()) {
         return;
     }
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (float_type type : {float_type::bf16, float_type::fp16}) {
             // fp16 holds MXFP4 scales from 2^-18 on; the wide range here begins at 2^-20.
-            if (format == block_format::mxfp4 && type == float_type::fp16) {
+            if (format == fpq::mxfp4 && type == float_type::fp16) {
                 continue;
             }
             weight_case const c(32, make(format, 70, 300, 4096, type), range::wide);
@@ -61,7 +61,7 @@ TEST_CASE("W4A16 tiles: every E4M3 scale code is exact", "[cuda][w4a16][tiles]")
     }
     for (float_type type : {float_type::bf16, float_type::fp16}) {
         // Token j has its one at column j: its output is the decoded weight itself.
-        weight_case c(33, make(block_format::nvfp4, 64, 127, 64, type), range::exact);
+        weight_case c(33, make(fpq::nvfp4, 64, 127, 64, type), range::exact);
         for (std::size_t i = 0; i < 64; ++i) {
             for (std::size_t j = 0; j < 64; ++j) {
                 c.x[i * c.x_stride + j] = bits_as(type, i == j ? 1.0F : 0.0F);
@@ -82,7 +82,7 @@ TEST_CASE("W4A16 tiles: rows of x at any stride, what lies between them does not
         return;
     }
     for (std::size_t extra : {1, 3, 8}) {
-        weight_case c(34, make(block_format::nvfp4, 50, 64, 320), range::exact, extra);
+        weight_case c(34, make(fpq::nvfp4, 50, 64, 320), range::exact, extra);
         for (std::size_t i = 0; i < 50; ++i) {
             for (std::size_t j = 320; j < c.x_stride; ++j) {
                 c.x[i * c.x_stride + j] =
@@ -100,7 +100,7 @@ TEST_CASE("W4A16 tiles: alpha, bias, output types and addresses; the same bits e
     }
     for (float_type type : {float_type::bf16, float_type::fp16}) {
         for (std::size_t n : {95, 96}) {
-            weight_case c(35, make(block_format::nvfp4, 40, n, 1024, type), range::exact);
+            weight_case c(35, make(fpq::nvfp4, 40, n, 1024, type), range::exact);
             c.problem.out = type;
             std::vector<double> const sums = c.expected();
             std::vector<float> bias(n);

@@ -102,7 +102,7 @@ struct weight_case {
     }
 };
 
-inline w4a16_problem make(block_format format, std::size_t m, std::size_t n, std::size_t k,
+inline w4a16_problem make(fpq::quant_format format, std::size_t m, std::size_t n, std::size_t k,
                           float_type activations = float_type::bf16,
                           scale_order order = scale_order::row_major) {
     w4a16_problem p;
@@ -122,7 +122,7 @@ struct gemm_shape {
 
 /// Every shape in both formats, types and scale orders, exact range: no wrong value, all by `path`.
 inline void require_exact(unsigned seed, std::vector<gemm_shape> const& shapes, w4a16_path path) {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (float_type type : {float_type::bf16, float_type::fp16}) {
             for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
                 for (gemm_shape const& s : shapes) {

@@ -35,7 +35,7 @@ TEST_CASE("W4A16 of one token, exact range: no wrong value", "[cuda][w4a16]") {
 }
 
 TEST_CASE("W4A16 of one token: activations of any size", "[cuda][w4a16]") {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (int largest : {-40, 78, 79, 100}) {
             weight_case c(24, make(format, 1, 70, 512), range::exact);
             for (std::size_t j = 0; j < c.x.size(); ++j) {
@@ -47,7 +47,7 @@ TEST_CASE("W4A16 of one token: activations of any size", "[cuda][w4a16]") {
         }
         for (float_type type : {float_type::bf16, float_type::fp16}) {
             weight_case c(25, make(format, 1, 20, 256, type), range::exact);
-            c.w.scales[c.w.scales.size() - 1] = format == block_format::nvfp4 ? 0x7F : 0xFF;
+            c.w.scales[c.w.scales.size() - 1] = format == fpq::nvfp4 ? 0x7F : 0xFF;
             std::vector<float> const one_nan = c.run();
             REQUIRE(std::count_if(one_nan.begin(), one_nan.end(),
                                   [](float y) { return std::isnan(y); }) == 1);
@@ -62,7 +62,7 @@ TEST_CASE("W4A16 of one token: activations of any size", "[cuda][w4a16]") {
 
 TEST_CASE("W4A16: rows of x at any stride and address", "[cuda][w4a16]") {
     for (std::size_t extra : {1, 3, 8}) {
-        weight_case const c(12, make(block_format::nvfp4, 5, 64, 256), range::exact, extra);
+        weight_case const c(12, make(fpq::nvfp4, 5, 64, 256), range::exact, extra);
         REQUIRE(wrong_values(c.run(), c.expected()) == 0);
     }
 }
@@ -70,13 +70,13 @@ TEST_CASE("W4A16: rows of x at any stride and address", "[cuda][w4a16]") {
 TEST_CASE("W4A16: shapes that cannot stream take the reference or cuBLASLt", "[cuda][w4a16]") {
     blas_handle const blas;
     w4a16_path path{};
-    weight_case const narrow(13, make(block_format::nvfp4, 7, 50, 48), range::exact);
+    weight_case const narrow(13, make(fpq::nvfp4, 7, 50, 48), range::exact);
     REQUIRE(wrong_values(narrow.run(nullptr, 0, &path), narrow.expected()) == 0);
     REQUIRE(path == w4a16_path::reference);
-    weight_case const shifted(14, make(block_format::mxfp4, 7, 50, 128), range::exact);
+    weight_case const shifted(14, make(fpq::mxfp4, 7, 50, 128), range::exact);
     REQUIRE(wrong_values(shifted.run(nullptr, 8, &path), shifted.expected()) == 0);
     REQUIRE(path == w4a16_path::reference);
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (float_type type : {float_type::bf16, float_type::fp16}) {
             weight_case const many(15, make(format, 513, 72, 320, type), range::exact);
             REQUIRE(wrong_values(many.run(blas.handle, 0, &path), many.expected()) == 0);
@@ -89,10 +89,10 @@ TEST_CASE("W4A16: shapes that cannot stream take the reference or cuBLASLt", "[c
 }
 
 TEST_CASE("W4A16, wide scales and normal activations: close to double", "[cuda][w4a16]") {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (float_type type : {float_type::bf16, float_type::fp16}) {
             // fp16 holds MXFP4 scales from 2^-18 on; the wide range here begins at 2^-20.
-            if (format == block_format::mxfp4 && type == float_type::fp16) {
+            if (format == fpq::mxfp4 && type == float_type::fp16) {
                 continue;
             }
             for (std::size_t m : {1, 12}) {
@@ -104,10 +104,10 @@ TEST_CASE("W4A16, wide scales and normal activations: close to double", "[cuda][
 }
 
 TEST_CASE("W4A16: every scale code is exact", "[cuda][w4a16]") {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (float_type type : {float_type::bf16, float_type::fp16}) {
             decode_range const mx = type == float_type::bf16 ? mxfp4_bf16_range : mxfp4_fp16_range;
-            bool const nv = format == block_format::nvfp4;
+            bool const nv = format == fpq::nvfp4;
             int const least = nv ? 0 : 127 + mx.least;
             int const most = nv ? 126 : 127 + mx.most;
             for (std::size_t k : {32, 64}) {  // 64: the kernel for one token
@@ -132,11 +132,11 @@ TEST_CASE("W4A16: every scale code is exact", "[cuda][w4a16]") {
 
 TEST_CASE("W4A16: every scale code is exact on the way to cuBLASLt", "[cuda][w4a16]") {
     blas_handle const blas;
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (float_type type : {float_type::bf16, float_type::fp16}) {
             // A row a scale code, a token a column: the outputs are the decoded weights. In fp16
             // only powers of two that it holds with E2M1's significand.
-            bool const nv = format == block_format::nvfp4;
+            bool const nv = format == fpq::nvfp4;
             unsigned const least = nv ? 0 : type == float_type::bf16 ? 20 : 127 - 23;
             unsigned const most = nv ? 126 : type == float_type::bf16 ? 235 : 127 + 13;
             weight_case c(22, make(format, 514, most - least + 1, 64, type), range::exact);
@@ -157,7 +157,7 @@ TEST_CASE("W4A16: every scale code is exact on the way to cuBLASLt", "[cuda][w4a
 TEST_CASE("W4A16: alpha, bias and 16-bit outputs", "[cuda][w4a16]") {
     blas_handle const blas;
     for (std::size_t m : {6, 100, 600}) {
-        weight_case c(19, make(block_format::nvfp4, m, 96, 512), range::exact);
+        weight_case c(19, make(fpq::nvfp4, m, 96, 512), range::exact);
         std::vector<double> const sums = c.expected();
         std::vector<float> bias(96);
         for (std::size_t i = 0; i < bias.size(); ++i) {
@@ -202,7 +202,7 @@ TEST_CASE("W4A16: alpha, bias and 16-bit outputs", "[cuda][w4a16]") {
 
 TEST_CASE("W4A16 streams give the same bits every time, overlapped launches too", "[cuda][w4a16]") {
     auto const m = GENERATE(std::size_t{1}, std::size_t{16});
-    weight_case const c(20, make(block_format::nvfp4, m, 512, 14336), range::wide);
+    weight_case const c(20, make(fpq::nvfp4, m, 512, 14336), range::wide);
     auto const codes = on_device(c.w.codes);
     auto const scales = on_device(c.w.scales);
     auto const x = on_device(c.x);
@@ -240,7 +240,7 @@ TEST_CASE("W4A16 streams give the same bits every time, overlapped launches too"
 }
 
 TEST_CASE("launch_w4a16 refuses what it cannot do and says why", "[cuda][w4a16]") {
-    weight_case const c(21, make(block_format::mxfp4, 2, 16, 64), range::exact);
+    weight_case const c(21, make(fpq::mxfp4, 2, 16, 64), range::exact);
     auto const codes = on_device(c.w.codes);
     auto const scales = on_device(c.w.scales);
     auto const x = on_device(c.x);

@@ -22,7 +22,7 @@ struct gemm_case {
     packed_matrix b;
     device_buffer<std::uint8_t> a_codes, a_scales, b_codes, b_scales;
 
-    gemm_case(unsigned seed, block_format format, std::size_t m, std::size_t n, std::size_t k,
+    gemm_case(unsigned seed, fpq::quant_format format, std::size_t m, std::size_t n, std::size_t k,
               range r) {
         std::mt19937 gen(seed);
         a = random_packed(gen, format, m, k, r);
@@ -105,8 +105,8 @@ TEST_CASE("W4A4, exact range: no wrong value at any shape", "[cuda][w4a4]") {
     struct shape {
         std::size_t m, n, k;
     };
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
-        std::size_t const g = group_of(format);
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
+        std::size_t const g = format.group;
         // Whole tiles; ragged m and n; k of one group, of odd groups; splits of k in a small tile.
         std::vector<shape> const shapes = {{128, 128, 128},  {256, 384, 1024},  {1, 128, 256},
                                            {16, 256, 4096},  {17, 129, 512},    {64, 200, 2048},
@@ -126,7 +126,7 @@ TEST_CASE("W4A4, exact range: no wrong value at any shape", "[cuda][w4a4]") {
 
 TEST_CASE("W4A4 4096 x 4096 x 4096, exact range: no wrong value of 16.8 million", "[cuda][w4a4]") {
     // The oracle is the obvious W4A16 product of the decoded A, itself tested against double.
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         std::size_t const size = 4096;
         gemm_case const c(10, format, size, size, size, range::exact);
         std::vector<std::uint16_t> decoded;
@@ -167,7 +167,7 @@ TEST_CASE("W4A4 4096 x 4096 x 4096, exact range: no wrong value of 16.8 million"
 }
 
 TEST_CASE("W4A4: the reference atom agrees through the lane maps", "[cuda][w4a4]") {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         gemm_case const c(2, format, 128, 128, 256, range::exact);
         REQUIRE(wrong_values(c.run(w4a4_atom::reference), c.expected()) == 0);
         gemm_case const ragged(3, format, 70, 131, 96, range::exact);
@@ -177,7 +177,7 @@ TEST_CASE("W4A4: the reference atom agrees through the lane maps", "[cuda][w4a4]
 
 TEST_CASE("W4A4: a wrong scale map changes exactly the rows it touches", "[cuda][w4a4]") {
     // Rows 0..7 and 8..15 of each 16 exchange their scales: what a wrong lane order would do.
-    gemm_case c(4, block_format::nvfp4, 128, 128, 128, range::exact);
+    gemm_case c(4, fpq::nvfp4, 128, 128, 128, range::exact);
     std::vector<double> const expected = c.expected();
     std::size_t const groups = 128 / 16;
     packed_matrix const right = c.a;
@@ -203,7 +203,7 @@ TEST_CASE("W4A4: a wrong scale map changes exactly the rows it touches", "[cuda]
 }
 
 TEST_CASE("W4A4, wide scales: float32 sums stay close to double", "[cuda][w4a4]") {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         gemm_case const c(5, format, 192, 256, 2048, range::wide);
         for (w4a4_atom atom : atoms_here()) {
             REQUIRE(relative_error(c.run(atom), c.expected()) < 1e-5);
@@ -212,7 +212,7 @@ TEST_CASE("W4A4, wide scales: float32 sums stay close to double", "[cuda][w4a4]"
 }
 
 TEST_CASE("W4A4: alpha, bias and output types", "[cuda][w4a4]") {
-    gemm_case const c(6, block_format::nvfp4, 33, 130, 320, range::exact);
+    gemm_case const c(6, fpq::nvfp4, 33, 130, 320, range::exact);
     std::vector<double> const expected = c.expected();
     std::vector<float> bias(130);
     for (std::size_t i = 0; i < bias.size(); ++i) {
@@ -250,7 +250,7 @@ TEST_CASE("W4A4: alpha, bias and output types", "[cuda][w4a4]") {
 }
 
 TEST_CASE("W4A4 gives the same bits every time, splits of k included", "[cuda][w4a4]") {
-    gemm_case const c(7, block_format::nvfp4, 9, 256, 8192, range::wide);
+    gemm_case const c(7, fpq::nvfp4, 9, 256, 8192, range::wide);
     w4a4_plan plan;
     must(plan_w4a4(c.problem(), &plan));
     REQUIRE(plan.splits > 1);
@@ -263,7 +263,7 @@ TEST_CASE("W4A4 gives the same bits every time, splits of k included", "[cuda][w
 }
 
 TEST_CASE("launch_w4a4 refuses what it cannot do and says why", "[cuda][w4a4]") {
-    gemm_case const c(8, block_format::nvfp4, 16, 16, 64, range::exact);
+    gemm_case const c(8, fpq::nvfp4, 16, 16, 64, range::exact);
     device_buffer<float> out;
     must(out.resize(16 * 16));
     w4a4_operands good = c.operands();
@@ -274,7 +274,7 @@ TEST_CASE("launch_w4a4 refuses what it cannot do and says why", "[cuda][w4a4]") 
     status s = launch_w4a4(p, good, w4a4_atom::automatic, nullptr);
     REQUIRE(std::string(s.text) == "launch_w4a4: k: expected a positive multiple of 16, found 40");
     p = c.problem();
-    p.format = block_format::mxfp8;
+    p.format = fpq::mxfp8_e4m3;
     REQUIRE(launch_w4a4(p, good, w4a4_atom::automatic, nullptr).code ==
             status_code::invalid_argument);
     p = c.problem();
@@ -285,7 +285,7 @@ TEST_CASE("launch_w4a4 refuses what it cannot do and says why", "[cuda][w4a4]") 
     bad = good;
     bad.a = good.a + 1;
     REQUIRE_FALSE(launch_w4a4(p, bad, w4a4_atom::automatic, nullptr).ok());
-    gemm_case const deep(9, block_format::nvfp4, 4, 16, 4096, range::exact);
+    gemm_case const deep(9, fpq::nvfp4, 4, 16, 4096, range::exact);
     bad = deep.operands();
     bad.out = out.data();
     REQUIRE_FALSE(launch_w4a4(deep.problem(), bad, w4a4_atom::automatic, nullptr).ok());

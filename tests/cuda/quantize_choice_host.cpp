@@ -18,7 +18,7 @@ float_matrix matrix(float_type type = float_type::bf16, std::size_t cols = 256,
     return {bytes, type, 64, cols, stride};
 }
 
-quantized_matrix output(block_format format = block_format::nvfp4) {
+quantized_matrix output(fpq::quant_format format = fpq::nvfp4) {
     return {bytes, bytes, format, scale_order::row_major};
 }
 
@@ -27,12 +27,12 @@ quantized_matrix output(block_format format = block_format::nvfp4) {
 TEST_CASE("aligned 16-bit matrices take the fast kernels", "[cuda]") {
     quantize_options options;
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::packed);
-    options.method = scale_rule::sweep;
+    options.rule = scale_rule::sweep;
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::search);
-    options.method = scale_rule::minmax;
+    options.rule = scale_rule::minmax;
     options.hadamard = 64;
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::rotated);
-    options.method = scale_rule::quest;
+    options.rule = scale_rule::quest;
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::rotated);
 }
 
@@ -43,7 +43,7 @@ TEST_CASE("everything else takes the general kernel", "[cuda]") {
             quantize_kernel::general);
     REQUIRE(choose_quantize(matrix(float_type::bf16, 256, 257), output(), plain) ==
             quantize_kernel::general);
-    REQUIRE(choose_quantize(matrix(float_type::bf16, 240), output(block_format::mxfp4), plain) ==
+    REQUIRE(choose_quantize(matrix(float_type::bf16, 240), output(fpq::mxfp4), plain) ==
             quantize_kernel::general);
     float_matrix moved = matrix();
     moved.data = bytes + 2;
@@ -53,7 +53,7 @@ TEST_CASE("everything else takes the general kernel", "[cuda]") {
     REQUIRE(choose_quantize(matrix(), output(), options) == quantize_kernel::general);
     options = {};
     options.hadamard = 32;
-    REQUIRE(choose_quantize(matrix(), output(block_format::mxfp8), options) ==
+    REQUIRE(choose_quantize(matrix(), output(fpq::mxfp8_e4m3), options) ==
             quantize_kernel::general);
     float const entry = 0.0F;
     options.matrix = &entry;
@@ -71,7 +71,7 @@ TEST_CASE("requests that make no sense are refused with both sides named", "[cud
     REQUIRE(check_quantize(matrix(), output(), options).ok());
     REQUIRE(text(matrix(float_type::bf16, 256, 255), output(), options) ==
             "quantize: x.stride: expected at least x.cols, found 255");
-    options.method = scale_rule::floor;
+    options.rule = scale_rule::floor;
     REQUIRE(text(matrix(), output(), options).find("found floor") != std::string::npos);
     options = {};
     options.hadamard = 48;
@@ -85,8 +85,7 @@ TEST_CASE("requests that make no sense are refused with both sides named", "[cud
     REQUIRE(text(matrix(), output(), options).find("global_scale") != std::string::npos);
     options = {};
     options.stochastic = true;
-    REQUIRE(text(matrix(), output(block_format::mxfp8), options).find("mxfp8") !=
-            std::string::npos);
+    REQUIRE(text(matrix(), output(fpq::mxfp8_e4m3), options).find("mxfp8") != std::string::npos);
     float_matrix none = matrix();
     none.data = nullptr;
     REQUIRE(text(none, output(), {}).find("null") != std::string::npos);

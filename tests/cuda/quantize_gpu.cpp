@@ -18,21 +18,21 @@ using fpq_test::places_that_differ;
 namespace {
 
 /// The CPU path's bytes for the same request.
-host_quantized cpu_quantize(host_matrix const& x, block_format format, scale_order order,
+host_quantized cpu_quantize(host_matrix const& x, fpq::quant_format format, scale_order order,
                             quantize_options const& options) {
     fpq::observer_options o;
     o.global_scale = options.global_scale;
-    o.rule = options.method == scale_rule::sweep ? fpq::scale_rule::sweep : fpq::scale_rule::minmax;
-    o.mx = options.method == scale_rule::floor  ? fpq::scale_rule::floor
-           : options.method == scale_rule::ceil ? fpq::scale_rule::ceil
-           : options.method == scale_rule::even ? fpq::scale_rule::even
-                                                : fpq::scale_rule::fp_quant;
+    o.rule = options.rule == scale_rule::sweep ? fpq::scale_rule::sweep : fpq::scale_rule::minmax;
+    o.mx = options.rule == scale_rule::floor  ? fpq::scale_rule::floor
+           : options.rule == scale_rule::ceil ? fpq::scale_rule::ceil
+           : options.rule == scale_rule::even ? fpq::scale_rule::even
+                                              : fpq::scale_rule::fp_quant;
     std::vector<float> const v = x.values();
-    fpq::quant_format const f = format == block_format::nvfp4   ? fpq::nvfp4
-                                : format == block_format::mxfp4 ? fpq::mxfp4
-                                                                : fpq::mxfp8_e4m3;
+    fpq::quant_format const f = format == fpq::nvfp4   ? fpq::nvfp4
+                                : format == fpq::mxfp4 ? fpq::mxfp4
+                                                       : fpq::mxfp8_e4m3;
     fpq::packed_matrix const q = fpq::quantize(fpq::as_view(v.data(), x.rows, x.cols), f, o, 1);
-    return {q.codes, fpq_test::in_order(q.scales, x.rows, groups_of(format, x.cols), order)};
+    return {q.codes, fpq_test::in_order(q.scales, x.rows, format.groups(x.cols), order)};
 }
 
 void require_equal(host_quantized const& found, host_quantized const& expected) {
@@ -40,11 +40,11 @@ void require_equal(host_quantized const& found, host_quantized const& expected) 
     REQUIRE(places_that_differ(found.codes, expected.codes) == "");
 }
 
-std::vector<scale_rule> methods_of(block_format format) {
-    if (format == block_format::nvfp4) {
+std::vector<scale_rule> methods_of(fpq::quant_format format) {
+    if (format == fpq::nvfp4) {
         return {scale_rule::minmax, scale_rule::sweep};
     }
-    if (format == block_format::mxfp4) {
+    if (format == fpq::mxfp4) {
         return {scale_rule::minmax, scale_rule::floor, scale_rule::ceil, scale_rule::even,
                 scale_rule::sweep};
     }
@@ -56,14 +56,13 @@ std::vector<scale_rule> methods_of(block_format format) {
 TEST_CASE("quantized bytes are the CPU path's, every format, method, type and order", "[gpu]") {
     for (float_type type : {float_type::bf16, float_type::fp16, float_type::fp32}) {
         host_matrix const x = fpq_test::numbers(137, 352, 352, type, 1);
-        for (block_format format :
-             {block_format::nvfp4, block_format::mxfp4, block_format::mxfp8}) {
+        for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4, fpq::mxfp8_e4m3}) {
             for (scale_rule method : methods_of(format)) {
                 for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
                     for (float g : {3.0F, 1.0F, 2688.0F / 3.7F}) {
                         CAPTURE(name_of(type), name_of(format), name_of(method), name_of(order), g);
                         quantize_options options;
-                        options.method = method;
+                        options.rule = method;
                         options.global_scale = g;
                         require_equal(gpu_quantize(x, format, order, options),
                                       cpu_quantize(x, format, order, options));
@@ -84,17 +83,16 @@ TEST_CASE("searches of many groups give the CPU path's bytes", "[gpu]") {
                 options.global_scale = g;
                 CAPTURE(name_of(type), g, m->rows);
                 for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
-                    options.method = scale_rule::sweep;
-                    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+                    options.rule = scale_rule::sweep;
+                    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
                         CAPTURE(name_of(format), name_of(order));
                         require_equal(gpu_quantize(*m, format, order, options),
                                       cpu_quantize(*m, format, order, options));
                     }
                 }
-                options.method = scale_rule::four_over_six;
-                require_equal(
-                    gpu_quantize(*m, block_format::nvfp4, scale_order::row_major, options),
-                    fpq_test::by_group_rules(*m, block_format::nvfp4, options));
+                options.rule = scale_rule::four_over_six;
+                require_equal(gpu_quantize(*m, fpq::nvfp4, scale_order::row_major, options),
+                              fpq_test::by_group_rules(*m, fpq::nvfp4, options));
             }
         }
     }
@@ -109,8 +107,7 @@ TEST_CASE("ragged widths, odd strides and few rows give the CPU path's bytes", "
           shape{129, 96, 104}, shape{130, 160, 163}, shape{16, 4096, 4096}, shape{257, 48, 56}}) {
         for (float_type type : {float_type::bf16, float_type::fp32}) {
             host_matrix const x = fpq_test::numbers(s.rows, s.cols, s.stride, type, 2);
-            for (block_format format :
-                 {block_format::nvfp4, block_format::mxfp4, block_format::mxfp8}) {
+            for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4, fpq::mxfp8_e4m3}) {
                 for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
                     CAPTURE(s.rows, s.cols, s.stride, name_of(type), name_of(format),
                             name_of(order));
@@ -127,10 +124,9 @@ TEST_CASE("ragged widths, odd strides and few rows give the CPU path's bytes", "
 TEST_CASE("NaN, infinities and the ends of float32 are quantized as on the CPU", "[gpu]") {
     for (float_type type : {float_type::bf16, float_type::fp16, float_type::fp32}) {
         host_matrix x = fpq_test::extremes(64, 256, type);
-        for (block_format format :
-             {block_format::nvfp4, block_format::mxfp4, block_format::mxfp8}) {
+        for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4, fpq::mxfp8_e4m3}) {
             for (float g : {3.0F, 0x1p-24F, 0x1p70F}) {
-                if (format == block_format::mxfp8 &&
+                if (format == fpq::mxfp8_e4m3 &&
                     (g < 1.0F || (g > 3.0F && type == float_type::fp32))) {
                     continue;  // infinity over infinity, 0 over 0: a NaN whose sign is nobody's
                 }
@@ -148,16 +144,16 @@ TEST_CASE("QuTLASS's methods, four over six and stochastic rounding follow the g
           "[gpu]") {
     for (float_type type : {float_type::bf16, float_type::fp32}) {
         host_matrix const x = fpq_test::numbers(65, 320, 320, type, 3);
-        for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+        for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
             for (scale_rule method : {scale_rule::abs_max, scale_rule::quest,
                                       scale_rule::four_over_six, scale_rule::minmax}) {
                 for (bool stochastic : {false, true}) {
-                    if (!has_method(format, method)) {
+                    if (!knows_rule(format, method)) {
                         continue;
                     }
                     CAPTURE(name_of(type), name_of(format), name_of(method), stochastic);
                     quantize_options options;
-                    options.method = method;
+                    options.rule = method;
                     options.global_scale = method == scale_rule::quest ? 1.0F : 3.0F;
                     options.stochastic = stochastic;
                     options.seed = 77;
@@ -181,7 +177,7 @@ TEST_CASE("stochastic rounding is unbiased", "[gpu]") {
     quantize_options options;
     options.stochastic = true;
     options.seed = 3;
-    host_quantized const q = gpu_quantize(x, block_format::nvfp4, scale_order::row_major, options);
+    host_quantized const q = gpu_quantize(x, fpq::nvfp4, scale_order::row_major, options);
     double sum = 0.0;
     std::size_t count = 0;
     for (std::size_t k = 0; k < x.rows * x.cols; ++k) {
@@ -207,21 +203,20 @@ TEST_CASE("rotation and quantization in one kernel are close to rotating first",
             for (std::size_t k = 0; k < v.size(); ++k) {
                 rotated.set(k / 384, k % 384, v[k]);
             }
-            for (block_format format :
-                 {block_format::nvfp4, block_format::mxfp4, block_format::mxfp8}) {
+            for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4, fpq::mxfp8_e4m3}) {
                 for (scale_rule method : {scale_rule::minmax, scale_rule::quest}) {
                     for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
-                        if (!has_method(format, method)) {
+                        if (!knows_rule(format, method)) {
                             continue;
                         }
                         CAPTURE(name_of(type), size, name_of(format), name_of(method),
                                 name_of(order));
                         quantize_options options;
-                        options.method = method;
+                        options.rule = method;
                         options.global_scale = 3.0F;
                         host_quantized const expected =
                             fpq_test::in_order(fpq_test::by_group_rules(rotated, format, options),
-                                               x.rows, groups_of(format, x.cols), order);
+                                               x.rows, format.groups(x.cols), order);
                         options.hadamard = size;
                         host_quantized const found = gpu_quantize(x, format, order, options);
                         // float32 inputs take the CPU's order of sums; tensor cores another.
@@ -266,11 +261,11 @@ TEST_CASE("any block matrix can take Hadamard's place", "[gpu]") {
     quantize_options options;
     options.global_scale = 100.0F;
     host_quantized const expected =
-        cpu_quantize(rotated, block_format::nvfp4, scale_order::row_major, options);
+        cpu_quantize(rotated, fpq::nvfp4, scale_order::row_major, options);
     device_buffer<float> on_device = fpq_test::upload(matrix);
     options.hadamard = size;
     options.matrix = on_device.data();
-    require_equal(gpu_quantize(x, block_format::nvfp4, scale_order::row_major, options), expected);
+    require_equal(gpu_quantize(x, fpq::nvfp4, scale_order::row_major, options), expected);
 }
 
 TEST_CASE("a dynamic global scale is found and used without leaving the device", "[gpu]") {
@@ -294,11 +289,10 @@ TEST_CASE("a dynamic global scale is found and used without leaving the device",
             quantize_options options;
             options.global_scale = found[1];
             host_quantized const expected =
-                cpu_quantize(x, block_format::nvfp4, scale_order::row_major, options);
+                cpu_quantize(x, fpq::nvfp4, scale_order::row_major, options);
             options.global_scale = 1.0F;
             options.global_scale_at = scales.data() + 1;
-            require_equal(gpu_quantize(x, block_format::nvfp4, scale_order::row_major, options),
-                          expected);
+            require_equal(gpu_quantize(x, fpq::nvfp4, scale_order::row_major, options), expected);
         }
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The scale rules and codes of the kernels against the CPU path, on the host, bit for bit.
+#include "fpq/cuda/api/vocabulary.hpp"
 #include "fpq/cuda/quantize/group.cuh"
 
 #include <cmath>
@@ -15,7 +16,7 @@ using namespace fpq::cuda;
 namespace {
 
 struct pair_of_rules {
-    block_format format;
+    fpq::quant_format format;
     scale_rule method;
     fpq::quant_format cpu_format;
     fpq::observer_options options;
@@ -25,28 +26,26 @@ std::vector<pair_of_rules> rules() {
     std::vector<pair_of_rules> all;
     using fpq::scale_rule;
     for (float g : {1.0F, 512.0F, 2688.0F / 3.7F, 0x1p-20F, 3e20F}) {
-        all.push_back({block_format::nvfp4, scale_rule::minmax, fpq::nvfp4, {.global_scale = g}});
-        all.push_back({block_format::nvfp4,
+        all.push_back({fpq::nvfp4, scale_rule::minmax, fpq::nvfp4, {.global_scale = g}});
+        all.push_back({fpq::nvfp4,
                        scale_rule::sweep,
                        fpq::nvfp4,
                        {.rule = scale_rule::sweep, .global_scale = g}});
         for (scale_rule rule :
              {scale_rule::abs_max, scale_rule::quest, scale_rule::four_over_six}) {
-            all.push_back(
-                {block_format::nvfp4, rule, fpq::nvfp4, {.rule = rule, .global_scale = g}});
+            all.push_back({fpq::nvfp4, rule, fpq::nvfp4, {.rule = rule, .global_scale = g}});
         }
     }
     for (float g : {1.0F, 3.0F, 6.0F, 0.75F}) {
-        all.push_back({block_format::mxfp4,
+        all.push_back({fpq::mxfp4,
                        scale_rule::sweep,
                        fpq::mxfp4,
                        {.rule = scale_rule::sweep, .global_scale = g}});
         for (scale_rule rule : {scale_rule::abs_max, scale_rule::quest}) {
-            all.push_back(
-                {block_format::mxfp4, rule, fpq::mxfp4, {.rule = rule, .global_scale = g}});
+            all.push_back({fpq::mxfp4, rule, fpq::mxfp4, {.rule = rule, .global_scale = g}});
         }
-        for (auto [format, cpu] : {std::pair{block_format::mxfp4, fpq::mxfp4},
-                                   std::pair{block_format::mxfp8, fpq::mxfp8_e4m3}}) {
+        for (auto [format, cpu] :
+             {std::pair{fpq::mxfp4, fpq::mxfp4}, std::pair{fpq::mxfp8_e4m3, fpq::mxfp8_e4m3}}) {
             all.push_back(
                 {format, scale_rule::minmax, cpu, {.mx = scale_rule::fp_quant, .global_scale = g}});
             all.push_back(
@@ -150,7 +149,7 @@ TEST_CASE("group scales and codes are the CPU path's, every rule and size of num
         fpq::packed_matrix const expected =
             fpq::quantize(fpq::as_view(x.data(), 1, cols), r.cpu_format, r.options, 1);
         group_rule const rule{r.format, r.method, r.options.global_scale, false, {}};
-        std::size_t const group = group_of(r.format);
+        std::size_t const group = r.format.group;
         std::size_t wrong_scales = 0;
         std::size_t wrong_codes = 0;
         for (std::size_t g = 0; g < (cols + group - 1) / group; ++g) {
@@ -158,11 +157,11 @@ TEST_CASE("group scales and codes are the CPU path's, every rule and size of num
             float const* const w = x.data() + g * group;
             std::uint8_t const byte = group_byte(rule, w, static_cast<int>(n));
             wrong_scales += byte != expected.scales[g] ? 1 : 0;
-            float const s = step_of(r.format, byte, rule.global);
+            float const s = step_of(r.format.scale, byte, rule.global);
             for (std::size_t i = 0; i < n; ++i) {
-                wrong_codes += code_of(rule, w[i], s, i) != fpq::packed_code(code_bits(r.format),
-                                                                             expected.codes.data(),
-                                                                             g * group + i)
+                wrong_codes += code_of(rule, w[i], s, i) !=
+                                       fpq::packed_code(fpq::element_bits(r.format.element),
+                                                        expected.codes.data(), g * group + i)
                                    ? 1
                                    : 0;
             }

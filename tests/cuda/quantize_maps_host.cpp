@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/cuda/api/vocabulary.hpp"
 #include "fpq/cuda/quantize/rotation_map.cuh"
 #include "fpq/format/scale_layout.hpp"
 #include "fpq/transform/hadamard.hpp"
@@ -21,7 +22,7 @@ TEST_CASE("division by multiplication is division", "[cuda]") {
 }
 
 TEST_CASE("each segment of 16 values has one thread, in both scale orders", "[cuda]") {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
             for (std::size_t rows : {1, 5, 128, 200}) {
                 for (std::size_t segs : {2, 4, 14, 64}) {
@@ -30,7 +31,7 @@ TEST_CASE("each segment of 16 values has one thread, in both scale orders", "[cu
                     std::vector<int> owners(rows * segs, 0);
                     for (std::uint32_t unit = 0; unit < map.units; ++unit) {
                         auto const [row, seg, scale] = map.at(unit);
-                        std::size_t const each = group_of(format) / 16;
+                        std::size_t const each = format.group / 16;
                         std::size_t const groups = segs / each;
                         if (row < rows && seg < segs) {
                             ++owners[row * segs + seg];
@@ -44,7 +45,7 @@ TEST_CASE("each segment of 16 values has one thread, in both scale orders", "[cu
                             REQUIRE(scale == fpq::swizzled_scales{groups}(row, seg / each));
                         }
                         // The two halves of a wide group are neighbouring lanes.
-                        if (format != block_format::nvfp4 && unit % 2 == 1) {
+                        if (format != fpq::nvfp4 && unit % 2 == 1) {
                             auto const before = map.at(unit - 1);
                             REQUIRE((before.row == row && before.seg + 1 == seg && seg % 2 == 1));
                         }
@@ -57,7 +58,7 @@ TEST_CASE("each segment of 16 values has one thread, in both scale orders", "[cu
 }
 
 TEST_CASE("each block of a rotation has one row of one warp, in both scale orders", "[cuda]") {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
             for (int size : {16, 32, 64, 128}) {
                 for (std::size_t rows : {1, 70, 256}) {
@@ -84,7 +85,7 @@ namespace {
 
 template <bool Wide, int Size>
 std::size_t wrong_lanes(std::size_t rows, std::size_t cols) {
-    block_format const format = Wide ? block_format::mxfp4 : block_format::nvfp4;
+    fpq::quant_format const format = Wide ? fpq::mxfp4 : fpq::nvfp4;
     rotation_map map;
     segment_map segments;
     REQUIRE(make_rotation_map(rows, cols, Size, format, scale_order::swizzled, map));

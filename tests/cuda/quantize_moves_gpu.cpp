@@ -15,25 +15,24 @@ using fpq_test::host_quantized;
 namespace {
 
 /// Random codes and scale bytes, all that a reader may meet; decoded on the device and on the CPU.
-void check_dequantize(std::size_t rows, std::size_t cols, std::size_t stride, block_format format,
-                      scale_order order, float_type type, float global) {
+void check_dequantize(std::size_t rows, std::size_t cols, std::size_t stride,
+                      fpq::quant_format format, scale_order order, float_type type, float global) {
     CAPTURE(rows, cols, stride, name_of(format), name_of(order), name_of(type), global);
     fpq::philox const random{11, 4};
-    std::size_t const groups = groups_of(format, cols);
-    std::vector<std::uint8_t> codes(rows * code_row_bytes(format, cols));
+    std::size_t const groups = format.groups(cols);
+    std::vector<std::uint8_t> codes(rows * format.row_bytes(cols));
     std::vector<std::uint8_t> scales(rows * groups);
     for (std::size_t k = 0; k < codes.size(); ++k) {
         codes[k] = static_cast<std::uint8_t>(random.at(k));
     }
     for (std::size_t k = 0; k < scales.size(); ++k) {
         auto const byte = static_cast<std::uint8_t>(random.at(1000000 + k));
-        scales[k] = format == block_format::nvfp4
-                        ? static_cast<std::uint8_t>(byte % 127)
-                        : static_cast<std::uint8_t>(byte == 255 ? 0 : byte);
+        scales[k] = format == fpq::nvfp4 ? static_cast<std::uint8_t>(byte % 127)
+                                         : static_cast<std::uint8_t>(byte == 255 ? 0 : byte);
     }
-    fpq::quant_format const f = format == block_format::nvfp4   ? fpq::nvfp4
-                                : format == block_format::mxfp4 ? fpq::mxfp4
-                                                                : fpq::mxfp8_e4m3;
+    fpq::quant_format const f = format == fpq::nvfp4   ? fpq::nvfp4
+                                : format == fpq::mxfp4 ? fpq::mxfp4
+                                                       : fpq::mxfp8_e4m3;
     fpq::packed_view const view{f, rows, cols, codes.data(), scales.data(), nullptr, global};
     device_buffer<std::uint8_t> const on_codes = fpq_test::upload(codes);
     device_buffer<std::uint8_t> const on_scales =
@@ -64,7 +63,7 @@ void check_dequantize(std::size_t rows, std::size_t cols, std::size_t stride, bl
 }  // namespace
 
 TEST_CASE("dequantized values are the CPU path's", "[gpu]") {
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4, block_format::mxfp8}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4, fpq::mxfp8_e4m3}) {
         for (scale_order order : {scale_order::row_major, scale_order::swizzled}) {
             for (float_type type : {float_type::bf16, float_type::fp16, float_type::fp32}) {
                 for (float g : {1.0F, 3.0F, 2688.0F / 3.7F, 0x1p-30F}) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The two errors of a search step: one equal to the group rule's, one within the bound that decides
 // which candidates stay open; and the sets of candidates.
+#include "fpq/cuda/api/vocabulary.hpp"
 #include "fpq/cuda/quantize/group_search_window.cuh"
 
 #include <cmath>
@@ -168,7 +169,7 @@ TEST_CASE("the best byte is among the candidates that fast errors leave open", "
             }
             search_limit const limit(norm, exact);
             std::uint32_t const open = open_candidates(pair, a * window.unit, six, limit, window);
-            group_rule rule{block_format::nvfp4, scale_rule::sweep, global, false, {}};
+            group_rule rule{fpq::nvfp4, scale_rule::sweep, global, false, {}};
             int const best = group_byte(rule, w, 16) - six;
             lost +=
                 best >= lowest_offset && best <= 16 && (open & bit_of_offset(best)) != 0 ? 0 : 1;

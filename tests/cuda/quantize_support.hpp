@@ -171,15 +171,15 @@ std::vector<T> download(fpq::cuda::device_buffer<T> const& from) {
 }
 
 /// The launcher's bytes; outputs are poisoned before.
-inline host_quantized gpu_quantize(host_matrix const& x, fpq::cuda::block_format format,
+inline host_quantized gpu_quantize(host_matrix const& x, fpq::quant_format format,
                                    fpq::cuda::scale_order order,
                                    fpq::cuda::quantize_options const& options) {
     using namespace fpq::cuda;
     device_buffer<std::uint8_t> const data = upload(x.bytes);
     device_buffer<std::uint8_t> codes;
     device_buffer<std::uint8_t> scales;
-    REQUIRE(codes.resize(x.rows * code_row_bytes(format, x.cols)).ok());
-    REQUIRE(scales.resize(scale_bytes_of(format, order, x.rows, x.cols)).ok());
+    REQUIRE(codes.resize(x.rows * format.row_bytes(x.cols)).ok());
+    REQUIRE(scales.resize(fpq::scales_size(order, x.rows, format.groups(x.cols))).ok());
     REQUIRE(codes.fill(0xA5).ok());
     REQUIRE(scales.fill(0xA5).ok());
     status const s = quantize({data.data(), x.type, x.rows, x.cols, x.stride},
@@ -190,32 +190,32 @@ inline host_quantized gpu_quantize(host_matrix const& x, fpq::cuda::block_format
 }
 
 /// Row-major bytes by quantize_group.cuh on the host.
-inline host_quantized by_group_rules(host_matrix const& x, fpq::cuda::block_format format,
+inline host_quantized by_group_rules(host_matrix const& x, fpq::quant_format format,
                                      fpq::cuda::quantize_options const& options) {
     using namespace fpq::cuda;
-    std::size_t const group = group_of(format);
-    std::size_t const groups = groups_of(format, x.cols);
+    std::size_t const group = format.group;
+    std::size_t const groups = format.groups(x.cols);
     std::vector<float> const v = x.values();
     group_rule const rule{format,
-                          options.method,
+                          options.rule,
                           options.global_scale,
                           options.stochastic,
                           {options.seed, options.stream_id}};
     host_quantized q;
-    q.codes.resize(x.rows * code_row_bytes(format, x.cols));
+    q.codes.resize(x.rows * format.row_bytes(x.cols));
     std::vector<std::uint8_t> codes(x.cols);
     for (std::size_t i = 0; i < x.rows; ++i) {
         for (std::size_t g = 0; g < groups; ++g) {
             std::size_t const n = std::min(group, x.cols - g * group);
             float const* const w = v.data() + i * x.cols + g * group;
             q.scales.push_back(group_byte(rule, w, static_cast<int>(n)));
-            float const s = step_of(format, q.scales.back(), rule.global);
+            float const s = step_of(format.scale, q.scales.back(), rule.global);
             for (std::size_t k = 0; k < n; ++k) {
                 codes[g * group + k] = code_of(rule, w[k], s, i * x.cols + g * group + k);
             }
         }
-        fpq::pack_row(code_bits(format), codes.data(), x.cols,
-                      q.codes.data() + i * code_row_bytes(format, x.cols));
+        fpq::pack_row(fpq::element_bits(format.element), codes.data(), x.cols,
+                      q.codes.data() + i * format.row_bytes(x.cols));
     }
     return q;
 }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "catch.hpp"
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/format/block.hpp"
 
 TEST_CASE("a refused argument says what, expected and found", "[cuda]") {
     fpq::cuda::status const s = fpq::cuda::refuse("quantize: cols", "a multiple of 16", 17);
@@ -18,9 +18,9 @@ TEST_CASE("a refused argument says what, expected and found", "[cuda]") {
 }
 
 TEST_CASE("groups and code widths of the wing's formats", "[cuda]") {
-    using fpq::cuda::block_format;
-    REQUIRE(fpq::cuda::group_of(block_format::nvfp4) == 16);
-    REQUIRE(fpq::cuda::group_of(block_format::mxfp4) == 32);
-    REQUIRE(fpq::cuda::code_bits(block_format::mxfp8) == 8);
-    REQUIRE(std::string(name_of(block_format::mxfp4)) == "mxfp4");
+    using fpq::quant_format;
+    REQUIRE(fpq::nvfp4.group == 16);
+    REQUIRE(fpq::mxfp4.group == 32);
+    REQUIRE(fpq::element_bits(fpq::mxfp8_e4m3.element) == 8);
+    REQUIRE(std::string(name_of(fpq::mxfp4)) == "mxfp4");
 }

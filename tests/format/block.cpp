@@ -4,7 +4,10 @@
 
 #include <type_traits>
 
+#include <string>
+
 #include "catch.hpp"
+#include "fpq/format/scale_layout.hpp"
 
 namespace {
 
@@ -135,4 +138,28 @@ TEST_CASE("formats compare by what their bytes mean", "[format]") {
     CHECK_FALSE(fpq::fp4(16) == fpq::fp4(32));
     CHECK_FALSE(fpq::mxfp6_e2m3 == fpq::mxfp6_e3m2);
     CHECK_FALSE(fpq::int_format(4, 32) == fpq::int_format(4, 32, false));
+}
+
+TEST_CASE("a block of compile time is its run-time format, and both have one name", "[format]") {
+    struct named {
+        fpq::quant_format format;
+        char const* name;
+    };
+    for (named const& n :
+         {named{fpq::nvfp4, "nvfp4"}, named{fpq::mxfp4, "mxfp4"},
+          named{fpq::mxfp6_e2m3, "mxfp6_e2m3"}, named{fpq::mxfp6_e3m2, "mxfp6_e3m2"},
+          named{fpq::mxfp8_e4m3, "mxfp8_e4m3"}, named{fpq::mxfp8_e5m2, "mxfp8_e5m2"}}) {
+        bool same = false;
+        CHECK(fpq::visit_format(n.format,
+                                [&](auto block) { same = decltype(block)::format == n.format; }));
+        CHECK(same);
+        CHECK(std::string(name_of(n.format)) == n.name);
+    }
+    CHECK(std::string(name_of(fpq::fp4(16))) == "another format");
+}
+
+TEST_CASE("scales take the bytes that their order takes", "[format]") {
+    CHECK(fpq::scales_size(fpq::scale_order::row_major, 5, 3) == 15);
+    CHECK(fpq::scales_size(fpq::scale_order::swizzled, 5, 3) == 512);
+    CHECK(fpq::scales_size(fpq::scale_order::swizzled, 129, 5) == 2048);
 }

@@ -98,7 +98,18 @@ TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     CHECK(plan_of(f).output->layout == &compressed_tensors);
     f.scheme.transform = transform_kind::hadamard;
     f.scheme.transform_block = 32;
-    CHECK(plan_of(f).output->layout == &fp_quant);
+    // The clients of fp_quant quantize inputs whatever the weights were solved for.
+    CHECK(has(why_not(f), "a_bits: expected 4 (clients run it as W4A4; without --transform_class"));
+    f.scheme.a_bits = 4;
+    run_plan const rotated = plan_of(f);
+    CHECK(rotated.output->layout == &fp_quant);
+    CHECK(has(rotated.notes.at(0), "layout: fp_quant (compressed-tensors cannot hold this"));
+    f.scheme.transform = transform_kind::identity;
+    f.scheme.a_bits = 16;
+    f.output.layout = "fp_quant";
+    CHECK(has(why_not(f), "compressed-tensors holds W4A16), found 16"));
+    f.output.layout = "auto";
+    f.scheme.a_bits = 4;
     f.scheme.transform = transform_kind::dct;
     CHECK(has(why_not(f),
               "no layout can hold this: transform_class: expected identity, hadamard or "

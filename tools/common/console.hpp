@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the three programs share: options under both spellings, progress on stderr, and the one
-// place where an exception becomes a line and an exit code.
+// What the three programs share: progress on stderr, and the one place where an exception becomes a
+// line and an exit code.
 #pragma once
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -24,62 +23,9 @@
 #include "common/process.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/printable.hpp"
-#include "fpq/pipeline/report.hpp"
-#include "fpq/version.hpp"
+#include "fpq/pipeline/progress.hpp"
 
 namespace fpq::tools {
-
-/// "--w_bits" -> "--w_bits,--w-bits": the same flag in both spellings.
-inline std::string both_spellings(std::string const& name) {
-    std::string dashed = name;
-    std::replace(dashed.begin() + 2, dashed.end(), '_', '-');
-    return dashed == name ? name : name + "," + dashed;
-}
-
-/// Edit distance of two words, for the suggestion behind an unknown flag.
-inline std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) {
-        row[j] = j;
-    }
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            std::size_t const above = row[j];
-            row[j] = std::min({above + 1, row[j - 1] + 1,
-                               diagonal + (a[i - 1] == b[j - 1] ? std::size_t{0} : 1)});
-            diagonal = above;
-        }
-    }
-    return row[b.size()];
-}
-
-/// One line for a refused command line; names the nearest flag when one is unknown.
-inline std::string usage_line(CLI::App const& app, CLI::ParseError const& failure) {
-    std::string line = failure.what();
-    std::string_view const unknown_prefix = "The following argument";
-    if (line.rfind(unknown_prefix, 0) == 0) {
-        std::size_t const at = line.find("--");
-        if (at != std::string::npos) {
-            std::string const flag = line.substr(at, line.find_first_of(" =", at) - at);
-            std::string best;
-            std::size_t least = 4;
-            for (CLI::Option const* option : app.get_options()) {
-                for (std::string const& name : option->get_lnames()) {
-                    std::size_t const distance = edit_distance(flag, "--" + name);
-                    if (distance < least) {
-                        least = distance;
-                        best = "--" + name;
-                    }
-                }
-            }
-            line = "unknown flag: " + flag + (best.empty() ? "" : ": did you mean " + best + "?");
-        }
-    }
-    std::replace(line.begin(), line.end(), '\n', ' ');
-    return line;
-}
 
 /// "45 s", "12 min", "3 h 05 min": how long people think something takes.
 inline std::string duration_words(double seconds) {
@@ -168,37 +114,26 @@ inline int default_threads() {
     return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-/// Opens what the process lacks (standard streams, signals), declares options, parses, then runs
-/// `body`; every failure becomes one line on stderr and its exit code.
-template <class Declare, class Body>
-int run_program(CLI::App& app, int argc, char** argv, Declare declare, Body body) {
+/// Opens what the process lacks (standard streams, signals), then runs `body`, which returns the
+/// exit code; every failure becomes one line on stderr and its exit code.
+template <class Body>
+int run_program(std::string const& name, Body body) {
     open_standard_streams();
-    handle_signals(app.get_name());
+    handle_signals(name);
     try {
-        declare();
-        app.set_version_flag("--version", std::string("fpq ") + FPQ_VERSION_STRING);
-        try {
-            app.parse(argc, argv);
-        } catch (CLI::ParseError const& failure) {
-            if (failure.get_exit_code() == 0) {
-                return app.exit(failure);
-            }
-            say("{}: {}\n", app.get_name(), usage_line(app, failure));
-            return static_cast<int>(error_category::usage);
-        }
         int const code = body();
         if (std::fflush(stdout) != 0) {
             fail_input("cannot write standard output", {}, {}, std::strerror(errno));
         }
         return code;
     } catch (fpq::error const& failure) {
-        say("{}: {}\n", app.get_name(), failure.what());
+        say("{}: {}\n", name, failure.what());
         return failure.exit_code();
     } catch (std::bad_alloc const&) {
-        say("{}: out of memory\n", app.get_name());
+        say("{}: out of memory\n", name);
         return static_cast<int>(error_category::input);
     } catch (std::exception const& failure) {
-        say("{}: {}\n", app.get_name(), failure.what());
+        say("{}: {}\n", name, failure.what());
         return static_cast<int>(error_category::input);
     }
 }

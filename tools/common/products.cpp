@@ -3,9 +3,14 @@
 // which are the reference that golden tables of whole runs are recorded with.
 #include "common/products.hpp"
 
+#include <array>
+#include <cstdlib>
+#include <string_view>
+
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/linalg/openblas.hpp"
 #include "fpq/linalg/products.hpp"
+#include "fpq/pipeline/words.hpp"
 
 #if defined(FPQ_HAVE_EIGEN)
 // Threads are ours: built with OpenMP, Eigen would start its own inside them.
@@ -55,6 +60,19 @@ fpq::product_table const* eigen_table() { return &eigen; }
 #else
 static fpq::product_table const* eigen_table() { return nullptr; }
 #endif
+
+fpq::tools::flag_spec fpq::tools::products_flag(std::string& choice) {
+    static constexpr std::array<std::string_view, 4> words{"auto", "own", "openblas", "eigen"};
+    auto const read = [](char const* place, std::string const& text) {
+        return std::string(words[detail::read_word(place, words, {}, text)]);
+    };
+    if (char const* const set = std::getenv("FPQ_PRODUCTS"); set != nullptr && *set != '\0') {
+        choice = read("FPQ_PRODUCTS", set);
+    }
+    return {"products", "WORD", "matrix products: " + detail::listed(words) + " (or FPQ_PRODUCTS)",
+            choice,
+            [&choice, read](std::string const& text) { choice = read("--products", text); }};
+}
 
 std::string fpq::tools::choose_products(std::string const& choice) {
     if (choice == "eigen") {

@@ -3,7 +3,6 @@
 // what a client would get wrong without saying so.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <limits>
@@ -12,18 +11,18 @@
 #include <string>
 #include <vector>
 
+#include "common/command_line.hpp"
 #include "common/console.hpp"
 #include "fpq/core/hosted/natural_order.hpp"
 #include "fpq/core/hosted/printable.hpp"
 #include "fpq/dialect/quantized_source.hpp"
-#include "fpq/dialect/verify.hpp"
-#include "fpq/graph/families.hpp"
-#include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
+#include "inspect/options.hpp"
+#include "inspect/verify.hpp"
 
 namespace {
 
@@ -113,33 +112,16 @@ int inspect(std::filesystem::path const& directory, std::filesystem::path const&
     if (!verify) {
         return 0;
     }
-    bool faulty = false;
-    std::optional<model_graph> graph;
-    try {
-        graph.emplace(load_model_config(source, shipped_architectures));
-    } catch (error const& why) {
-        fmt::print("warning: no shapes are checked: {}\n", why.what());
-    }
-    for (std::string const& finding : verify_checkpoint(source, graph ? &*graph : nullptr)) {
-        fmt::print("{}\n", finding);
-        faulty = faulty || !finding.starts_with("warning: ");
-    }
-    fmt::print("verify: {}\n", faulty ? "faults found" : "fine");
-    return faulty ? static_cast<int>(error_category::input) : 0;
+    return fpq::tools::verify(source) ? static_cast<int>(error_category::input) : 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app("Tensors, formats, errors and faults of a checkpoint.", "fpq-inspect");
-    std::filesystem::path directory;
-    std::filesystem::path reference;
-    bool verify = false;
-    auto const declare = [&] {
-        app.add_option("directory", directory, "checkpoint directory")->required();
-        app.add_option("--reference", reference, "the original checkpoint: adds the error of each");
-        app.add_flag("--verify", verify, "check what clients do not; exit code 3 on a fault");
-    };
-    return fpq::tools::run_program(app, argc, argv, declare,
-                                   [&] { return inspect(directory, reference, verify); });
+    return fpq::tools::run_program("fpq-inspect", [&] {
+        fpq::tools::inspect_options options;
+        return fpq::tools::take_all(fpq::tools::inspect_program(options), argc, argv, [&] {
+            return inspect(options.directory, options.reference, options.verify);
+        });
+    });
 }

@@ -125,9 +125,9 @@ struct matrix {
     device_buffer<std::uint8_t> codes_there;
     device_buffer<std::uint8_t> swizzled_there;  // padding holds NaN
 
-    matrix(std::mt19937& gen, block_format format, std::size_t m, std::size_t k)
-        : rows(m), cols(k), group(group_of(format)), codes(m * k / 2), scales(m * (k / group)) {
-        bool const nv = format == block_format::nvfp4;
+    matrix(std::mt19937& gen, fpq::quant_format format, std::size_t m, std::size_t k)
+        : rows(m), cols(k), group(format.group), codes(m * k / 2), scales(m * (k / group)) {
+        bool const nv = format == fpq::nvfp4;
         for (auto& byte : codes) {
             byte = static_cast<std::uint8_t>(gen());
         }
@@ -158,7 +158,8 @@ struct product {
     device_buffer<float> out;
     device_buffer<std::uint8_t> workspace;
 
-    product(std::mt19937& gen, block_format format, std::size_t m, std::size_t n, std::size_t k)
+    product(std::mt19937& gen, fpq::quant_format format, std::size_t m, std::size_t n,
+            std::size_t k)
         : problem{format, float_type::fp32, m, n, k}, a(gen, format, m, k), b(gen, format, n, k) {
         w4a4_plan plan;
         must(plan_w4a4(problem, &plan));
@@ -222,7 +223,7 @@ void products(w4a4_atom atom, char const* atom_name) {
         std::size_t m, n, k;
     };
     std::mt19937 gen(1);
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (shape const& s :
              {shape{128, 128, 128}, shape{256, 384, 1024}, shape{16, 256, 4096},
               shape{50, 200, 2048}, shape{131, 257, 96}, shape{4096, 4096, 4096}}) {
@@ -241,7 +242,7 @@ void products(w4a4_atom atom, char const* atom_name) {
 
 void timings(w4a4_atom atom, char const* atom_name) {
     std::mt19937 gen(2);
-    for (block_format format : {block_format::nvfp4, block_format::mxfp4}) {
+    for (fpq::quant_format format : {fpq::nvfp4, fpq::mxfp4}) {
         for (std::size_t m : {1, 16, 64, 4096}) {
             product p(gen, format, m, 4096, 4096);
             double const us = p.time_us(atom);

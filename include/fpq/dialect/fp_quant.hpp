@@ -43,7 +43,13 @@ inline bool is_quest(scheme const& s) noexcept {
 
 inline std::optional<refusal> refuse_fp_quant_inputs(export_linear const& linear, scheme const& s) {
     if (!s.input) {
-        return std::nullopt;
+        // Its clients quantize the inputs whatever the weights were solved for.
+        return refusal{linear.module + ": a_bits",
+                       s.transform.is_identity()
+                           ? "4 (clients run it as W4A4; compressed-tensors holds W4A16)"
+                           : "4 (clients run it as W4A4; without --transform_class "
+                             "compressed-tensors holds W4A16)",
+                       "16"};
     }
     bool const mx = s.weight->format == mxfp4;
     if (!(s.input->format == s.weight->format)) {

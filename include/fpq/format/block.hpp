@@ -101,6 +101,17 @@ inline constexpr quant_format mxfp8_e4m3{
 inline constexpr quant_format mxfp8_e5m2{
     element_kind::e5m2, scale_kind::e8m0, granularity::group, 32, true, false};
 
+/// Of a format that is one of the constants above; "another format" for all others.
+constexpr char const* name_of(quant_format const& format) noexcept {
+    return format == nvfp4        ? "nvfp4"
+           : format == mxfp4      ? "mxfp4"
+           : format == mxfp6_e2m3 ? "mxfp6_e2m3"
+           : format == mxfp6_e3m2 ? "mxfp6_e3m2"
+           : format == mxfp8_e4m3 ? "mxfp8_e4m3"
+           : format == mxfp8_e5m2 ? "mxfp8_e5m2"
+                                  : "another format";
+}
+
 /// Plain FP4 with fp16 scales.
 FPQ_HD constexpr quant_format fp4(std::size_t group,
                                   granularity grain = granularity::group) noexcept {
@@ -122,6 +133,9 @@ struct block_scaled {
     static constexpr std::size_t group = Group;
     /// E4M3 scales come with one fp32 global scale a tensor (NVFP4); E8M0 scales do not.
     static constexpr bool has_global_scale = Scale == scale_kind::e4m3;
+    /// The same at run time.
+    static constexpr quant_format format{kind_of<Element>, Scale, granularity::group, Group, true,
+                                         has_global_scale};
 
     FPQ_HD static constexpr std::size_t scale_count(std::size_t rows, std::size_t cols) noexcept {
         return rows * ((cols + Group - 1) / Group);

@@ -78,6 +78,37 @@ enum class element_kind : std::uint8_t {
 };
 #pragma GCC diagnostic pop
 
+namespace detail {
+
+template <class Element>
+struct element_name;  // of the types that element_kind lists
+template <>
+struct element_name<e2m1> {
+    static constexpr element_kind kind = element_kind::e2m1;
+};
+template <>
+struct element_name<e2m3> {
+    static constexpr element_kind kind = element_kind::e2m3;
+};
+template <>
+struct element_name<e3m2> {
+    static constexpr element_kind kind = element_kind::e3m2;
+};
+template <>
+struct element_name<e4m3> {
+    static constexpr element_kind kind = element_kind::e4m3;
+};
+template <>
+struct element_name<e5m2> {
+    static constexpr element_kind kind = element_kind::e5m2;
+};
+
+}  // namespace detail
+
+/// The run-time name of a floating-point element.
+template <class Element>
+inline constexpr element_kind kind_of = detail::element_name<Element>::kind;
+
 /// Calls f with a value of the element's type (empty; use decltype) and returns its result.
 FPQ_CALLS_ARGUMENT
 template <class F>

@@ -37,6 +37,20 @@ struct swizzled_scales {
     }
 };
 
+/// Which of the two orders one-byte scales are in.
+enum class scale_order : std::uint8_t { row_major, swizzled };
+
+constexpr char const* name_of(scale_order order) noexcept {
+    return order == scale_order::row_major ? "row-major" : "swizzled";
+}
+
+/// Bytes of one-byte scales of `rows` rows, padding of the swizzle included.
+FPQ_HD constexpr std::size_t scales_size(scale_order order, std::size_t rows,
+                                         std::size_t groups) noexcept {
+    return order == scale_order::row_major ? row_major_scales{groups}.size(rows)
+                                           : swizzled_scales{groups}.size(rows);
+}
+
 /// Copies row-major one-byte scales into the swizzle; padding bytes get `fill`.
 FPQ_HD constexpr void swizzle_scales(std::uint8_t const* row_major, std::size_t rows,
                                      std::size_t groups, std::uint8_t* out,

@@ -39,14 +39,7 @@ class opened_model {
 public:
     /// Opens and checks a directory that holds a model of one of the `known` families.
     /// Throws fpq::error (input).
-    opened_model(B const& b, std::filesystem::path const& directory, architecture_list known)
-        : backend_(b),
-          source_(std::make_unique<checkpoint>(directory)),
-          graph_(std::make_shared<model_graph const>(load_model_config(*source_, known))),
-          quantized_(source_->config().contains("quantization_config")
-                         ? std::make_unique<quantized_source>(*source_)
-                         : nullptr),
-          network_(load_decoder(b, *source_, graph_, stored_head())) {}
+    opened_model(B const& b, std::filesystem::path const& directory, architecture_list known);
 
     [[nodiscard]] checkpoint const& source() const noexcept { return *source_; }
     [[nodiscard]] std::filesystem::path const& directory() const { return source_->directory(); }
@@ -57,51 +50,14 @@ public:
 
     /// One layer and what must happen to its inputs. Quantized weights are decoded and rounded to
     /// bf16, as a client that multiplies in bf16 sees them.
-    [[nodiscard]] decoder_layer<B> load(std::size_t layer, layer_hooks<B>& hooks) const {
-        hooks = {};
-        if (!is_quantized()) {
-            return load_layer(backend_, *source_, *graph_, layer);
-        }
-        decoder_layer<B> out = load_layer_norms(backend_, *source_, *graph_, layer);
-        auto treatments = std::make_shared<std::array<input_treatment, tap_count>>();
-        for (linear_node const& node : graph_->layer(layer)) {
-            if (!quantized_->is_quantized(node.module)) {
-                out.linears[node.row] = load_linear(backend_, *source_, node);
-                continue;
-            }
-            stored_linear const stored = quantized_->linear(node.module);
-            out.linears[node.row] = decode(stored, node);
-            quantized_->release(node.module);
-            (*treatments)[static_cast<std::size_t>(node.input)] = treatment(stored);
-        }
-        hooks.on_input = [treatments, b = backend_](tap input, typename B::view x) {
-            treat(b, (*treatments)[static_cast<std::size_t>(input)], x);
-        };
-        return out;
-    }
+    [[nodiscard]] decoder_layer<B> load(std::size_t layer, layer_hooks<B>& hooks) const;
 
     /// What must happen to the head's input.
-    [[nodiscard]] layer_hooks<B> head_hooks() const {
-        layer_hooks<B> hooks;
-        if (quantized_ && quantized_->is_quantized(graph_->head().module)) {
-            auto const how = std::make_shared<input_treatment>(
-                treatment(quantized_->linear(graph_->head().module)));
-            hooks.on_input = [how, b = backend_](tap, typename B::view x) { treat(b, *how, x); };
-        }
-        return hooks;
-    }
+    [[nodiscard]] layer_hooks<B> head_hooks() const;
 
     /// Of the linears of the decoder layers: 8 * bytes of codes, scales and global scales over
     /// their values; the storage width where they are dense.
-    [[nodiscard]] double bits_per_weight() const {
-        std::uint64_t values = 0;
-        double bits = 0.0;
-        for (linear_node const& node : graph_->linears()) {
-            values += node.values();
-            bits += linear_bits(node) * static_cast<double>(node.values());
-        }
-        return bits / static_cast<double>(values);
-    }
+    [[nodiscard]] double bits_per_weight() const;
 
 private:
     static void treat(B const& b, input_treatment const& how, typename B::view x) {
@@ -114,24 +70,9 @@ private:
     }
 
     /// The decoded head when the file holds it quantized.
-    [[nodiscard]] std::optional<weight_rows> stored_head() const {
-        linear_node const& head = graph_->head();
-        if (!quantized_ || !quantized_->is_quantized(head.module)) {
-            return std::nullopt;
-        }
-        return weight_rows::from_floats(decoded(quantized_->linear(head.module), head), head.out,
-                                        head.in);
-    }
+    [[nodiscard]] std::optional<weight_rows> stored_head() const;
 
-    [[nodiscard]] double linear_bits(linear_node const& node) const {
-        if (is_quantized() && quantized_->is_quantized(node.module)) {
-            stored_linear const stored = quantized_->linear(node.module);
-            return stored.weight.codes == nullptr
-                       ? 16.0
-                       : stored.weight.format.bits_per_value(node.out, node.in);
-        }
-        return static_cast<double>(dtype_bits(source_->at(node.weight()).type));
-    }
+    [[nodiscard]] double linear_bits(linear_node const& node) const;
 
     [[nodiscard]] std::vector<float> decoded(stored_linear const& stored,
                                              linear_node const& node) const {
@@ -181,5 +122,83 @@ private:
     std::unique_ptr<quantized_source> quantized_;
     decoder<B> network_;
 };
+
+template <class B>
+opened_model<B>::opened_model(B const& b, std::filesystem::path const& directory,
+                              architecture_list known)
+    : backend_(b),
+      source_(std::make_unique<checkpoint>(directory)),
+      graph_(std::make_shared<model_graph const>(load_model_config(*source_, known))),
+      quantized_(source_->config().contains("quantization_config")
+                     ? std::make_unique<quantized_source>(*source_)
+                     : nullptr),
+      network_(load_decoder(b, *source_, graph_, stored_head())) {}
+
+template <class B>
+decoder_layer<B> opened_model<B>::load(std::size_t layer, layer_hooks<B>& hooks) const {
+    hooks = {};
+    if (!is_quantized()) {
+        return load_layer(backend_, *source_, *graph_, layer);
+    }
+    decoder_layer<B> out = load_layer_norms(backend_, *source_, *graph_, layer);
+    auto treatments = std::make_shared<std::array<input_treatment, tap_count>>();
+    for (linear_node const& node : graph_->layer(layer)) {
+        if (!quantized_->is_quantized(node.module)) {
+            out.linears[node.row] = load_linear(backend_, *source_, node);
+            continue;
+        }
+        stored_linear const stored = quantized_->linear(node.module);
+        out.linears[node.row] = decode(stored, node);
+        quantized_->release(node.module);
+        (*treatments)[static_cast<std::size_t>(node.input)] = treatment(stored);
+    }
+    hooks.on_input = [treatments, b = backend_](tap input, typename B::view x) {
+        treat(b, (*treatments)[static_cast<std::size_t>(input)], x);
+    };
+    return out;
+}
+
+template <class B>
+layer_hooks<B> opened_model<B>::head_hooks() const {
+    layer_hooks<B> hooks;
+    if (quantized_ && quantized_->is_quantized(graph_->head().module)) {
+        auto const how =
+            std::make_shared<input_treatment>(treatment(quantized_->linear(graph_->head().module)));
+        hooks.on_input = [how, b = backend_](tap, typename B::view x) { treat(b, *how, x); };
+    }
+    return hooks;
+}
+
+template <class B>
+double opened_model<B>::bits_per_weight() const {
+    std::uint64_t values = 0;
+    double bits = 0.0;
+    for (linear_node const& node : graph_->linears()) {
+        values += node.values();
+        bits += linear_bits(node) * static_cast<double>(node.values());
+    }
+    return bits / static_cast<double>(values);
+}
+
+template <class B>
+double opened_model<B>::linear_bits(linear_node const& node) const {
+    if (is_quantized() && quantized_->is_quantized(node.module)) {
+        stored_linear const stored = quantized_->linear(node.module);
+        return stored.weight.codes == nullptr
+                   ? 16.0
+                   : stored.weight.format.bits_per_value(node.out, node.in);
+    }
+    return static_cast<double>(dtype_bits(source_->at(node.weight()).type));
+}
+
+template <class B>
+std::optional<weight_rows> opened_model<B>::stored_head() const {
+    linear_node const& head = graph_->head();
+    if (!quantized_ || !quantized_->is_quantized(head.module)) {
+        return std::nullopt;
+    }
+    return weight_rows::from_floats(decoded(quantized_->linear(head.module), head), head.out,
+                                    head.in);
+}
 
 }  // namespace fpq

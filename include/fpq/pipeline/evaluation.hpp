@@ -107,21 +107,11 @@ eval_result evaluate_models(B const& b, opened_model<B> const& model,
                        detail::spans_of(windows), options);
 }
 
-/// The evaluation text of a plan; without texts of its own, the calibration text, which is said.
+/// The evaluation text of a plan.
 inline evaluation_text evaluation_text_of(evaluation_args const& args,
-                                          calibration_args const& calibration,
-                                          std::vector<std::string>& notes) {
-    evaluation_text text{args.texts, calibration.sequence_length, args.characters, args.windows,
-                         args.add_special};
-    if (text.files.empty()) {
-        if (calibration.dataset.empty() || calibration.dataset == "self" ||
-            calibration.dataset == "-") {
-            fail_usage("eval_perplexity", {}, "--eval_data FILE", "none");
-        }
-        text.files.emplace_back(calibration.dataset);
-        notes.push_back("no --eval_data: evaluated on the calibration text " + calibration.dataset);
-    }
-    return text;
+                                          calibration_args const& calibration) {
+    return {args.texts, calibration.sequence_length, args.characters, args.windows,
+            args.add_special};
 }
 
 }  // namespace fpq

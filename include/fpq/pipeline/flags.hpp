@@ -14,40 +14,12 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/pipeline/bounds.hpp"
 #include "fpq/pipeline/presets.hpp"
 #include "fpq/pipeline/recipe.hpp"
+#include "fpq/pipeline/scheme_flags.hpp"
 
 namespace fpq {
-
-/// --format int, fp, nvfp, mxfp.
-enum class format_family : std::uint8_t { integer, fp, nvfp, mxfp };
-
-constexpr char const* name_of(format_family family) noexcept {
-    constexpr char const* names[] = {"int", "fp", "nvfp", "mxfp"};
-    return names[static_cast<int>(family)];
-}
-
-/// The flags that choose the scheme of all linears. Bits of 16 mean "not quantized".
-struct scheme_flags {
-    format_family family = format_family::integer;
-    int w_bits = 4;
-    int a_bits = 16;
-    std::string element = "auto";             // of 6 and 8 bits: auto, e2m3, e3m2, e4m3, e5m2
-    std::optional<std::size_t> w_group_size;  // unset: the whole row
-    std::optional<std::size_t> a_group_size;
-    granularity w_grain = granularity::group;
-    granularity a_grain = granularity::group;
-    scale_kind scale_precision = scale_kind::fp16;
-    bool symmetric = true;
-    scale_rule w_observer = scale_rule::minmax;
-    scale_rule a_observer = scale_rule::minmax;
-    std::optional<scale_rule> mx_rule;  // unset: see mx_rule_of
-    bool pow2_global_scale = true;
-    transform_kind transform = transform_kind::identity;
-    std::size_t transform_block = 128;
-
-    [[nodiscard]] bool operator==(scheme_flags const&) const noexcept = default;
-};
 
 /// What a recipe file holds that flags cannot say.
 struct recipe_base {
@@ -75,100 +47,6 @@ struct harness_flags {
     evaluation_args evaluation;
     int threads = 0;
 };
-
-namespace detail {
-
-inline element_kind float_element(scheme_flags const& f, int bits) {
-    if (bits == 4) {
-        return element_kind::e2m1;
-    }
-    if (bits == 6) {
-        return f.element == "e3m2" ? element_kind::e3m2 : element_kind::e2m3;
-    }
-    return f.element == "e5m2" ? element_kind::e5m2 : element_kind::e4m3;
-}
-
-inline void check_bits(scheme_flags const& f, int bits, char const* flag) {
-    if (bits == 16) {
-        return;
-    }
-    bool const nv = f.family == format_family::nvfp;
-    bool const whole = f.family == format_family::integer;
-    bool const fine =
-        whole ? bits >= 2 && bits <= 8 : bits == 4 || (!nv && (bits == 6 || bits == 8));
-    if (!fine) {
-        fail_usage(flag, name_of(f.family),
-                   whole ? "2 to 8, or 16"
-                   : nv  ? "4 or 16"
-                         : "4, 6, 8 or 16",
-                   std::to_string(bits));
-    }
-}
-
-inline quant_format operand_format(scheme_flags const& f, int bits, granularity grain,
-                                   std::optional<std::size_t> group) {
-    if (f.family == format_family::nvfp) {
-        return nvfp4;
-    }
-    if (f.family == format_family::mxfp) {
-        quant_format format = mxfp4;
-        format.element = float_element(f, bits);
-        return format;
-    }
-    bool const whole = grain == granularity::group && !group;
-    granularity const actual = whole ? granularity::channel : grain;
-    if (f.family == format_family::integer) {
-        return int_format(bits, group.value_or(0), f.symmetric, actual);
-    }
-    quant_format format = fp4(group.value_or(0), actual);
-    format.element = float_element(f, bits);
-    return format;
-}
-
-/// One line for each value that a family forces to another (nvfp: groups of 16, e4m3; mxfp: 32,
-/// e8m0), and the refusal of what it cannot take.
-inline void check_family(scheme_flags const& f, std::vector<std::string>& notes) {
-    bool const nv = f.family == format_family::nvfp;
-    if (nv || f.family == format_family::mxfp) {
-        std::size_t const group = nv ? 16 : 32;
-        auto const forced = [&](std::optional<std::size_t> const& given, char const* what) {
-            if (given && *given != group) {
-                notes.push_back("changed " + std::string(what) + " group_size to " +
-                                std::to_string(group) + " for " + name_of(f.family));
-            }
-        };
-        forced(f.w_group_size, "weight");
-        forced(f.a_group_size, "activation");
-        scale_kind const scale = nv ? scale_kind::e4m3 : scale_kind::e8m0;
-        if (f.scale_precision != scale && f.scale_precision != scale_kind::fp16) {
-            notes.push_back("changed scale_precision to " + std::string(nv ? "e4m3" : "e8m0") +
-                            " for " + name_of(f.family));
-        }
-        return;
-    }
-    if (f.scale_precision != scale_kind::fp16) {
-        fail_usage("scale_precision", name_of(f.family), "fp16",
-                   f.scale_precision == scale_kind::e4m3 ? "e4m3" : "e8m0");
-    }
-    auto const check_group = [](granularity grain, std::optional<std::size_t> group,
-                                char const* flag) {
-        if (grain == granularity::group && group && *group == 0) {
-            fail_usage(flag, {}, "a positive number", "0");
-        }
-    };
-    check_group(f.w_grain, f.w_group_size, "w_group_size");
-    check_group(f.a_grain, f.a_group_size, "a_group_size");
-}
-
-}  // namespace detail
-
-/// The E8M0 rule of a run without --mx_rule: that of the only clients that rotate inputs where
-/// there is a transform or the fp_quant layout was asked for by name; else `even`, that of all
-/// others. It depends on what was asked for, never on whether anything is written.
-inline scale_rule mx_rule_of(scheme_flags const& f, std::string const& layout) {
-    bool const rotates = f.transform != transform_kind::identity || layout == "fp_quant";
-    return f.mx_rule.value_or(rotates ? scale_rule::fp_quant : scale_rule::even);
-}
 
 /// The scheme that the flags ask for. Throws fpq::error (usage) by flag.
 inline scheme scheme_of(harness_flags const& flags, std::vector<std::string>& notes) {
@@ -330,9 +208,7 @@ inline recipe recipe_of(harness_flags const& flags, std::vector<std::string>& no
     }
     r.methods.clear();
     if (flags.gptq) {
-        if (!(flags.rel_damp >= 0.0) || flags.rel_damp > 1.0) {
-            fail_usage("rel_damp", {}, "0 to 1", std::to_string(flags.rel_damp));
-        }
+        require_within("rel_damp", bounds::rel_damp, flags.rel_damp);
         r.methods.emplace_back(gptq_method{flags.order, flags.rel_damp});
     } else {
         bool const as_file =

@@ -60,8 +60,9 @@ struct run_plan {
     std::vector<scheme> schemes;   ///< distinct
     std::vector<std::size_t> how;  ///< of graph.linears(), into schemes, then of the head; or none
     std::vector<method> methods;
-    calibration_args calibration;  ///< dataset empty: none
-    evaluation_args evaluation;
+    calibration_args calibration;             ///< dataset empty: none
+    evaluation_args evaluation;               ///< with the texts that it reads
+    bool evaluates_calibration_text = false;  ///< none was given
     std::optional<planned_output> output;
     int threads = 1;
 

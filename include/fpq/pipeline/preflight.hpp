@@ -135,8 +135,8 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
         }
     }
     if (plan.evaluation.perplexity) {
-        out.evaluation = evaluation_windows(
-            model, evaluation_text_of(plan.evaluation, plan.calibration, out.notes));
+        out.evaluation =
+            evaluation_windows(model, evaluation_text_of(plan.evaluation, plan.calibration));
     }
     return out;
 }

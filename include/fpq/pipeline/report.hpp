@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 8. What a run tells: the error of every linear, totals, evaluation; and the progress events
-// it raises on the way. Data only; tools print it.
+// Floor 8. What a run tells: the error of every linear, totals, evaluation. Data only; tools print
+// it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "fpq/model/evaluate.hpp"
+#include "fpq/pipeline/progress.hpp"
 #include "fpq/version.hpp"
 
 namespace fpq {
@@ -54,6 +54,7 @@ struct run_report {
     std::size_t calibration_tokens = 0;
     double seconds = 0.0;
     std::optional<eval_result> evaluation;
+    bool evaluates_calibration_text = false;  ///< the evaluation saw what the solver saw
     std::vector<std::string> notes;
 
     /// One more quantized linear of `bytes` bytes.
@@ -70,16 +71,6 @@ struct run_report {
                                            static_cast<double>(quantized_values);
     }
 };
-
-/// Raised by a run; `done` of `total` steps of the same size, in the phase named.
-struct progress_event {
-    std::string phase;
-    std::size_t done = 0;
-    std::size_t total = 0;
-    std::string detail;
-};
-
-using progress_sink = std::function<void(progress_event const&)>;
 
 inline nlohmann::json to_json(eval_result const& e) {
     nlohmann::json json{{"perplexity", e.perplexity}, {"targets", e.targets}};
@@ -133,6 +124,7 @@ inline nlohmann::json to_json(run_report const& report) {
         {"notes", report.notes}};
     if (report.evaluation) {
         json["evaluation"] = to_json(*report.evaluation);
+        json["evaluation"]["text"] = report.evaluates_calibration_text ? "calibration" : "its own";
     }
     return json;
 }

@@ -23,11 +23,12 @@
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
-#include "fpq/io/text/name_pattern.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/presets.hpp"
 #include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
+#include "fpq/pipeline/resolve_schemes.hpp"
+#include "fpq/pipeline/words.hpp"
 
 namespace fpq {
 
@@ -45,8 +46,7 @@ public:
         plan_.calibration = recipe_.calibration;
         plan_.evaluation = recipe_.evaluation;
         plan_.recipe = to_json(recipe_);
-        choose_schemes();
-        check_groups();
+        scheme_chooser(recipe_, graph_, plan_).choose();
         check_methods();
         check_needs();
         plan_entries();
@@ -57,122 +57,8 @@ public:
 
 private:
     [[nodiscard]] bool calibrates() const { return !recipe_.calibration.dataset.empty(); }
-
-    /// The last rule that matches, unless the module is ignored.
-    void choose_schemes() {
-        std::vector<name_pattern> ignored;
-        for (std::string const& text : recipe_.ignore) {
-            ignored.emplace_back(text);
-        }
-        std::vector<name_pattern> patterns;
-        for (module_rule const& rule : recipe_.rules) {
-            patterns.emplace_back(rule.pattern);
-        }
-        std::vector<bool> used(patterns.size(), false);
-        auto const pick = [&](std::string const& module) {
-            std::size_t which = run_plan::none;
-            for (std::size_t i = 0; i < patterns.size(); ++i) {
-                if (patterns[i].matches(module)) {
-                    which = i;
-                    used[i] = true;
-                }
-            }
-            bool const kept = std::any_of(ignored.begin(), ignored.end(),
-                                          [&](auto const& p) { return p.matches(module); });
-            return kept ? run_plan::none : which;
-        };
-        for (linear_node const& node : graph_.linears()) {
-            plan_.how.push_back(add_scheme(node, pick(node.module)));
-        }
-        plan_.how.push_back(choose_head(pick(graph_.head().module)));
-        for (std::size_t i = 0; i < patterns.size(); ++i) {
-            bool const named = patterns[i].text() != "Linear";
-            if (named && patterns[i].matches(graph_.embedding()) &&
-                !std::any_of(ignored.begin(), ignored.end(),
-                             [&](auto const& p) { return p.matches(graph_.embedding()); })) {
-                fail_usage("rule", recipe_.rules[i].pattern,
-                           "no match of " + graph_.embedding() +
-                               " (no layout holds a quantized embedding; --ignore it)",
-                           "a match");
-            }
-            if (named && !used[i]) {
-                fail_usage("rule", recipe_.rules[i].pattern, "a pattern that some linear matches",
-                           "none does");
-            }
-        }
-    }
-
-    std::size_t choose_head(std::size_t which) {
-        linear_node const& head = graph_.head();
-        if (which != run_plan::none && graph_.config().tied_head &&
-            !recipe_.rules[which].how.does_nothing()) {
-            fail_usage("rule", recipe_.rules[which].pattern,
-                       head.module + " to stay as it is (it is tied to the embedding; --ignore it)",
-                       "a scheme for it");
-        }
-        return add_scheme(head, which);
-    }
-
-    /// The index of a rule's scheme among the distinct ones, after its checks on this linear.
-    std::size_t add_scheme(linear_node const& node, std::size_t which) {
-        if (which == run_plan::none || recipe_.rules[which].how.does_nothing()) {
-            return run_plan::none;
-        }
-        scheme const& how = recipe_.rules[which].how;
-        transform_args const& t = how.transform;
-        if (!t.is_identity() && (t.block == 0 || node.in % t.block != 0)) {
-            fail_usage("hadamard_group_size", node.module,
-                       "a divisor of the input width " + std::to_string(node.in),
-                       std::to_string(t.block));
-        }
-        for (std::optional<quant_args> const* const a : {&how.weight, &how.input}) {
-            if (*a && (*a)->format.grain == granularity::group && (*a)->format.group == 0) {
-                fail_usage("group_size", node.module, "a positive number", "0");
-            }
-        }
-        auto const at = std::find(plan_.schemes.begin(), plan_.schemes.end(), how);
-        if (at == plan_.schemes.end()) {
-            plan_.schemes.push_back(how);
-            return plan_.schemes.size() - 1;
-        }
-        return static_cast<std::size_t>(at - plan_.schemes.begin());
-    }
-
-    [[nodiscard]] std::string scheme_text(scheme const* s) const {
-        if (s == nullptr) {
-            return "unquantized";
-        }
-        auto const one = [](std::optional<quant_args> const& a) {
-            return a ? std::string(word_of(element_words, a->format.element)) + "/" +
-                           std::string(word_of(scale_words, a->format.scale))
-                     : std::string("16 bits");
-        };
-        return one(s->weight) + " with inputs of " + one(s->input);
-    }
-
-    /// Engines fuse q/k/v and gate/up, and all that read one tap get the same inputs.
-    void check_groups() const {
-        for (std::size_t layer = 0; layer < graph_.layers(); ++layer) {
-            for (linear_node const& node : graph_.layer(layer)) {
-                for (linear_node const& other : graph_.layer(layer)) {
-                    bool const fused = node.group == other.group;
-                    scheme const* const a = plan_.scheme_of(graph_, node);
-                    scheme const* const b = plan_.scheme_of(graph_, other);
-                    if (!(fused || node.input == other.input) || a == b) {
-                        continue;
-                    }
-                    bool const same_inputs = a != nullptr && b != nullptr && a->input == b->input &&
-                                             a->transform == b->transform;
-                    if (fused || !same_inputs) {
-                        fail_usage("rule",
-                                   node.module + " and " + other.module +
-                                       (fused ? " (engines fuse them)" : " (they read one input)"),
-                                   "one scheme", scheme_text(a) + ", and " + scheme_text(b));
-                    }
-                }
-            }
-        }
-    }
+    /// After check_needs: something looks at the text.
+    [[nodiscard]] bool looks() const { return !plan_.calibration.dataset.empty(); }
 
     void check_methods() const {
         if (plan_.methods.empty() || std::holds_alternative<polish_method>(plan_.methods.front())) {
@@ -208,20 +94,29 @@ private:
                        "nvfp inputs need calibration text for their global scale",
                        "a file, a directory or self", "nothing");
         }
-        if (recipe_.calibration.sequence_length < 2) {
-            fail_usage("sequence_length", {}, "2 or more",
-                       std::to_string(recipe_.calibration.sequence_length));
+        choose_evaluation();
+        if (!moment && !global_inputs) {
+            plan_.calibration.dataset.clear();  // nothing would look at it
         }
-        if (recipe_.calibration.num_sequences == 0) {
-            fail_usage("num_sequences", {}, "1 or more", "0");
-        }
-        if (plan_.schemes.empty()) {
-            plan_.calibration.dataset.clear();
-        }
-        if (calibrates()) {
+        if (looks()) {
             plan_.calibration_tokens =
                 recipe_.calibration.num_sequences * recipe_.calibration.sequence_length;
         }
+    }
+
+    /// Without a text of its own, an evaluation is on the calibration text, which is said.
+    void choose_evaluation() {
+        if (!recipe_.evaluation.perplexity || !recipe_.evaluation.texts.empty()) {
+            return;
+        }
+        std::string const& text = recipe_.calibration.dataset;
+        if (text.empty() || text == "self" || text == "-") {
+            fail_usage("eval_perplexity", {}, "--eval_data FILE", "none");
+        }
+        plan_.evaluation.texts.emplace_back(text);
+        plan_.evaluates_calibration_text = true;
+        plan_.notes.push_back("no --eval_data: perplexity and KL are of the calibration text " +
+                              text);
     }
 
     [[nodiscard]] scheme const* weight_scheme(linear_node const& node) const {
@@ -336,9 +231,14 @@ private:
     [[nodiscard]] dialect const* choose_layout(export_plan const& linears) {
         std::string const& name = recipe_.output.layout;
         if (name == "auto") {
+            std::optional<refusal> const first = refuses(*dialects.front(), linears);
             for (dialect const* const d : dialects) {
                 if (!refuses(*d, linears)) {
-                    plan_.notes.push_back("layout: " + std::string(d->name));
+                    plan_.notes.push_back("layout: " + std::string(d->name) +
+                                          (first ? " (" + std::string(dialects.front()->name) +
+                                                       " cannot hold this: " + first->where +
+                                                       " is " + first->found + ")"
+                                                 : std::string()));
                     return d;
                 }
             }
@@ -348,14 +248,8 @@ private:
             refusal const why = *refuses(only_fp_quant ? fp_quant : compressed_tensors, linears);
             fail_usage("no layout can hold this", why.where, why.expected, why.found);
         }
-        dialect const* const d = find_dialect(name);
-        if (d == nullptr) {
-            std::string names = "auto";
-            for (dialect const* const known : dialects) {
-                names += ", " + std::string(known->name);
-            }
-            fail_usage("export_format", {}, names, name);
-        }
+        dialect const* const d = find_dialect(
+            layout_words[read_word("export_format", layout_words, layout_synonyms, name)]);
         if (std::optional<refusal> const why = refuses(*d, linears)) {
             fail_usage(std::string(d->name) + " cannot hold this", why->where, why->expected,
                        why->found);
@@ -388,7 +282,7 @@ private:
     /// largest linear while it is solved (working copy, decoded, packed, factor), hidden states, a
     /// window.
     [[nodiscard]] std::uint64_t peak_memory() const {
-        bool const moments = calibrates() && needs_of(plan_.methods).second_moment;
+        bool const moments = looks() && needs_of(plan_.methods).second_moment;
         std::uint64_t layer = 0;
         std::uint64_t widest = 0;
         std::uint64_t squares = 0;
@@ -404,10 +298,10 @@ private:
         }
         model_config const& c = graph_.config();
         std::uint64_t const hidden =
-            calibrates() ? std::uint64_t{plan_.calibration_tokens} * c.hidden_size * 4 : 0;
+            looks() ? std::uint64_t{plan_.calibration_tokens} * c.hidden_size * 4 : 0;
         std::uint64_t const window = std::uint64_t{recipe_.calibration.sequence_length} *
                                      (c.intermediate_size * 3 + c.hidden_size * 4) * 4;
-        return layer + widest + squares + hidden + (calibrates() ? window : 0) +
+        return layer + widest + squares + hidden + (looks() ? window : 0) +
                (std::uint64_t{64} << 20);
     }
 

@@ -268,7 +268,7 @@ private:
 /// written.
 template <class B>
 run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
-    checkpoint const source(r.model);
+    checkpoint const source(model_directory(r.model));
     if (source.config().contains("quantization_config")) {
         fail_input("checkpoint is already quantized", r.model.string(),
                    "bf16, fp16 or fp32 weights", "a quantization_config");
@@ -306,6 +306,7 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     report.threads = plan.threads;
     report.processor = detail::processor_name();
     report.notes = plan.notes;
+    report.evaluates_calibration_text = plan.evaluates_calibration_text;
     if (plan.output) {
         report.layout = plan.output->layout->name;
         report.directory = plan.output->directory;

@@ -13,7 +13,7 @@
 
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api/status.hpp"
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/cuda/api/vocabulary.hpp"
 
 namespace fpq::cuda {
 

@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "fpq/cuda/api/status.hpp"
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/cuda/api/vocabulary.hpp"
 #include "fpq/cuda/gemm/w4a16_plan.hpp"
 #include "fpq/cuda/gemm/w4a4_plan.hpp"
 

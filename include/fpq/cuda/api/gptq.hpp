@@ -10,9 +10,8 @@
 
 #include "fpq/cuda/api/buffer.hpp"
 #include "fpq/cuda/api/status.hpp"
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/cuda/api/vocabulary.hpp"
 #include "fpq/cuda/gptq/factor.hpp"
-#include "fpq/format/block.hpp"
 
 namespace fpq::cuda {
 

@@ -11,8 +11,7 @@
 
 #include "fpq/cuda/api/scale_rules.hpp"
 #include "fpq/cuda/api/status.hpp"
-#include "fpq/cuda/api/types.hpp"
-#include "fpq/format/scale_layout.hpp"
+#include "fpq/cuda/api/vocabulary.hpp"
 
 namespace fpq::cuda {
 
@@ -27,17 +26,19 @@ struct float_matrix {
     std::size_t stride = 0;  // values from one row to the next, >= cols
 };
 
-/// A quantized (rows, cols) matrix: codes rows x code_row_bytes, dense; scale bytes in `order`.
+/// A quantized (rows, cols) matrix: codes rows x format.row_bytes(cols), dense;
+/// scales_size(order, rows, format.groups(cols)) scale bytes in `order`. Formats: nvfp4, mxfp4,
+/// mxfp8_e4m3.
 struct quantized_matrix {
     std::uint8_t* codes = nullptr;
     std::uint8_t* scales = nullptr;
-    block_format format = block_format::nvfp4;
+    quant_format format = nvfp4;
     scale_order order = scale_order::row_major;
 };
 
 /// What a quantizer does beside choosing the format.
 struct quantize_options {
-    scale_rule method = scale_rule::minmax;
+    scale_rule rule = scale_rule::minmax;
     /// Divisor style: value = code * scale / G. NVFP4: 2688 / amax; MX by minmax or abs_max: 3.
     float global_scale = 1.0F;
     /// If not null, G is read from here (device memory) instead, when the kernel runs.
@@ -55,26 +56,10 @@ struct quantize_options {
     std::uint64_t stream_id = 0;
 };
 
-/// Bytes of one row of codes.
-constexpr std::size_t code_row_bytes(block_format format, std::size_t cols) noexcept {
-    return (cols * static_cast<std::size_t>(code_bits(format)) + 7) / 8;
-}
-/// Groups of one row; a ragged tail is a short last group.
-constexpr std::size_t groups_of(block_format format, std::size_t cols) noexcept {
-    return (cols + group_of(format) - 1) / group_of(format);
-}
-/// Bytes of the scales of a (rows, cols) matrix, padding of the swizzle included.
-constexpr std::size_t scale_bytes_of(block_format format, scale_order order, std::size_t rows,
-                                     std::size_t cols) noexcept {
-    std::size_t const groups = groups_of(format, cols);
-    return order == scale_order::row_major ? row_major_scales{groups}.size(rows)
-                                           : swizzled_scales{groups}.size(rows);
-}
-
-/// x -> codes and scales. The bytes are those of fpq::quantize on the same values for the methods
+/// x -> codes and scales. The bytes are those of fpq::quantize on the same values for the rules
 /// that the CPU path has and no rotation. With rotation sums are float32 in another order than the
 /// CPU's. Padding bytes of the swizzle become 0.
-/// Errors: a method that the format lacks, strides below cols, null pointers, a hadamard size that
+/// Errors: a rule that the format lacks, strides below cols, null pointers, a hadamard size that
 /// does not divide cols.
 status quantize(float_matrix const& x, quantized_matrix const& q, quantize_options const& options,
                 cudaStream_t stream);
@@ -97,7 +82,7 @@ status nvfp_global_scale(float const* amax, bool pow2, float* global_scale, cuda
 struct quantized_view {
     std::uint8_t const* codes = nullptr;
     std::uint8_t const* scales = nullptr;
-    block_format format = block_format::nvfp4;
+    quant_format format = nvfp4;
     scale_order order = scale_order::row_major;
 };
 

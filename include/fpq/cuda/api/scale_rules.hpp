@@ -4,29 +4,28 @@
 // too give its bytes.
 #pragma once
 
-#include "fpq/cuda/api/types.hpp"
-#include "fpq/format/scale_rule.hpp"
+#include "fpq/cuda/api/vocabulary.hpp"
 
 namespace fpq::cuda {
 
-using fpq::name_of;
-using fpq::scale_rule;
-
-/// True when `format` has the method.
-constexpr bool has_method(block_format format, scale_rule method) noexcept {
-    switch (method) {
+/// True when there are kernels for `format` and they know the rule.
+constexpr bool knows_rule(quant_format const& format, scale_rule rule) noexcept {
+    if (format != nvfp4 && format != mxfp4 && format != mxfp8_e4m3) {
+        return false;
+    }
+    switch (rule) {
         case scale_rule::minmax:
             return true;
         case scale_rule::floor:
         case scale_rule::ceil:
         case scale_rule::even:
-            return format != block_format::nvfp4;
+            return format != nvfp4;
         case scale_rule::abs_max:
         case scale_rule::quest:
         case scale_rule::sweep:
-            return format != block_format::mxfp8;
+            return format != mxfp8_e4m3;
         case scale_rule::four_over_six:
-            return format == block_format::nvfp4;
+            return format == nvfp4;
         case scale_rule::mse:
         case scale_rule::fp_quant:
         case scale_rule::divisor_7_25:

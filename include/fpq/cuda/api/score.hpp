@@ -13,7 +13,7 @@
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api/buffer.hpp"
 #include "fpq/cuda/api/status.hpp"
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/cuda/api/vocabulary.hpp"
 #include "fpq/cuda/forward/score_state.hpp"
 
 namespace fpq::cuda {

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "fpq/core/config.hpp"
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/core/float_type.hpp"
 
 namespace fpq::cuda {
 

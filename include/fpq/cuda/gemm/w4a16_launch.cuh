@@ -35,7 +35,7 @@ namespace detail {
 
 inline status check_w4a16(w4a16_problem const& p, w4a16_operands const& o,
                           w4a16_plan const& plan) noexcept {
-    if (p.format != block_format::nvfp4 && p.format != block_format::mxfp4) {
+    if (p.format != nvfp4 && p.format != mxfp4) {
         return refuse("launch_w4a16: format", "nvfp4 or mxfp4", name_of(p.format));
     }
     if (p.activations == float_type::fp32) {
@@ -44,7 +44,7 @@ inline status check_w4a16(w4a16_problem const& p, w4a16_operands const& o,
     if (o.x_stride < p.k) {
         return refuse("launch_w4a16: x_stride", "at least k", static_cast<long long>(o.x_stride));
     }
-    status s = check_shape("launch_w4a16", p.m, p.n, p.k, group_of(p.format));
+    status s = check_shape("launch_w4a16", p.m, p.n, p.k, p.format.group);
     s = first_error(s, check_pointer("launch_w4a16: x", o.x, 2));
     s = first_error(s, check_pointer("launch_w4a16: codes", o.codes, 8));
     s = first_error(s, check_pointer("launch_w4a16: scales", o.scales,
@@ -127,7 +127,7 @@ status launch_w4a16(w4a16_problem const& problem, w4a16_operands const& o,
     args.codes = o.codes;
     args.row_bytes = args.k / 2;
     args.scales = o.scales;
-    args.group = static_cast<unsigned>(group_of(problem.format));
+    args.group = static_cast<unsigned>(problem.format.group);
     args.scales_at = {args.k / args.group, problem.scales == scale_order::swizzled};
     args.alpha = o.alpha;
     args.alpha_device = o.alpha_device;
@@ -138,7 +138,7 @@ status launch_w4a16(w4a16_problem const& problem, w4a16_operands const& o,
     args.counters = static_cast<unsigned*>(o.workspace);
     args.partials =
         reinterpret_cast<float*>(static_cast<std::uint8_t*>(o.workspace) + plan.head_bytes);
-    bool const nv = problem.format == block_format::nvfp4;
+    bool const nv = problem.format == nvfp4;
     if (problem.activations == float_type::bf16) {
         return nv ? detail::launch_w4a16_as<bf16_math, nvfp4_weight>(args, plan, o, stream)
                   : detail::launch_w4a16_as<bf16_math, mxfp4_weight>(args, plan, o, stream);

@@ -6,16 +6,17 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/core/float_type.hpp"
 #include "fpq/cuda/gemm/w4a16_args.hpp"
 #include "fpq/cuda/gemm/w4a16_tiles_map.hpp"
+#include "fpq/format/block.hpp"
 #include "fpq/format/scale_layout.hpp"
 
 namespace fpq::cuda {
 
 /// out (m, n) = alpha * x (m, k) * w (n, k)^T + bias (n); w in NVFP4 or MXFP4.
 struct w4a16_problem {
-    block_format format = block_format::nvfp4;
+    quant_format format = nvfp4;
     scale_order scales = scale_order::row_major;
     float_type activations = float_type::bf16;
     float_type out = float_type::bf16;

@@ -24,10 +24,10 @@ namespace detail {
 
 inline status check_w4a4(w4a4_problem const& p, w4a4_operands const& o,
                          w4a4_plan const& plan) noexcept {
-    if (p.format != block_format::nvfp4 && p.format != block_format::mxfp4) {
+    if (p.format != nvfp4 && p.format != mxfp4) {
         return refuse("launch_w4a4: format", "nvfp4 or mxfp4", name_of(p.format));
     }
-    status s = check_shape("launch_w4a4", p.m, p.n, p.k, group_of(p.format));
+    status s = check_shape("launch_w4a4", p.m, p.n, p.k, p.format.group);
     std::size_t const row_align = p.k % 32 == 0 ? 16 : 8;
     s = first_error(s, check_pointer("launch_w4a4: a", o.a, row_align));
     s = first_error(s, check_pointer("launch_w4a4: b", o.b, row_align));
@@ -115,7 +115,7 @@ status launch_w4a4(w4a4_problem const& problem, w4a4_operands const& o, w4a4_ato
                          plan.k_tiles_per_split,
                          partials,
                          counters};
-    bool const nv = problem.format == block_format::nvfp4;
+    bool const nv = problem.format == nvfp4;
     switch (atom) {
         case w4a4_atom::hardware:
             return nv ? detail::launch_w4a4_atom<hw_atom, nvfp4_scales>(args, plan, stream)

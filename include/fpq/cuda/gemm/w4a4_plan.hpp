@@ -6,7 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/core/float_type.hpp"
+#include "fpq/format/block.hpp"
 #include "fpq/format/scale_layout.hpp"
 
 namespace fpq::cuda {
@@ -14,7 +15,7 @@ namespace fpq::cuda {
 /// out (m, n) = alpha * A (m, k) * B (n, k)^T + bias (n); A and B in the same format, NVFP4 or
 /// MXFP4, k a multiple of its group.
 struct w4a4_problem {
-    block_format format = block_format::nvfp4;
+    quant_format format = nvfp4;
     float_type out = float_type::bf16;
     std::size_t m = 0;
     std::size_t n = 0;

@@ -38,8 +38,8 @@ inline status check_quantize(float_matrix const& x, quantized_matrix const& q,
     if (reinterpret_cast<std::uintptr_t>(x.data) % float_bytes(x.type) != 0) {
         return refuse("quantize: x.data", "an address that fits its type", "a misaligned one");
     }
-    if (!has_method(q.format, options.method)) {
-        return refuse("quantize: options.method", name_of(q.format), name_of(options.method));
+    if (!knows_rule(q.format, options.rule)) {
+        return refuse("quantize: options.rule", name_of(q.format), name_of(options.rule));
     }
     if (options.global_scale_at == nullptr &&
         !(options.global_scale > 0.0F && options.global_scale <= 0x1p127F)) {
@@ -56,7 +56,7 @@ inline status check_quantize(float_matrix const& x, quantized_matrix const& q,
     if (options.matrix != nullptr && !rotates) {
         return refuse("quantize: options.hadamard", "the size of options.matrix", "0");
     }
-    if (options.stochastic && q.format == block_format::mxfp8) {
+    if (options.stochastic && q.format == mxfp8_e4m3) {
         return refuse("quantize: options.stochastic", "an FP4 format", "mxfp8");
     }
     return {};
@@ -65,7 +65,7 @@ inline status check_quantize(float_matrix const& x, quantized_matrix const& q,
 /// For a request that check_quantize accepts.
 inline quantize_kernel choose_quantize(float_matrix const& x, quantized_matrix const& q,
                                        quantize_options const& options) noexcept {
-    std::size_t const group = group_of(q.format);
+    std::size_t const group = q.format.group;
     bool const fast = x.type != float_type::fp32 && x.cols % group == 0 &&
                       is_aligned(x.data, x.stride, x.type) &&
                       reinterpret_cast<std::uintptr_t>(q.codes) % 16 == 0 && !options.stochastic &&
@@ -74,15 +74,14 @@ inline quantize_kernel choose_quantize(float_matrix const& x, quantized_matrix c
         return quantize_kernel::general;
     }
     bool const searches =
-        options.method == scale_rule::sweep || options.method == scale_rule::four_over_six;
-    bool const quest = options.method == scale_rule::quest;
+        options.rule == scale_rule::sweep || options.rule == scale_rule::four_over_six;
+    bool const quest = options.rule == scale_rule::quest;
     if (options.hadamard == 0) {
         return searches ? quantize_kernel::search
                : quest  ? quantize_kernel::general
                         : quantize_kernel::packed;
     }
-    return searches || q.format == block_format::mxfp8 ? quantize_kernel::general
-                                                       : quantize_kernel::rotated;
+    return searches || q.format == mxfp8_e4m3 ? quantize_kernel::general : quantize_kernel::rotated;
 }
 
 }  // namespace fpq::cuda

@@ -24,9 +24,9 @@ struct dequantize_work : scaled_work {
 };
 
 /// Value of a stored scale byte.
-template <block_format Format>
+template <class Block>
 __device__ float stored_value(std::uint32_t byte) {
-    if constexpr (Format == block_format::nvfp4) {
+    if constexpr (Block::has_global_scale) {
 #if __CUDA_ARCH__ >= 890
         std::uint32_t pair;
         asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(static_cast<std::uint16_t>(byte)));
@@ -82,17 +82,17 @@ struct store_words<float> {
 };
 
 /// 8 codes of FP4, or of 8 bits.
-template <block_format Format>
+template <class Block>
 struct code_piece {
     std::uint32_t word;  // value i in bits 4 i .. 4 i + 3
     __device__ float operator[](int i) const { return e2m1_scaled(word, i) * 0x1p126F; }
 };
 template <>
-struct code_piece<block_format::mxfp8> {
+struct code_piece<mxfp8_e4m3_block> {
     uint2 word;
     __device__ float operator[](int i) const {
         std::uint32_t const four = i < 4 ? word.x : word.y;
-        return stored_value<block_format::nvfp4>((four >> (8 * (i % 4))) & 0xFFu);
+        return stored_value<nvfp4_block>((four >> (8 * (i % 4))) & 0xFFu);
     }
 };
 
@@ -100,18 +100,18 @@ struct code_piece<block_format::mxfp8> {
 FPQ_HD constexpr int dequantize_rows_each(bool swizzled) { return swizzled ? 4 : 2; }
 
 /// A block a row (or Swizzled: a row of each quarter of 128) and blockDim.x pieces of it.
-template <class Out, block_format Format, bool Swizzled>
+template <class Out, class Block, bool Swizzled>
 __global__ void __launch_bounds__(256) dequantize_pieces(dequantize_work const work) {
     constexpr int count = dequantize_rows_each(Swizzled);
     constexpr std::uint32_t apart = Swizzled ? 32 : 1;
-    using piece = code_piece<Format>;
+    using piece = code_piece<Block>;
     std::uint32_t const unit = work.blocks.divide(blockIdx.x);
     std::uint32_t const at = (blockIdx.x - unit * work.blocks.divisor) * blockDim.x + threadIdx.x;
     if (at >= work.pieces) {
         return;
     }
     std::uint32_t const row = Swizzled ? (unit >> 5) * 128 + (unit & 31u) : unit * count;
-    std::uint32_t const group = Format == block_format::nvfp4 ? at >> 1 : at >> 2;
+    std::uint32_t const group = Block::has_global_scale ? at >> 1 : at >> 2;
     piece codes[count];
     std::uint32_t byte[count];
     FPQ_UNROLL
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(256) dequantize_pieces(dequantize_work const w
     for (int k = 0; k < count; ++k) {
         std::uint32_t const r = row + k * apart;
         if (r < work.rows) {
-            float const s = divide(stored_value<Format>(byte[k]));
+            float const s = divide(stored_value<Block>(byte[k]));
             float v[8];
             FPQ_UNROLL
             for (int i = 0; i < 8; ++i) {
@@ -151,20 +151,23 @@ __global__ void __launch_bounds__(256) dequantize_pieces(dequantize_work const w
 /// The plain version: one value a thread, any width and alignment.
 template <class Out>
 __global__ void __launch_bounds__(256)
-    dequantize_general(dequantize_work const work, block_format format, std::size_t rows) {
+    dequantize_general(dequantize_work const work, quant_format format, std::size_t rows) {
     std::size_t const i = std::size_t{blockIdx.x} * 256 + threadIdx.x;
     if (i >= rows * work.cols) {
         return;
     }
     std::size_t const row = i / work.cols;
     std::size_t const col = i % work.cols;
-    std::uint32_t const group = static_cast<std::uint32_t>(col / group_of(format));
+    std::uint32_t const group = static_cast<std::uint32_t>(col / format.group);
     float const s =
-        step_of(format, work.scales[work.scale_index(static_cast<std::uint32_t>(row), group)],
+        step_of(format.scale, work.scales[work.scale_index(static_cast<std::uint32_t>(row), group)],
                 work.global_scale());
-    std::size_t const row_bytes = (work.cols * static_cast<std::size_t>(code_bits(format)) + 7) / 8;
-    std::uint8_t const code = packed_code(code_bits(format), work.codes + row * row_bytes, col);
-    float const element = format == block_format::mxfp8 ? e4m3::decode(code) : e2m1::decode(code);
+    std::size_t const row_bytes =
+        (work.cols * static_cast<std::size_t>(element_bits(format.element)) + 7) / 8;
+    std::uint8_t const code =
+        packed_code(element_bits(format.element), work.codes + row * row_bytes, col);
+    float const element =
+        format.element == element_kind::e4m3 ? e4m3::decode(code) : e2m1::decode(code);
     float const value = mul_rn(element, s);
     Out* const out = static_cast<Out*>(work.out) + row * work.stride + col;
     if constexpr (sizeof(Out) == 4) {

@@ -20,7 +20,7 @@ inline constexpr int general_warps = 4;
 /// Arguments beside quantize_work.
 struct general_work {
     float_type type = float_type::bf16;
-    block_format format = block_format::nvfp4;
+    quant_format format = nvfp4;
     std::size_t rows = 0;
     int rotation = 0;
     float const* matrix = nullptr;
@@ -105,15 +105,15 @@ __global__ void __launch_bounds__(32 * general_warps)
     } else if (more.rotation != 0) {
         rotate_hadamard(x, more.rotation, lane);
     }
-    int const group = static_cast<int>(group_of(more.format));
-    int const bits = code_bits(more.format);
+    int const group = static_cast<int>(more.format.group);
+    int const bits = element_bits(more.format.element);
     group_rule const rule{more.format, work.method, work.global_scale(), more.stochastic,
                           more.random};
     int const first = lane * group;
     if (first < count) {
         int const n = count - first < group ? count - first : group;
         std::uint8_t const byte = group_byte(rule, x + first, n);
-        float const s = step_of(more.format, byte, rule.global);
+        float const s = step_of(more.format.scale, byte, rule.global);
         std::size_t const column = begin + static_cast<std::size_t>(first);
         std::uint8_t* const out =
             work.codes + row * ((work.cols * bits + 7) / 8) + column * bits / 8;

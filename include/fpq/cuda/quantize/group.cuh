@@ -16,7 +16,7 @@ namespace fpq::cuda {
 
 /// What a group is quantized by.
 struct group_rule {
-    block_format format;
+    quant_format format;
     scale_rule method;
     float global;
     bool stochastic;
@@ -24,8 +24,8 @@ struct group_rule {
 };
 
 /// The step of a stored byte: fl(stored / global).
-FPQ_HD inline float step_of(block_format format, std::uint8_t byte, float global) noexcept {
-    float const stored = format == block_format::nvfp4 ? e4m3::decode(byte) : e8m0::decode(byte);
+FPQ_HD inline float step_of(scale_kind kind, std::uint8_t byte, float global) noexcept {
+    float const stored = kind == scale_kind::e4m3 ? e4m3::decode(byte) : e8m0::decode(byte);
     return div_rn(stored, global);
 }
 
@@ -51,7 +51,7 @@ FPQ_HD inline std::uint8_t code_of(group_rule const& rule, float w, float s,
         return (bits_of<std::uint32_t>(w) >> 31) != 0 ? std::uint8_t{8} : std::uint8_t{0};
     }
     float const q = is_nan(w) ? w : div_rn(w, s);  // a NaN keeps its sign
-    if (rule.format == block_format::mxfp8) {
+    if (rule.format.element == element_kind::e4m3) {
         return e4m3::encode(q);
     }
     if (rule.stochastic) {
@@ -92,9 +92,9 @@ FPQ_HD inline std::uint8_t sweep_bytes(group_rule const& rule, float const* w, i
     float const unit = error_unit(a);
     int best = start;
     float least = squared_error(
-        w, n, step_of(rule.format, static_cast<std::uint8_t>(start), rule.global), unit);
+        w, n, step_of(rule.format.scale, static_cast<std::uint8_t>(start), rule.global), unit);
     auto const take = [&](int byte) {
-        float const s = step_of(rule.format, static_cast<std::uint8_t>(byte), rule.global);
+        float const s = step_of(rule.format.scale, static_cast<std::uint8_t>(byte), rule.global);
         float const e = squared_error(w, n, s, unit);
         if (e < least) {
             least = e;
@@ -116,9 +116,9 @@ FPQ_HD inline std::uint8_t group_byte(group_rule const& rule, float const* w, in
     for (int i = 0; i < n; ++i) {
         a = max_number(a, magnitude(w[i]));
     }
-    bool const nv = rule.format == block_format::nvfp4;
+    bool const nv = rule.format.scale == scale_kind::e4m3;
     mx_rule_constants const mx =
-        mx_constants(rule.method, rule.format == block_format::mxfp8, rule.global);
+        mx_constants(rule.method, rule.format.element == element_kind::e4m3, rule.global);
     bool const plain = a == 0.0F || !is_finite(a);
     if (rule.method == scale_rule::quest) {
         float sum = 0.0F;
@@ -135,8 +135,10 @@ FPQ_HD inline std::uint8_t group_byte(group_rule const& rule, float const* w, in
         float const unit = error_unit(a);
         std::uint8_t const six = nv_byte(div_rn(a, 6.0F), rule.global);
         std::uint8_t const four = nv_byte(mul_rn(a, 0.25F), rule.global);
-        float const with_six = squared_error(w, n, step_of(rule.format, six, rule.global), unit);
-        float const with_four = squared_error(w, n, step_of(rule.format, four, rule.global), unit);
+        float const with_six =
+            squared_error(w, n, step_of(rule.format.scale, six, rule.global), unit);
+        float const with_four =
+            squared_error(w, n, step_of(rule.format.scale, four, rule.global), unit);
         return with_four < with_six ? four : six;
     }
     if (nv) {

@@ -15,14 +15,14 @@ inline constexpr unsigned whole_warp = 0xFFFFFFFFu;
 
 /// Steps of the candidates, normalised for one group. Constructed by all threads of a block, `h`
 /// and `table` being shared.
-template <block_format Format>
+template <class Block>
 struct search_steps;
 
 template <>
-struct search_steps<block_format::nvfp4> : search_window {
-    step_source<block_format::nvfp4> halves;
+struct search_steps<nvfp4_block> : search_window {
+    step_source<nvfp4_block> halves;
 
-    __device__ search_steps(step_source<block_format::nvfp4> h, float global, search_table& shared)
+    __device__ search_steps(step_source<nvfp4_block> h, float global, search_table& shared)
         : search_window(shared, global), halves(h) {
         auto const first = static_cast<int>(threadIdx.x);
         auto const stride = static_cast<int>(blockDim.x);
@@ -41,13 +41,13 @@ struct search_steps<block_format::nvfp4> : search_window {
 struct no_search_table {};
 
 template <>
-struct search_steps<block_format::mxfp4> {
-    step_source<block_format::mxfp4> halves;
+struct search_steps<mxfp4_block> {
+    step_source<mxfp4_block> halves;
     float inverse;  // fl(1 / G)
     float unit;
     float back;
 
-    __device__ search_steps(step_source<block_format::mxfp4> h, float global, no_search_table&)
+    __device__ search_steps(step_source<mxfp4_block> h, float global, no_search_table&)
         : halves(h), inverse(div_rn(1.0F, global)) {}
     __device__ search_step operator()(int byte) const {
         auto const at = static_cast<std::uint32_t>(byte);
@@ -68,7 +68,7 @@ struct search_steps<block_format::mxfp4> {
 /// then hardly one below does.
 __device__ inline std::uint32_t open_candidates(std::uint32_t const (&x)[16], float a, int start,
                                                 search_limit const& limit,
-                                                search_steps<block_format::mxfp4> const& steps) {
+                                                search_steps<mxfp4_block> const& steps) {
     search_step const at = steps(start);
     // Neighbours are powers of two apart, exactly.
     auto const times = [&at](float power, float inverse) {
@@ -111,9 +111,9 @@ __device__ float exact_group_error(float const (&x)[16], search_step const& step
 }
 
 /// The open candidates whose error in float32 is within the limit of the least.
-template <block_format Format>
+template <class Block>
 __device__ std::uint32_t closest(float const (&x)[16], std::uint32_t open, int start,
-                                 search_steps<Format> const& steps) {
+                                 search_steps<Block> const& steps) {
     float least = 3e38F;
     std::uint32_t close = 0;
 #pragma unroll 1
@@ -121,7 +121,7 @@ __device__ std::uint32_t closest(float const (&x)[16], std::uint32_t open, int s
         std::uint32_t const bit = open & (0u - open);
         int const offset = open == 0 ? 0 : offset_of_bit(__ffs(static_cast<int>(open)) - 1);
         float e = fine_error(x, steps(start + offset));
-        if constexpr (Format != block_format::nvfp4) {
+        if constexpr (!Block::has_global_scale) {
             e += __shfl_xor_sync(whole_warp, e, 1);
         }
         close = bit != 0 && fine_limit(e) < least ? 0u : close;
@@ -133,10 +133,10 @@ __device__ std::uint32_t closest(float const (&x)[16], std::uint32_t open, int s
 }
 
 /// The open candidate of least exact error, as an offset. All lanes enter, some without candidates.
-template <block_format Format>
+template <class Block>
 __device__ int settle(float const (&x)[16], std::uint32_t open, int start,
-                      search_steps<Format> const& steps) {
-    std::uint32_t close = closest<Format>(x, open, start, steps);
+                      search_steps<Block> const& steps) {
+    std::uint32_t close = closest<Block>(x, open, start, steps);
     int found = close == 0 ? 0 : offset_of_bit(__ffs(static_cast<int>(close)) - 1);
     if (!any_lane((close & (close - 1)) != 0)) {
         return found;
@@ -146,7 +146,7 @@ __device__ int settle(float const (&x)[16], std::uint32_t open, int start,
     while (any_lane(close != 0)) {
         int const offset = close == 0 ? found : offset_of_bit(__ffs(static_cast<int>(close)) - 1);
         close &= close - 1;
-        float const e = exact_group_error<Format != block_format::nvfp4>(x, steps(start + offset));
+        float const e = exact_group_error<!Block::has_global_scale>(x, steps(start + offset));
         bool const first = rank_of_offset(offset) < rank_of_offset(found);
         found = e < least || (e == least && first) ? offset : found;
         least = fminf(e, least);

@@ -26,7 +26,7 @@ struct search_table {
     /// Sizes first, first + stride, and so on.
     FPQ_HD void fill_sizes(float global, int first, int stride) noexcept {
         for (int byte = first; byte <= e4m3::max_code; byte += stride) {
-            size[byte] = step_of(block_format::nvfp4, static_cast<std::uint8_t>(byte), global);
+            size[byte] = step_of(scale_kind::e4m3, static_cast<std::uint8_t>(byte), global);
         }
     }
     /// Then the pairs, in the same way; halves: the half_reciprocal of every size but the first.

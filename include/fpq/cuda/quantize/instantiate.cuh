@@ -19,11 +19,11 @@ namespace detail {
 /// Padding bytes of the swizzle, where the kernel does not write them itself.
 inline status clear_padding(quantized_matrix const& q, std::size_t rows, std::size_t cols,
                             cudaStream_t stream) {
-    std::size_t const groups = groups_of(q.format, cols);
+    std::size_t const groups = q.format.groups(cols);
     if (q.order == scale_order::row_major || (rows % 128 == 0 && groups % 4 == 0)) {
         return {};
     }
-    std::size_t const bytes = scale_bytes_of(q.format, q.order, rows, cols);
+    std::size_t const bytes = scales_size(q.order, rows, groups);
     return from_cuda(cudaMemsetAsync(q.scales, 0, bytes, stream), "quantize: padding");
 }
 
@@ -41,10 +41,10 @@ status quantize(float_matrix const& x, quantized_matrix const& q, quantize_optio
     work.stride = x.stride;
     work.codes = q.codes;
     work.scales = q.scales;
-    work.groups = groups_of(q.format, x.cols);
+    work.groups = q.format.groups(x.cols);
     work.global = options.global_scale;
     work.global_at = options.global_scale_at;
-    work.method = options.method;
+    work.method = options.rule;
     quantize_kernel const kernel = choose_quantize(x, q, options);
     bool const is_bf16 = x.type == float_type::bf16;
     if (kernel == quantize_kernel::packed &&
@@ -133,7 +133,7 @@ status hadamard(float_matrix const& x, int size, void* out, std::size_t out_stri
     rotation_map map;
     if (x.type != float_type::fp32 && is_aligned(x.data, x.stride, x.type) &&
         is_aligned(out, out_stride, x.type) &&
-        make_rotation_map(x.rows, x.cols, size, block_format::nvfp4, scale_order::row_major, map)) {
+        make_rotation_map(x.rows, x.cols, size, nvfp4, scale_order::row_major, map)) {
         x.type == float_type::bf16 ? detail::launch_rotate<bf16>(work, map, stream)
                                    : detail::launch_rotate<fp16>(work, map, stream);
     } else {
@@ -176,23 +176,19 @@ status nvfp_global_scale(float const* amax, bool pow2, float* global_scale, cuda
 
 namespace detail {
 
-template <class Out, block_format Format>
+template <class Out, class Block>
 void launch_dequantize_format(dequantize_work const& work, dim3 grid, unsigned threads,
                               cudaStream_t stream) {
-    work.map.swizzled ? dequantize_pieces<Out, Format, true><<<grid, threads, 0, stream>>>(work)
-                      : dequantize_pieces<Out, Format, false><<<grid, threads, 0, stream>>>(work);
+    work.map.swizzled ? dequantize_pieces<Out, Block, true><<<grid, threads, 0, stream>>>(work)
+                      : dequantize_pieces<Out, Block, false><<<grid, threads, 0, stream>>>(work);
 }
 
 template <class Out>
-void launch_dequantize(dequantize_work const& work, block_format format, dim3 grid,
+void launch_dequantize(dequantize_work const& work, quant_format const& format, dim3 grid,
                        unsigned threads, cudaStream_t stream) {
-    if (format == block_format::nvfp4) {
-        launch_dequantize_format<Out, block_format::nvfp4>(work, grid, threads, stream);
-    } else if (format == block_format::mxfp4) {
-        launch_dequantize_format<Out, block_format::mxfp4>(work, grid, threads, stream);
-    } else {
-        launch_dequantize_format<Out, block_format::mxfp8>(work, grid, threads, stream);
-    }
+    visit_kernel_format(format, [&](auto block) {
+        launch_dequantize_format<Out, decltype(block)>(work, grid, threads, stream);
+    });
 }
 
 }  // namespace detail
@@ -210,13 +206,16 @@ status dequantize(quantized_view const& q, std::size_t rows, std::size_t cols, f
         return refuse("dequantize: out_stride", "at least cols",
                       static_cast<long long>(out_stride));
     }
+    if (!knows_rule(q.format, scale_rule::minmax)) {
+        return refuse("dequantize: q.format", "nvfp4, mxfp4 or mxfp8_e4m3", name_of(q.format));
+    }
     dequantize_work work;
     work.codes = q.codes;
     work.scales = q.scales;
     work.out = out;
     work.cols = cols;
     work.stride = out_stride;
-    work.groups = groups_of(q.format, cols);
+    work.groups = q.format.groups(cols);
     work.global = global_scale;
     work.global_at = global_scale_at;
     work.map.swizzled = q.order == scale_order::swizzled;
@@ -225,7 +224,7 @@ status dequantize(quantized_view const& q, std::size_t rows, std::size_t cols, f
     std::size_t const across = pieces == 0 ? 1 : (pieces + threads - 1) / threads;
     std::size_t const units = work.map.swizzled ? (rows + 127) / 128 * 32 : (rows + 1) / 2;
     bool const fast =
-        cols % group_of(q.format) == 0 && is_aligned(out, out_stride, type) &&
+        cols % q.format.group == 0 && is_aligned(out, out_stride, type) &&
         reinterpret_cast<std::uintptr_t>(q.codes) % 16 == 0 &&
         (!work.map.swizzled || reinterpret_cast<std::uintptr_t>(q.scales) % 16 == 0) &&
         units * across < (std::size_t{1} << 31);

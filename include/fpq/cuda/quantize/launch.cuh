@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include "fpq/cuda/quantize/choice.hpp"
 #include "fpq/cuda/quantize/general.cuh"
@@ -44,94 +45,109 @@ unsigned resident_blocks(Kernel kernel, unsigned threads, unsigned waves,
 /// Segments that a thread of the packed kernel takes at a time.
 inline constexpr int packed_turns = 2;
 
-template <class Half, block_format Format, bool Swizzled>
+template <class Half, class Block, bool Swizzled>
 void launch_packed_order(quantize_work const& work, cudaStream_t stream) {
-    constexpr auto kernel = quantize_packed<Half, Format, Swizzled, packed_turns>;
+    constexpr auto kernel = quantize_packed<Half, Block, Swizzled, packed_turns>;
     unsigned const wanted = blocks_for(work.map.units, quantize_threads * packed_turns);
     kernel<<<resident_blocks(kernel, quantize_threads, packed_waves, wanted), quantize_threads, 0,
              stream>>>(work);
 }
 
-template <class Half, block_format Format>
+template <class Half, class Block>
 void launch_packed_format(quantize_work const& work, cudaStream_t stream) {
-    work.map.swizzled ? launch_packed_order<Half, Format, true>(work, stream)
-                      : launch_packed_order<Half, Format, false>(work, stream);
+    work.map.swizzled ? launch_packed_order<Half, Block, true>(work, stream)
+                      : launch_packed_order<Half, Block, false>(work, stream);
+}
+
+/// visit_format over the formats that have kernels; check_quantize has refused the others.
+template <class F>
+void visit_kernel_format(quant_format const& format, F const& f) {
+    static_cast<void>(visit_format(format, [&](auto block) {
+        using block_type = decltype(block);
+        if constexpr (std::is_same_v<block_type, nvfp4_block> ||
+                      std::is_same_v<block_type, mxfp4_block> ||
+                      std::is_same_v<block_type, mxfp8_e4m3_block>) {
+            f(block);
+        }
+    }));
 }
 
 template <class Half>
-void launch_packed(block_format format, quantize_work const& work, cudaStream_t stream) {
-    if (format == block_format::nvfp4) {
-        launch_packed_format<Half, block_format::nvfp4>(work, stream);
-    } else if (format == block_format::mxfp4) {
-        launch_packed_format<Half, block_format::mxfp4>(work, stream);
-    } else {
-        launch_packed_format<Half, block_format::mxfp8>(work, stream);
-    }
+void launch_packed(quant_format const& format, quantize_work const& work, cudaStream_t stream) {
+    visit_kernel_format(
+        format, [&](auto block) { launch_packed_format<Half, decltype(block)>(work, stream); });
 }
 
-template <class Half, block_format Format, int Size, bool Swizzled, bool Quest>
+template <class Half, class Block, int Size, bool Swizzled, bool Quest>
 void launch_rotated_method(quantize_work const& work, rotation_map const& map,
                            cudaStream_t stream) {
-    constexpr auto kernel = quantize_rotated<Half, Format, Size, Swizzled, Quest>;
+    constexpr auto kernel = quantize_rotated<Half, Block, Size, Swizzled, Quest>;
     unsigned const wanted = blocks_for(map.warps, rotate_threads / 32);
     kernel<<<resident_blocks(kernel, rotate_threads, rotated_waves, wanted), rotate_threads, 0,
              stream>>>(work, map);
 }
 
-template <class Half, block_format Format, int Size>
+template <class Half, class Block, int Size>
 void launch_rotated_size(quantize_work const& work, rotation_map const& map, cudaStream_t stream) {
     bool const quest = work.method == scale_rule::quest;
     if (quest) {
         return map.swizzled
-                   ? launch_rotated_method<Half, Format, Size, true, true>(work, map, stream)
-                   : launch_rotated_method<Half, Format, Size, false, true>(work, map, stream);
+                   ? launch_rotated_method<Half, Block, Size, true, true>(work, map, stream)
+                   : launch_rotated_method<Half, Block, Size, false, true>(work, map, stream);
     }
-    map.swizzled ? launch_rotated_method<Half, Format, Size, true, false>(work, map, stream)
-                 : launch_rotated_method<Half, Format, Size, false, false>(work, map, stream);
+    map.swizzled ? launch_rotated_method<Half, Block, Size, true, false>(work, map, stream)
+                 : launch_rotated_method<Half, Block, Size, false, false>(work, map, stream);
 }
 
-template <class Half, block_format Format>
+template <class Half, class Block>
 void launch_rotated(int size, quantize_work const& work, rotation_map const& map,
                     cudaStream_t stream) {
     switch (size) {
         case 16:
-            return launch_rotated_size<Half, Format, 16>(work, map, stream);
+            return launch_rotated_size<Half, Block, 16>(work, map, stream);
         case 32:
-            return launch_rotated_size<Half, Format, 32>(work, map, stream);
+            return launch_rotated_size<Half, Block, 32>(work, map, stream);
         case 64:
-            return launch_rotated_size<Half, Format, 64>(work, map, stream);
+            return launch_rotated_size<Half, Block, 64>(work, map, stream);
         default:
-            return launch_rotated_size<Half, Format, 128>(work, map, stream);
+            return launch_rotated_size<Half, Block, 128>(work, map, stream);
     }
 }
 
+/// FP4 only, as choose_quantize has it.
 template <class Half>
-void launch_rotated_format(block_format format, int size, quantize_work const& work,
+void launch_rotated_format(quant_format const& format, int size, quantize_work const& work,
                            rotation_map const& map, cudaStream_t stream) {
-    if (format == block_format::nvfp4) {
-        launch_rotated<Half, block_format::nvfp4>(size, work, map, stream);
-    } else {
-        launch_rotated<Half, block_format::mxfp4>(size, work, map, stream);
-    }
+    visit_kernel_format(format, [&](auto block) {
+        if constexpr (decltype(block)::element::bits == 4) {
+            launch_rotated<Half, decltype(block)>(size, work, map, stream);
+        }
+    });
 }
 
-template <class Half, block_format Format, scale_rule Method>
+template <class Half, class Block, scale_rule Method>
 void launch_search_method(quantize_work const& work, cudaStream_t stream) {
-    constexpr auto kernel = quantize_search<Half, Format, Method>;
+    constexpr auto kernel = quantize_search<Half, Block, Method>;
     unsigned const wanted = blocks_for(work.map.units, quantize_threads);
     kernel<<<resident_blocks(kernel, quantize_threads, search_waves, wanted), quantize_threads, 0,
              stream>>>(work);
 }
 
+/// FP4 only, as has_rule has it.
 template <class Half>
-void launch_search(block_format format, quantize_work const& work, cudaStream_t stream) {
-    if (work.method == scale_rule::four_over_six) {
-        launch_search_method<Half, block_format::nvfp4, scale_rule::four_over_six>(work, stream);
-    } else if (format == block_format::nvfp4) {
-        launch_search_method<Half, block_format::nvfp4, scale_rule::sweep>(work, stream);
-    } else {
-        launch_search_method<Half, block_format::mxfp4, scale_rule::sweep>(work, stream);
-    }
+void launch_search(quant_format const& format, quantize_work const& work, cudaStream_t stream) {
+    visit_kernel_format(format, [&](auto block) {
+        using block_type = decltype(block);
+        if constexpr (block_type::element::bits == 4) {
+            if constexpr (block_type::has_global_scale) {
+                if (work.method == scale_rule::four_over_six) {
+                    return launch_search_method<Half, block_type, scale_rule::four_over_six>(
+                        work, stream);
+                }
+            }
+            launch_search_method<Half, block_type, scale_rule::sweep>(work, stream);
+        }
+    });
 }
 
 }  // namespace fpq::cuda

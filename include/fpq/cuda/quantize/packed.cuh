@@ -79,10 +79,10 @@ __device__ std::uint32_t e4m3_word(std::uint32_t first, std::uint32_t second, ha
 }
 
 /// The codes of a segment.
-template <class Half, block_format Format>
+template <class Half, class Block>
 __device__ void encode_segment(half_segment const& x, half_reciprocal r, std::uint32_t (&out)[4]) {
     std::uint32_t const(&w)[8] = x.word;
-    if constexpr (Format == block_format::mxfp8) {
+    if constexpr (Block::element::bits == 8) {
         FPQ_UNROLL
         for (int i = 0; i < 4; ++i) {
             out[i] = e4m3_word<Half>(w[2 * i], w[2 * i + 1], r);
@@ -94,10 +94,10 @@ __device__ void encode_segment(half_segment const& x, half_reciprocal r, std::ui
 }
 
 /// The careful way: scale byte and codes of a segment by division. All lanes of a warp enter.
-template <class Half, block_format Format>
+template <class Half, class Block>
 __device__ std::uint32_t quantize_carefully(half_segment const& x, quantize_work const& work,
                                             float global, std::uint32_t (&out)[4]) {
-    group_rule const rule{Format, work.method, global, false, {}};
+    group_rule const rule{Block::format, work.method, global, false, {}};
     float v[16];
     float a = 0.0F;
     FPQ_UNROLL
@@ -106,15 +106,15 @@ __device__ std::uint32_t quantize_carefully(half_segment const& x, quantize_work
         v[2 * i + 1] = to_float(Half{static_cast<std::uint16_t>(x.word[i] >> 16)});
         a = fmaxf(a, fmaxf(fabsf(v[2 * i]), fabsf(v[2 * i + 1])));
     }
-    if constexpr (Format != block_format::nvfp4) {
+    if constexpr (!Block::has_global_scale) {
         a = fmaxf(a, __shfl_xor_sync(0xFFFFFFFFu, a, 1));
     }
     std::uint8_t const byte =
-        Format == block_format::nvfp4
+        Block::has_global_scale
             ? nv_byte_of_maximum(work.method, a, global)
-            : mx_byte(mx_constants(work.method, Format == block_format::mxfp8, global), a);
-    float const s = step_of(Format, byte, global);
-    constexpr int bits = code_bits(Format);
+            : mx_byte(mx_constants(work.method, Block::element::bits == 8, global), a);
+    float const s = step_of(Block::scale, byte, global);
+    constexpr int bits = Block::element::bits;
     std::uint32_t codes[4] = {};
 #pragma unroll 1
     for (int i = 0; i < 16; ++i) {
@@ -128,11 +128,11 @@ __device__ std::uint32_t quantize_carefully(half_segment const& x, quantize_work
 }
 
 /// Turns segments a thread at a time, the grid walking the matrix; see the head of the file.
-template <class Half, block_format Format, bool Swizzled, int Turns>
+template <class Half, class Block, bool Swizzled, int Turns>
 __global__ void __launch_bounds__(quantize_threads) quantize_packed(quantize_work const work) {
-    constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
-    __shared__ half_reciprocal table[plain_rule<Format>::table_entries];
-    plain_rule<Format> const rule(work, work.method, table);
+    constexpr unsigned wide = Block::has_global_scale ? 0u : 1u;
+    __shared__ half_reciprocal table[plain_rule<Block>::table_entries];
+    plain_rule<Block> const rule(work, work.method, table);
     std::uint32_t const units = work.map.units;
     std::uint32_t const step = gridDim.x * (quantize_threads * Turns);
     for (std::uint32_t base = blockIdx.x * (quantize_threads * Turns); base < units; base += step) {
@@ -164,17 +164,17 @@ __global__ void __launch_bounds__(quantize_threads) quantize_packed(quantize_wor
             std::uint32_t byte;
             std::uint32_t out[4];
             if (__any_sync(0xFFFFFFFFu, !(rule.plain_global && is_plain_maximum(a)))) {
-                byte = quantize_carefully<Half, Format>(x[k], work, rule.global, out);
+                byte = quantize_carefully<Half, Block>(x[k], work, rule.global, out);
             } else {
                 byte = rule.byte_of(a);
-                encode_segment<Half, Format>(x[k], rule.steps(byte), out);
+                encode_segment<Half, Block>(x[k], rule.steps(byte), out);
             }
             std::uint32_t const unit = base + k * quantize_threads + threadIdx.x;
             if (inside[k]) {
                 std::size_t const at =
                     Swizzled ? place[k].row * static_cast<std::size_t>(work.map.segs) + place[k].seg
                              : std::size_t{unit};
-                if constexpr (Format == block_format::mxfp8) {
+                if constexpr (Block::element::bits == 8) {
                     reinterpret_cast<uint4*>(work.codes)[at] = {out[0], out[1], out[2], out[3]};
                 } else {
                     reinterpret_cast<uint2*>(work.codes)[at] = {out[0], out[1]};

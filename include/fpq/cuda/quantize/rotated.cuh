@@ -21,9 +21,9 @@ __device__ inline std::uint32_t e2m1_word_of_floats(float const* v, float half) 
 }
 
 /// 1 / stored, 0 for a stored 0; without the slow way of IEEE division.
-template <block_format Format>
+template <class Block>
 __device__ float inverse_of_stored(std::uint32_t byte) {
-    if constexpr (Format == block_format::nvfp4) {
+    if constexpr (Block::has_global_scale) {
         return byte == 0 ? 0.0F : __fdividef(1.0F, e4m3::decode(static_cast<std::uint8_t>(byte)));
     } else {
         return exp2_int(127 - static_cast<int>(byte));
@@ -51,12 +51,12 @@ __device__ inline float largest_of(float const (&v)[16]) {
 
 /// Scale byte and codes of 16 rotated values (unnormalised) of one lane; a lane of an MX format
 /// shares its group with its neighbour. All lanes enter. `v` may change. NaN counts as 0.
-template <block_format Format, bool Quest>
+template <class Block, bool Quest>
 __device__ std::uint32_t quantize_rotated_segment(float (&v)[16], float norm,
-                                                  plain_rule<Format> const& rule,
+                                                  plain_rule<Block> const& rule,
                                                   mx_rule_constants const& mx,
                                                   std::uint32_t (&out)[2]) {
-    constexpr bool wide = Format != block_format::nvfp4;
+    constexpr bool wide = !Block::has_global_scale;
     constexpr unsigned all = 0xFFFFFFFFu;
     float a = 0.0F;  // the maximum, or quest's scale
     if constexpr (Quest) {
@@ -88,7 +88,7 @@ __device__ std::uint32_t quantize_rotated_segment(float (&v)[16], float norm,
         byte = wide    ? std::uint32_t{mx_byte(mx, a)}
                : Quest ? max(std::uint32_t{e4m3_byte(a * rule.global)}, 1u)
                        : rule.byte_of(a);
-        float const inverse = inverse_of_stored<Format>(byte);
+        float const inverse = inverse_of_stored<Block>(byte);
         FPQ_UNROLL
         for (float& x : v) {
             x = x * norm * inverse;
@@ -105,15 +105,15 @@ __device__ std::uint32_t quantize_rotated_segment(float (&v)[16], float norm,
 }
 
 /// A warp a turn takes 16 block rows, a lane 16 columns (twice 16 for size 128) of two of them.
-template <class Half, block_format Format, int Size, bool Swizzled, bool Quest>
+template <class Half, class Block, int Size, bool Swizzled, bool Quest>
 __global__ void __launch_bounds__(rotate_threads)
     quantize_rotated(quantize_work const work, rotation_map const map) {
     constexpr std::uint32_t halves = rotation_halves<Size>;
-    constexpr unsigned wide = Format == block_format::nvfp4 ? 0u : 1u;
+    constexpr unsigned wide = Block::has_global_scale ? 0u : 1u;
     // Between the scale bytes of the two halves of size 128: the next scale tile, or two groups on.
     constexpr std::uint32_t half_scales = wide == 0 ? 512 : 2;
-    __shared__ half_reciprocal table[plain_rule<Format>::table_entries];
-    plain_rule<Format> const rule(work, work.method, table);
+    __shared__ half_reciprocal table[plain_rule<Block>::table_entries];
+    plain_rule<Block> const rule(work, work.method, table);
     mx_rule_constants const mx = mx_constants(work.method, false, rule.global);
     std::uint32_t const lane = threadIdx.x % 32;
     rotation_operand<Half, Size> operand;
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(rotate_threads)
             FPQ_UNROLL
             for (std::uint32_t h = 0; h < halves; ++h) {
                 std::uint32_t out[2];
-                std::uint32_t const byte = quantize_rotated_segment<Format, Quest>(
+                std::uint32_t const byte = quantize_rotated_segment<Block, Quest>(
                     v[h], hadamard_norm<Size>, rule, mx, out);
                 std::uint32_t const s = own.seg[q] + 4 * h;
                 if (own.row[q] >= map.rows || s >= segs) {

@@ -121,12 +121,12 @@ FPQ_HD constexpr swizzled_lane place_lane(rotation_map const& map, std::uint32_t
 }
 
 /// The map of a (rows, cols) matrix for rotation `size`; false when it has 2^31 blocks or more.
-constexpr bool make_rotation_map(std::size_t rows, std::size_t cols, int size, block_format format,
+constexpr bool make_rotation_map(std::size_t rows, std::size_t cols, int size, quant_format format,
                                  scale_order order, rotation_map& map) noexcept {
     std::size_t const span = rotation_span(size);
     std::size_t const blocks = (cols + span - 1) / span;
     bool const swizzled = order == scale_order::swizzled;
-    std::uint32_t const bits = format != block_format::nvfp4 && span == 64 ? 1 : 0;
+    std::uint32_t const bits = format != nvfp4 && span == 64 ? 1 : 0;
     std::size_t const pieces = (blocks + (std::size_t{1} << bits) - 1) >> bits;
     std::size_t const warps =
         swizzled ? (rows + 127) / 128 * (8u << bits) * pieces : (rows * blocks + 15) / 16;

@@ -21,11 +21,11 @@ namespace fpq::cuda {
 
 /// Scale byte and codes of a segment where something is not finite or far from 1, by the group
 /// rules. All lanes enter.
-template <class Half, block_format Format, scale_rule Method>
+template <class Half, class Block, scale_rule Method>
 __device__ std::uint32_t search_carefully(half_segment const& x, quantize_work const& work,
                                           float global, std::uint32_t (&out)[4]) {
-    constexpr bool wide = Format != block_format::nvfp4;
-    group_rule const rule{Format, Method, global, false, {}};
+    constexpr bool wide = !Block::has_global_scale;
+    group_rule const rule{Block::format, Method, global, false, {}};
     float v[wide ? 32 : 16];
     int const own = wide && threadIdx.x % 2 != 0 ? 16 : 0;
     FPQ_UNROLL
@@ -41,7 +41,7 @@ __device__ std::uint32_t search_carefully(half_segment const& x, quantize_work c
     }
     // The count is a run-time value: unrolled, this rare path would be most of the kernel.
     std::uint8_t const byte = group_byte(rule, v, work.map.wide_group ? 32 : 16);
-    float const s = step_of(Format, byte, global);
+    float const s = step_of(Block::scale, byte, global);
     std::uint32_t codes[2] = {};
 #pragma unroll 1
     for (int i = 0; i < 16; ++i) {
@@ -68,17 +68,17 @@ struct undecided {
 };
 inline constexpr unsigned undecided_room = 64;  // of a warp: below 32 before a turn adds up to 32
 
-template <class Half, block_format Format, scale_rule Method>
+template <class Half, class Block, scale_rule Method>
 struct group_searcher {
-    static constexpr bool wide = Format != block_format::nvfp4;
+    static constexpr bool wide = !Block::has_global_scale;
     static constexpr bool sweeps = Method == scale_rule::sweep;
     using op = half_words<Half>;
     using own_table = std::conditional_t<wide, no_search_table, search_table>;
 
     quantize_work const& work;
-    plain_rule<Format> rule;
-    search_steps<Format> steps;
-    plain_byte<Format> floor_of;
+    plain_rule<Block> rule;
+    search_steps<Block> steps;
+    plain_byte<Block> floor_of;
     bool exact_steps;
 
     /// All threads of the block call it; both tables are shared.
@@ -174,14 +174,14 @@ struct group_searcher {
         std::uint32_t byte;
         std::uint32_t out[4];
         if (__any_sync(whole_warp, !is_plain(s))) {
-            byte = search_carefully<Half, Format, Method>(s.x, work, rule.global, out);
+            byte = search_carefully<Half, Block, Method>(s.x, work, rule.global, out);
         } else {
             steps.normalise(s.a);
             std::uint32_t const left = open_of(s);
             std::uint32_t const open = s.a == 0.0F ? bit_of_offset(0) : left;
             int const offset = offset_of_bit(__ffs(static_cast<int>(open)) - 1);
             byte = s.a == 0.0F ? s.byte : static_cast<std::uint32_t>(s.start + offset);
-            encode_segment<Half, Format>(s.x, steps.halves(byte), out);
+            encode_segment<Half, Block>(s.x, steps.halves(byte), out);
             bool const owner = !wide || threadIdx.x % 2 == 0;
             bool const unsure = owner && (open & (open - 1)) != 0;
             std::uint32_t const all = __ballot_sync(whole_warp, unsure);
@@ -207,10 +207,10 @@ struct group_searcher {
         for (int i = 0; i < 16; ++i) {
             x[i] = normalised(s, i);
         }
-        int const offset = settle<Format>(x, group.open, s.start, steps);
+        int const offset = settle<Block>(x, group.open, s.start, steps);
         auto const byte = static_cast<std::uint32_t>(s.start + offset);
         std::uint32_t out[4];
-        encode_segment<Half, Format>(s.x, steps.halves(byte), out);
+        encode_segment<Half, Block>(s.x, steps.halves(byte), out);
         write(unit, s, byte, out, wanted);
     }
 };
@@ -223,13 +223,13 @@ inline constexpr unsigned search_blocks = 3;
 #endif
 
 /// One segment a thread at a time, the grid walking the matrix; see the head of the file.
-template <class Half, block_format Format, scale_rule Method>
+template <class Half, class Block, scale_rule Method>
 __global__ void __launch_bounds__(quantize_threads, search_blocks)
     quantize_search(quantize_work const work) {
-    constexpr unsigned full = Format == block_format::nvfp4 ? 32 : 16;
-    __shared__ half_reciprocal table[plain_rule<Format>::table_entries];
+    constexpr unsigned full = Block::has_global_scale ? 32 : 16;
+    __shared__ half_reciprocal table[plain_rule<Block>::table_entries];
     __shared__ undecided queues[quantize_threads / 32][undecided_room];
-    using searcher_type = group_searcher<Half, Format, Method>;
+    using searcher_type = group_searcher<Half, Block, Method>;
     __shared__ typename searcher_type::own_table candidates;
     searcher_type searcher(work, table, candidates);
     undecided* const queue = queues[threadIdx.x / 32];

@@ -10,7 +10,8 @@
 #include <cstdint>
 
 #include "fpq/core/config.hpp"
-#include "fpq/cuda/api/types.hpp"
+#include "fpq/format/block.hpp"
+#include "fpq/format/scale_layout.hpp"
 
 namespace fpq::cuda {
 
@@ -89,10 +90,10 @@ struct segment_map {
 };
 
 /// The map of a (rows, cols) matrix, cols a multiple of 16; false when it has 2^31 units or more.
-constexpr bool make_segment_map(std::size_t rows, std::size_t cols, block_format format,
+constexpr bool make_segment_map(std::size_t rows, std::size_t cols, quant_format format,
                                 scale_order order, segment_map& map) noexcept {
     std::size_t const segs = cols / segment;
-    bool const wide = format != block_format::nvfp4;
+    bool const wide = format != nvfp4;
     bool const swizzled = order == scale_order::swizzled;
     std::size_t const columns = wide ? (segs + 7) / 8 : (segs + 3) / 4;
     std::size_t const units =

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fpq/core/float_type.hpp"
 #include "fpq/core/half.hpp"
-#include "fpq/cuda/api/types.hpp"
 #include "fpq/cuda/ptx/half_words.cuh"
 
 namespace fpq::cuda {

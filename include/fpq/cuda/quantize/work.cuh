@@ -38,17 +38,17 @@ struct quantize_work : scaled_work {
 
 /// The step of every stored byte as a half_reciprocal: a table in shared memory for E4M3 (each
 /// block fills it once), powers of two times a constant for E8M0.
-template <block_format Format>
+template <class Block>
 struct step_source;
 
 template <>
-struct step_source<block_format::nvfp4> {
+struct step_source<nvfp4_block> {
     half_reciprocal* table;  // (128), shared
 
     /// All threads of the block call it, then synchronise.
     __device__ void prepare(float global) {
         for (unsigned byte = threadIdx.x; byte < 127; byte += blockDim.x) {
-            float const s = step_of(block_format::nvfp4, static_cast<std::uint8_t>(byte), global);
+            float const s = step_of(scale_kind::e4m3, static_cast<std::uint8_t>(byte), global);
             table[byte] = byte == 0 ? half_reciprocal{0.0F, 0.0F} : half_reciprocal_of(s);
         }
     }
@@ -57,7 +57,7 @@ struct step_source<block_format::nvfp4> {
 
 /// MX: step = 2^(byte - 127) * fl(1 / G), exactly, while nothing is subnormal.
 template <>
-struct step_source<block_format::mxfp4> {
+struct step_source<mxfp4_block> {
     half_reciprocal base;
 
     __device__ void prepare(float global) { base = half_reciprocal_of(div_rn(1.0F, global)); }
@@ -67,15 +67,15 @@ struct step_source<block_format::mxfp4> {
     }
 };
 template <>
-struct step_source<block_format::mxfp8> : step_source<block_format::mxfp4> {};
+struct step_source<mxfp8_e4m3_block> : step_source<mxfp4_block> {};
 
 /// Scale byte of a group from its maximum for the plain rules, without branches; the caller has
 /// checked is_plain_maximum and is_plain_global.
-template <block_format Format>
+template <class Block>
 struct plain_byte;
 
 template <>
-struct plain_byte<block_format::nvfp4> {
+struct plain_byte<nvfp4_block> {
     float global;
     std::uint32_t zero;   // byte of an all-zero group
     std::uint32_t least;  // byte of the smallest other group
@@ -91,7 +91,7 @@ struct plain_byte<block_format::nvfp4> {
 };
 
 template <>
-struct plain_byte<block_format::mxfp4> {
+struct plain_byte<mxfp4_block> {
     mx_rule_constants rule;
 
     __device__ plain_byte(scale_rule method, float g) : rule(mx_constants(method, false, g)) {}
@@ -99,7 +99,7 @@ struct plain_byte<block_format::mxfp4> {
 };
 
 template <>
-struct plain_byte<block_format::mxfp8> {
+struct plain_byte<mxfp8_e4m3_block> {
     mx_rule_constants rule;
 
     __device__ plain_byte(scale_rule method, float g) : rule(mx_constants(method, true, g)) {}
@@ -107,13 +107,13 @@ struct plain_byte<block_format::mxfp8> {
 };
 
 /// What the threads of a fast kernel have ready before they walk the matrix.
-template <block_format Format>
+template <class Block>
 struct plain_rule {
-    static constexpr int table_entries = Format == block_format::nvfp4 ? 128 : 1;
+    static constexpr int table_entries = Block::has_global_scale ? 128 : 1;
 
     float global;
-    step_source<Format> steps{};
-    plain_byte<Format> byte_of;
+    step_source<Block> steps{};
+    plain_byte<Block> byte_of;
     bool plain_global;
 
     /// All threads of the block call it; `table` (table_entries) is shared.
@@ -121,7 +121,7 @@ struct plain_rule {
         : global(work.global_scale()),
           byte_of(method, global),
           plain_global(is_plain_global(global)) {
-        if constexpr (Format == block_format::nvfp4) {
+        if constexpr (Block::has_global_scale) {
             steps.table = table;
             steps.prepare(global);
             __syncthreads();

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 8. The events that a run raises on its way.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+
+namespace fpq {
+
+/// Raised by a run; `done` of `total` steps of the same size, in the phase named.
+struct progress_event {
+    std::string phase;
+    std::size_t done = 0;
+    std::size_t total = 0;
+    std::string detail;
+};
+
+using progress_sink = std::function<void(progress_event const&)>;
+
+}  // namespace fpq

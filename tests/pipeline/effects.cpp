@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// No flag is swallowed: each one acts, is named before the run, or is refused.
+#include "fpq/pipeline/effects.hpp"
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/pipeline/recipe_json.hpp"
+#include "pipeline/line.hpp"
+#include "pipeline/taken.hpp"
+
+using namespace fpq_test;
+
+TEST_CASE("in a run that does nothing every flag alone acts, is named or is refused", "[tools]") {
+    harness_flags f;
+    run_options run;
+    // What makes a run do something, or is a switch of the program itself.
+    std::set<std::string> const acts{"model_name_or_path",
+                                     "w_bits",
+                                     "a_bits",
+                                     "rule",
+                                     "eval_perplexity",
+                                     "threads",
+                                     "device",
+                                     "recipe",
+                                     "save_recipe",
+                                     "report",
+                                     "dry_run",
+                                     "verbose",
+                                     "products",
+                                     "real_quant",
+                                     "export_quantized_model"};
+    for (flag_spec const& flag : flags_of_program(quantize_program(f, run))) {
+        taken const alone = take(with(nothing, given(flag)));
+        INFO(flag.name << ": " << alone.refused);
+        bool const told =
+            !alone.refused.empty() ? has(alone.refused, flag.name) : alone.says("--" + flag.name);
+        CHECK(told != acts.contains(flag.name));
+    }
+}
+
+TEST_CASE("in a run with everything only what the CPU has no use for is named", "[tools]") {
+    words const all{"--model_name_or_path",
+                    "m",
+                    "--dataset_name_or_path",
+                    "t.txt",
+                    "--sequence_length",
+                    "64",
+                    "--num_sequences",
+                    "4",
+                    "--seed",
+                    "7",
+                    "--format",
+                    "mxfp",
+                    "--w_bits",
+                    "6",
+                    "--a_bits",
+                    "8",
+                    "--w_group_size",
+                    "32",
+                    "--a_group_size",
+                    "32",
+                    "--w_granularity",
+                    "group",
+                    "--a_granularity",
+                    "group",
+                    "--scale_precision",
+                    "e8m0",
+                    "--element",
+                    "e3m2",
+                    "--global_scale",
+                    "exact",
+                    "--w_observer",
+                    "mse",
+                    "--a_observer",
+                    "minmax",
+                    "--mx_rule",
+                    "even",
+                    "--rule",
+                    "re:.*down_proj$=nvfp4",
+                    "--ignore",
+                    "lm_head",
+                    "--gptq",
+                    "--quantization_order",
+                    "activation",
+                    "--rel_damp",
+                    "0.02",
+                    "--polish",
+                    "1",
+                    "--transform_class",
+                    "hadamard",
+                    "--hadamard_group_size",
+                    "32",
+                    "--save_path",
+                    "o",
+                    "--real_quant",
+                    "--export_format",
+                    "compressed-tensors",
+                    "--max_shard_size",
+                    "1GB",
+                    "--eval_perplexity",
+                    "--eval_data",
+                    "e.txt",
+                    "--eval_windows",
+                    "2",
+                    "--eval_characters",
+                    "100",
+                    "--eval_bos",
+                    "never",
+                    "--threads",
+                    "2",
+                    "--dtype",
+                    "auto",
+                    "--device",
+                    "auto"};
+    taken const full = take(all);
+    CHECK(full.refused.empty());
+    CHECK(full.notes.empty());
+    taken const more = take(with(all, {"--amp", "--compile", "--log_wandb", "--lm_eval_tasks", "a",
+                                       "b", "--lm_eval_batch_size", "auto", "--dtype", "float16"}));
+    CHECK(more.notes.size() == 4);  // dtype twice, the CPU, the log, the tasks
+    CHECK(more.says("--dtype, --amp, --compile: nothing to do"));
+    CHECK(more.says("--report FILE"));
+    CHECK(more.says("--lm_eval_tasks, --lm_eval_batch_size: no tasks are run here"));
+    CHECK(more.says("--dtype is given 2 times: the last counts, float16"));
+}
+
+TEST_CASE("flags that contradict each other are refused by name", "[tools]") {
+    CHECK(has(take(with(small, {"--element", "e3m2"})).refused, "element: nvfp"));
+    CHECK(has(take(with(small, {"--asymmetric"})).refused, "asymmetric: nvfp"));
+    CHECK(has(take(with(small, {"--w_granularity", "channel"})).refused,
+              "w_granularity: nvfp: expected group, found channel"));
+    CHECK(
+        has(take(with(small, {"--real_quant", "--export_quantized_model", "pseudoquant"})).refused,
+            "--real_quant: expected --export_quantized_model realquant"));
+    CHECK(has(take({"--model_name_or_path", "m", "--format", "mxfp", "--w_bits", "6", "--element",
+                    "e4m3"})
+                  .refused,
+              "element: mxfp"));
+    CHECK(take(with(small, {"--w_group_size", "128"})).says("changed weight group_size to 16"));
+    CHECK(take(small).notes.empty());
+}
+
+TEST_CASE("a place to save to is a wish to write, and is said", "[tools]") {
+    taken const alone = take(with(small, {"--save_path", "o"}));
+    CHECK(alone.what.output.kind == export_kind::realquant);
+    CHECK(alone.what.output.layout == "auto");
+    CHECK(alone.says("--save_path alone: a realquant export"));
+    taken const none = take(with(small, {"--save_path", "o", "--export_quantized_model="}));
+    CHECK(none.what.output.kind == export_kind::none);
+    CHECK(none.says("--save_path: nothing is written"));
+    taken const baseline = take(with(nothing, {"--save_path", "o"}));
+    CHECK(baseline.what.output.kind == export_kind::none);
+    CHECK(baseline.says("--save_path: nothing is written"));
+    CHECK(recipe_from_json({{"output", {{"directory", "o"}}}}, "r").output.kind ==
+          export_kind::realquant);
+    recipe const file = alone.what;
+    CHECK(take({"--w_observer", "mse"}, &file).notes.empty());
+    CHECK(take({"--eval_windows", "3"}, &file).says("--eval_windows: nothing is evaluated"));
+    recipe idle = file;
+    idle.evaluation.windows = 3;
+    CHECK(take({}, &idle).says("--eval_windows: nothing is evaluated"));
+}
+
+TEST_CASE("the script that FP-Quant publishes runs, and each flag that does nothing is named",
+          "[tools]") {
+    taken const script = take({"--model_name_or_path=m",
+                               "--format=nvfp",
+                               "--w_bits=4",
+                               "--a_bits=4",
+                               "--w_group_size=16",
+                               "--a_group_size=16",
+                               "--transform_class=hadamard",
+                               "--w_observer=minmax",
+                               "--quantization_order=default",
+                               "--gptq",
+                               "--eval_perplexity",
+                               "--export_quantized_model",
+                               "realquant",
+                               "--hadamard_group_size=16",
+                               "--dataset_name_or_path=fineweb-edu",
+                               "--num_sequences=128",
+                               "--sequence_length=2048",
+                               "--dtype=auto",
+                               "--lm_eval_batch_size=auto",
+                               "--save_path",
+                               "o",
+                               "--export_quantized_model",
+                               "pseudoquant",
+                               "--cpu_offload_activations",
+                               "--cpu_offload_modules",
+                               "--fuse_global_scale",
+                               "--amp"});
+    CHECK(script.refused.empty());
+    CHECK(script.what.output.kind == export_kind::pseudoquant);
+    CHECK(script.notes.size() == 4);
+    CHECK(script.says("--export_quantized_model is given 2 times: the last counts"));
+    CHECK(script.says("--fuse_global_scale: nothing to do"));
+    CHECK(script.says("--amp, --cpu_offload_modules, --cpu_offload_activations: nothing to do"));
+    CHECK(script.says("--lm_eval_batch_size: no tasks are run here"));
+}
+
+TEST_CASE("perplexity of the calibration text is labelled, and text that nothing reads is left out",
+          "[pipeline]") {
+    harness_flags f = fpq_test::small_run(format_family::nvfp);
+    f.calibration.sequence_length = 24;
+    f.calibration.num_sequences = 2;
+    f.evaluation.windows = 1;
+    nlohmann::json const own = to_json(fpq_test::go(f));
+    CHECK(own.at("evaluation").at("text") == "its own");
+    CHECK(own.at("calibration_tokens") == 0);  // rounding looks at none
+    f.evaluation.texts.clear();
+    nlohmann::json const same = to_json(fpq_test::go(f));
+    CHECK(same.at("evaluation").at("text") == "calibration");
+    CHECK(has(same.at("notes").dump(), "perplexity and KL are of the calibration text"));
+    f.calibration.dataset = "self";
+    std::vector<std::string> notes;
+    CHECK_THROWS_WITH(plan_run(cpu{1}, recipe_of(f, notes), shipped_architectures),
+                      Catch::Contains("eval_perplexity: expected --eval_data FILE"));
+    f.evaluation.perplexity = false;
+    f.gptq = true;
+    f.ignore = std::vector<std::string>{"lm_head", "model.layers.9.mlp.gate"};
+    run_plan const plan = plan_run(cpu{1}, recipe_of(f, notes), shipped_architectures);
+    CHECK(plan.calibration.dataset == "self");
+    CHECK(has(plan.notes.at(0), "--ignore model.layers.9.mlp.gate: no module has that name"));
+    recipe r = recipe_of(f, notes);
+    r.calibration.num_sequences = ~std::size_t{0};
+    CHECK_THROWS_WITH(plan_run(cpu{1}, r, shipped_architectures),
+                      Catch::Contains("num_sequences: expected an integer from 1"));
+}

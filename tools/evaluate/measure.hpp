@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The work of fpq-evaluate, and its JSON.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "evaluate/options.hpp"
+#include "fpq/model/evaluate.hpp"
+
+namespace fpq::tools {
+
+struct measurement {
+    eval_result result;
+    std::size_t windows = 0;
+    double bits_per_weight = 0.0;
+};
+
+/// Opens the checkpoints and reads the texts of `options`, then evaluates on `threads` threads.
+measurement measure(evaluate_options const& options, int threads);
+
+void save_measurement(measurement const& m, evaluate_options const& options,
+                      std::string const& products);
+
+}  // namespace fpq::tools

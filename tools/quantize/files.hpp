@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The JSON files of fpq-quantize.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "fpq/pipeline/flags.hpp"
+
+namespace fpq {
+struct run_report;
+}
+
+namespace fpq::tools {
+
+/// The flags of a recipe or a report. Throws fpq::error: input for what is no JSON, usage for what
+/// is no recipe.
+harness_flags read_recipe(std::filesystem::path const& file);
+
+void save_recipe(recipe const& r, std::filesystem::path const& file);
+void save_report(run_report const& report, std::string const& products,
+                 std::filesystem::path const& file);
+
+}  // namespace fpq::tools
