@@ -18,6 +18,7 @@
 #include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/file/hub_cache.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/calibration.hpp"
