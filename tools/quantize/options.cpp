@@ -75,7 +75,12 @@ flag_group text_flags(harness_flags& f) {
               "NAME",
               "the member of a row that is its text; default: text, content, messages, ...",
               {},
-              [&c](std::string const& name) { c.text_column = name; }},
+              [&c](std::string const& name) {
+                  if (name.empty()) {
+                      fail_usage("--text_column", {}, "the name of a member", "nothing");
+                  }
+                  c.text_column = name;
+              }},
              count_flag("sequence_length", c.sequence_length, bounds::sequence_length,
                         "tokens of a window"),
              count_flag("num_sequences", c.num_sequences, bounds::num_sequences, "windows"),
