@@ -172,8 +172,9 @@ TEST_CASE("decoded weights are those of the codes in bf16, their error is measur
     const auto q = fpq::quantize(view, args.format, fpq::observer_of(args, 1.0F), 1);
     const auto exact = fpq::dequantize(q.view(), 1);
     std::vector<float> found = w;
+    fpq::local_loss local;
     const fpq::error_stats error =
-        fpq::decode_weights(fpq::cpu{2}, q.view(), fpq::as_view(found.data(), rows, cols));
+        fpq::decode_weights(fpq::cpu{2}, q.view(), fpq::as_view(found.data(), rows, cols), local);
     const fpq::error_stats expected =
         fpq::measure_error(view, fpq::as_view(exact.data(), rows, cols));
     REQUIRE(error.noise == expected.noise);

@@ -61,8 +61,10 @@ TEST_CASE("a stored tensor rounds to the codes of its float32 copy", "[pipeline]
                     fpq::default_global_scale(format, amax, true, options.observer.mx);
                 auto const expected = fpq::rtn(view, nullptr, format, options, "w");
                 fpq::packed_matrix found;
-                fpq::error_stats const error = fpq::detail::round_tensor(
-                    w.tensor, rows, cols, format, options.observer, amax, 2, found);
+                fpq::error_stats const error =
+                    fpq::detail::round_tensor(w.tensor, rows, cols, format, options.observer, amax,
+                                              2, found)
+                        .error;
                 CHECK(found.codes == expected.weight.codes);
                 CHECK(found.scales == expected.weight.scales);
                 CHECK(found.zeros == expected.weight.zeros);
@@ -85,7 +87,8 @@ TEST_CASE("signal and noise of very small and very large weights stay numbers", 
         fpq::packed_matrix q;
         auto const error =
             fpq::detail::round_rows(fpq::as_view(static_cast<float const*>(w.data()), 1, w.size()),
-                                    fpq::mxfp4, {}, 5.9F * size, 1, q);
+                                    fpq::mxfp4, {}, 5.9F * size, 1, q)
+                .error;
         CHECK(error.sqnr_db() > 10.0);
         CHECK(error.sqnr_db() < 40.0);
     }

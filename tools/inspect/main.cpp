@@ -93,7 +93,7 @@ void print_quantized(checkpoint const& source, quantized_source const& quantized
 
 int inspect(std::filesystem::path const& directory, std::filesystem::path const& reference,
             bool verify) {
-    checkpoint const source(directory);
+    checkpoint source(directory);
     std::optional<checkpoint> original;
     if (!reference.empty()) {
         original.emplace(reference);

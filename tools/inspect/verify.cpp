@@ -9,15 +9,15 @@
 #include "fpq/dialect/verify.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/graph/graph.hpp"
-#include "fpq/model/load.hpp"
+#include "fpq/model/settle.hpp"
 
 namespace fpq::tools {
 
-bool verify(checkpoint const& source) {
+bool verify(checkpoint& source) {
     bool faulty = false;
     std::optional<model_graph> graph;
     try {
-        graph.emplace(load_model_config(source, shipped_architectures));
+        graph.emplace(settle_model(source, shipped_architectures));
     } catch (error const& why) {
         fmt::print("warning: no shapes are checked: {}\n", why.what());
     }

@@ -7,6 +7,6 @@
 namespace fpq::tools {
 
 /// True when something is at fault.
-bool verify(checkpoint const& source);
+bool verify(checkpoint& source);
 
 }  // namespace fpq::tools

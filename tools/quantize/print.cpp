@@ -26,7 +26,8 @@ void print_report(run_report const& report, std::string const& products, bool ve
         fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", "linear", "rows", "cols", "SQNR dB",
                    "rel. error");
         for (linear_report const& l : report.linears) {
-            fmt::print("{:<40} {:>6} {:>6} {:>8.2f} {:>12}\n", l.module, l.rows, l.cols, l.sqnr_db,
+            fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", l.module, l.rows, l.cols,
+                       l.sqnr_db ? fmt::format("{:.2f}", *l.sqnr_db) : "-",
                        l.relative_error ? fmt::format("{:.6f}", *l.relative_error) : "-");
         }
     }

@@ -238,10 +238,41 @@ inline std::vector<named_json> compressed_tensors_files(export_plan const& plan,
     return {{"config.json", std::move(out)}};
 }
 
+/// Which strategy, symmetry and time of scaling a client reads of a format's arguments: scales of
+/// weights are stored, those of inputs are found by the client. Defaults are the library's.
+inline void require_compressed_tensors_manner(checkpoint const& source, nlohmann::json const& args,
+                                              bool global, bool input) {
+    auto const refuse = [&](char const* key, std::string_view expected) {
+        fail_config(
+            source,
+            "config_groups: " + std::string(input ? "input_activations." : "weights.") + key,
+            expected, member_or_null(args, key));
+    };
+    nlohmann::json const& strategy = member_or_null(args, "strategy");
+    if (!json_equals(strategy, global ? "tensor_group" : "group") &&
+        (global || !strategy.is_null())) {
+        refuse("strategy", global ? "tensor_group" : "group");
+    }
+    nlohmann::json const& symmetric = member_or_null(args, "symmetric");
+    if (!symmetric.is_null() && symmetric != true) {
+        refuse("symmetric", "true");
+    }
+    nlohmann::json const& dynamic = member_or_null(args, "dynamic");
+    if (!input && !dynamic.is_null() && dynamic != false) {
+        refuse("dynamic", "false");
+    }
+    if (input && !(global ? json_equals(dynamic, "local") : dynamic == true)) {
+        refuse("dynamic", global ? "local" : "true");
+    }
+}
+
 /// One of config_groups, by its own format or the one at the top.
 inline stored_scheme read_compressed_tensors_group(checkpoint const& source,
                                                    nlohmann::json const& group,
                                                    nlohmann::json const& top_format) {
+    if (!member_or_null(group, "weights").is_object()) {
+        fail_config(source, "config_groups", "a group with weights", group);
+    }
     nlohmann::json const& own = member_or_null(group, "format");
     nlohmann::json const& name = own.is_null() ? top_format : own;
     compressed_tensors_format const* row = nullptr;
@@ -271,6 +302,7 @@ inline stored_scheme read_compressed_tensors_group(checkpoint const& source,
                             std::to_string(want.group),
                         *args);
         }
+        require_compressed_tensors_manner(source, *args, want.has_global, args == &inputs);
     }
     if (!inputs.is_null()) {
         s.input = quant_args{row->input, scale_rule::minmax, scale_rule::even, true, true};
@@ -325,6 +357,9 @@ inline bool is_compressed_tensors(nlohmann::json const& q) {
 
 inline void verify_compressed_tensors(checkpoint const&, std::vector<std::string>&) {}
 
+inline constexpr std::array<std::string_view, 5> compressed_tensors_parts{
+    ".weight_packed", ".weight", ".weight_scale", ".weight_global_scale", ".input_global_scale"};
+
 }  // namespace detail
 
 inline constexpr dialect compressed_tensors{"compressed-tensors",
@@ -335,6 +370,7 @@ inline constexpr dialect compressed_tensors{"compressed-tensors",
                                             &detail::is_compressed_tensors,
                                             &detail::read_compressed_tensors,
                                             &detail::read_compressed_tensors_linear,
-                                            &detail::verify_compressed_tensors};
+                                            &detail::verify_compressed_tensors,
+                                            detail::compressed_tensors_parts};
 
 }  // namespace fpq

@@ -130,6 +130,8 @@ struct dialect {
     stored_linear (*linear)(checkpoint const&, stored_scheme const&, std::string const& module);
     /// Findings about config.json and side files that only this layout's clients care for.
     void (*verify)(checkpoint const&, std::vector<std::string>& findings);
+    /// Ends of the names of a quantized linear's tensors; its plain bias is not among them.
+    std::span<std::string_view const> parts{};
 };
 
 namespace detail {

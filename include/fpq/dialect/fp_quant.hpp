@@ -8,6 +8,7 @@
 //                F32 [1], divisor style
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -335,6 +336,14 @@ inline void verify_fp_quant(checkpoint const& source, std::vector<std::string>& 
     }
 }
 
+inline constexpr std::array<std::string_view, 7> fp_quant_parts{".qweight",
+                                                                ".dqweight",
+                                                                ".scales",
+                                                                ".forward_hadamard_matrix",
+                                                                ".backward_hadamard_matrix",
+                                                                ".weight_global_scale",
+                                                                ".act_global_scale"};
+
 }  // namespace detail
 
 inline constexpr dialect fp_quant{"fp_quant",
@@ -345,6 +354,7 @@ inline constexpr dialect fp_quant{"fp_quant",
                                   &detail::is_fp_quant,
                                   &detail::read_fp_quant,
                                   &detail::read_fp_quant_linear,
-                                  &detail::verify_fp_quant};
+                                  &detail::verify_fp_quant,
+                                  detail::fp_quant_parts};
 
 }  // namespace fpq

@@ -7,6 +7,7 @@
 //   are powers of two
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -21,6 +22,7 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/stored.hpp"
+#include "fpq/io/json/json_file.hpp"
 
 namespace fpq {
 
@@ -129,6 +131,59 @@ inline std::vector<named_json> modelopt_files(export_plan const& plan,
                 {"exclude_modules", flat.at("ignore")}}}}}};
 }
 
+/// hf_quant_config.json as the quantization_config that it stands for.
+inline nlohmann::json modelopt_config_aside(nlohmann::json const& file,
+                                            std::filesystem::path const& path) {
+    nlohmann::json const& q = member_or_null(file, "quantization");
+    if (!q.is_object()) {
+        fail_input("unsupported quantization", path.string(), "an object quantization",
+                   q.type_name());
+    }
+    nlohmann::json out = {{"quant_method", "modelopt"},
+                          {"quant_algo", member_or_null(q, "quant_algo")},
+                          {"ignore", member_or_null(q, "exclude_modules")}};
+    if (nlohmann::json const& size = member_or_null(q, "group_size");
+        !size.is_null() && size != nvfp4.group) {
+        fail_input("unsupported quantization", path.string() + ": group_size",
+                   std::to_string(nvfp4.group), printable(size.dump()));
+    }
+    return out;
+}
+
+/// Where config_groups is written it must say 4-bit floats in groups of 16, as quant_algo does.
+inline void require_modelopt_groups(checkpoint const& source, nlohmann::json const& q,
+                                    bool inputs) {
+    nlohmann::json const& groups = member_or_null(q, "config_groups");
+    if (groups.is_null()) {
+        return;
+    }
+    if (!groups.is_object() || groups.empty()) {
+        fail_config(source, "config_groups", "an object with a group", groups);
+    }
+    for (auto const& [name, group] : groups.items()) {
+        for (char const* const operand : {"weights", "input_activations"}) {
+            bool const weights = std::string_view(operand) == "weights";
+            std::string const key = "config_groups." + printable(name) + "." + operand;
+            nlohmann::json const& args = member_or_null(group, operand);
+            if (!weights && !inputs) {
+                if (!args.is_null()) {
+                    fail_config(source, key, "null (quant_algo is W4A16_NVFP4)", args);
+                }
+                continue;
+            }
+            nlohmann::json const& dynamic = member_or_null(args, "dynamic");
+            nlohmann::json const& size = member_or_null(args, "group_size");
+            nlohmann::json const& type = member_or_null(args, "type");
+            if (member_or_null(args, "num_bits") != 4 ||
+                !(type.is_null() || json_equals(type, "float")) ||
+                !(size.is_null() || size == nvfp4.group) ||
+                !(dynamic.is_null() || dynamic == false)) {
+                fail_config(source, key, "4-bit float in static groups of 16", args);
+            }
+        }
+    }
+}
+
 inline stored_layout read_modelopt(checkpoint const& source, nlohmann::json const& q) {
     nlohmann::json const& algorithm = member_or_null(q, "quant_algo");
     bool const inputs = json_equals(algorithm, "NVFP4");
@@ -141,6 +196,7 @@ inline stored_layout read_modelopt(checkpoint const& source, nlohmann::json cons
     if (inputs) {
         s.input = quant_args{nvfp4, scale_rule::minmax, scale_rule::even, true, true};
     }
+    require_modelopt_groups(source, q, inputs);
     stored_layout out;
     out.schemes.push_back(std::move(s));
     for (std::string const& entry : json_strings(source, member_or_null(q, "ignore"), "ignore")) {
@@ -165,12 +221,36 @@ inline bool is_modelopt(nlohmann::json const& q) {
     return json_equals(member_or_null(q, "quant_method"), "modelopt");
 }
 
+/// hf_quant_config.json, which some clients prefer, must say what config.json says.
 inline void verify_modelopt(checkpoint const& source, std::vector<std::string>& findings) {
-    if (!std::filesystem::exists(source.directory() / "hf_quant_config.json")) {
+    std::filesystem::path const path = source.directory() / "hf_quant_config.json";
+    if (!std::filesystem::exists(path)) {
         findings.emplace_back(
-            "hf_quant_config.json is missing; some modelopt clients read only that");
+            "warning: hf_quant_config.json is missing; some modelopt clients read only that");
+        return;
+    }
+    nlohmann::json const& here = member_or_null(source.config(), "quantization_config");
+    nlohmann::json const file = read_json_file(path);
+    nlohmann::json const& there = member_or_null(file, "quantization");
+    auto const same = [&](char const* other, nlohmann::json const& found,
+                          nlohmann::json const& expected) {
+        if (found != expected) {
+            findings.push_back("hf_quant_config.json: " + std::string(other) +
+                               ": differs from config.json");
+        }
+    };
+    same("quant_algo", member_or_null(there, "quant_algo"), member_or_null(here, "quant_algo"));
+    same("exclude_modules", member_or_null(there, "exclude_modules"),
+         member_or_null(here, "ignore"));
+    nlohmann::json const& size = member_or_null(there, "group_size");
+    if (!size.is_null() && size != nvfp4.group) {
+        findings.push_back("hf_quant_config.json: group_size: expected " +
+                           std::to_string(nvfp4.group) + ", found " + printable(size.dump()));
     }
 }
+
+inline constexpr std::array<std::string_view, 4> modelopt_parts{".weight", ".weight_scale",
+                                                                ".weight_scale_2", ".input_scale"};
 
 }  // namespace detail
 
@@ -182,6 +262,7 @@ inline constexpr dialect modelopt{"modelopt",
                                   &detail::is_modelopt,
                                   &detail::read_modelopt,
                                   &detail::read_modelopt_linear,
-                                  &detail::verify_modelopt};
+                                  &detail::verify_modelopt,
+                                  detail::modelopt_parts};
 
 }  // namespace fpq

@@ -47,29 +47,4 @@ inline std::optional<refusal> refuses(dialect const& d, export_plan const& plan)
     return std::nullopt;
 }
 
-/// The names of files that an export carries over from its source when they exist there.
-inline std::vector<std::string> carried_files(std::filesystem::path const& source) {
-    constexpr std::array<std::string_view, 14> known{"tokenizer.json",
-                                                     "tokenizer_config.json",
-                                                     "tokenizer.model",
-                                                     "vocab.json",
-                                                     "merges.txt",
-                                                     "special_tokens_map.json",
-                                                     "added_tokens.json",
-                                                     "chat_template.jinja",
-                                                     "chat_template.json",
-                                                     "generation_config.json",
-                                                     "preprocessor_config.json",
-                                                     "LICENSE",
-                                                     "LICENSE.txt",
-                                                     "NOTICE"};
-    std::vector<std::string> out;
-    for (std::string_view const name : known) {
-        if (std::filesystem::is_regular_file(source / name)) {
-            out.emplace_back(name);
-        }
-    }
-    return out;
-}
-
 }  // namespace fpq

@@ -20,6 +20,7 @@
 #include "fpq/core/half.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/registry.hpp"
+#include "fpq/dialect/verify_tensors.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 
@@ -37,10 +38,16 @@ public:
         check_files();
         try {
             quantized_source const quantized(source_);
-            check_linears(quantized);
+            say_line const tell = [this](std::string line) { say(std::move(line)); };
+            check_linears(quantized, tell);
             check_coverage(quantized);
+            check_finite_tensors(source_, quantized, tell);
             if (graph_ != nullptr) {
+                lines_.insert(lines_.end(), graph_->config().contradictions.begin(),
+                              graph_->config().contradictions.end());
                 check_graph(quantized);
+                check_plain_tensors(source_, *graph_, quantized, tell);
+                check_strays(source_, *graph_, quantized, tell);
             }
             check_config(quantized);
         } catch (error const& why) {
@@ -85,7 +92,11 @@ private:
         }
     }
 
-    void check_linears(quantized_source const& quantized) {
+    void check_linears(quantized_source const& quantized, say_line const& tell) {
+        bool const rotates = quantized.kind() == &fp_quant;
+        std::vector<float> const named =
+            rotates ? named_transform(source_, quantized.schemes().front().transform_block)
+                    : std::vector<float>();
         for (std::string const& module : quantized.modules()) {
             try {
                 stored_linear const linear = quantized.linear(module);
@@ -93,6 +104,10 @@ private:
                 shapes_[module] = {linear.weight.rows, linear.weight.cols};
                 matrices_[module] = matrix_number(linear.forward_matrix);
                 check_globals(quantized, module, linear);
+                check_range(module, linear.weight, tell);
+                if (rotates) {
+                    check_matrices(source_, module, linear.transform_block, named, tell);
+                }
             } catch (error const& why) {
                 say(why.what());
             }

@@ -98,7 +98,7 @@ public:
                 linears_.push_back(make_linear(layer, row));
             }
         }
-        head_.module = std::string(family().head);
+        head_.module = name(family().head);
         head_.group = head_.module;
         head_.layer = config_.layers;
         head_.input = tap::head_input;
@@ -118,10 +118,8 @@ public:
     }
     /// Also when it is tied to the embedding and has no tensor.
     [[nodiscard]] linear_node const& head() const noexcept { return head_; }
-    [[nodiscard]] std::string embedding() const { return std::string(family().embedding); }
-    [[nodiscard]] std::string final_norm() const {
-        return std::string(family().final_norm) + ".weight";
-    }
+    [[nodiscard]] std::string embedding() const { return name(family().embedding); }
+    [[nodiscard]] std::string final_norm() const { return name(family().final_norm) + ".weight"; }
 
     /// Of one layer, in the order of the table.
     [[nodiscard]] std::vector<norm_node> norms(std::size_t index) const {
@@ -129,7 +127,7 @@ public:
         for (norm_row const& row : family().norms) {
             bool const head =
                 row.place == norm_place::query_head || row.place == norm_place::key_head;
-            out.push_back({name_in_layer(row.name, index) + ".weight", row.place,
+            out.push_back({name_in_layer(name(row.name), index) + ".weight", row.place,
                            head ? config_.head_dim : config_.hidden_size});
         }
         return out;
@@ -175,10 +173,17 @@ public:
     }
 
 private:
+    /// A name of the table as this checkpoint spells it.
+    [[nodiscard]] std::string name(std::string_view full) const {
+        bool const shorter =
+            !config_.absent_prefix.empty() && full.starts_with(config_.absent_prefix);
+        return std::string(full.substr(shorter ? config_.absent_prefix.size() : 0));
+    }
+
     [[nodiscard]] linear_node make_linear(std::size_t index, std::size_t at) const {
         linear_row const& row = family().linears[at];
         linear_node node;
-        node.module = name_in_layer(row.name, index);
+        node.module = name_in_layer(name(row.name), index);
         node.layer = index;
         node.row = at;
         node.input = row.input;
@@ -192,7 +197,7 @@ private:
         node.group = node.module;
         for (linear_row const& other : family().linears) {
             if (!row.fused.empty() && other.fused == row.fused) {
-                node.group = name_in_layer(other.name, index);
+                node.group = name_in_layer(name(other.name), index);
                 break;
             }
         }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/graph/architecture.hpp"
@@ -49,10 +50,14 @@ struct model_config {
     float rms_norm_eps = 1e-6F;
     rope_config rope;
     bool tied_head = false;       ///< lm_head is the embedding
+    std::string absent_prefix;    ///< which the names of this checkpoint lack ("model.") or empty
     bool attention_bias = false;  ///< what bias_rule::attention_key asks for
     bool mlp_bias = false;        ///< what bias_rule::mlp_key asks for
     std::string dtype;            ///< as written: "bfloat16", "float16", "float32" or empty
     std::string where;            ///< the file this came from, for messages
+    std::string unknown_rope;     ///< a rotary embedding that the forward pass lacks, or empty
+    std::vector<std::string> notes;           ///< what a user should know of how it was read
+    std::vector<std::string> contradictions;  ///< where config.json and tensors disagree
 
     /// Values in one token's queries: heads * head_dim.
     [[nodiscard]] std::size_t query_size() const noexcept { return heads * head_dim; }
@@ -65,9 +70,13 @@ struct model_config {
         return sliding_window != 0 ? sliding_window : std::numeric_limits<std::size_t>::max();
     }
 
-    /// Throws fpq::error when a sequence of `length` tokens needs the sliding window, which the
-    /// forward pass does not apply.
+    /// Throws fpq::error when the forward pass cannot run on `length` tokens: the rotary embedding
+    /// is not implemented, or the sliding window, which is not applied, would count.
     void require_sequence(std::size_t length) const {
+        if (!unknown_rope.empty()) {
+            fail_input("unsupported rotary embedding", where, "default, linear or llama3",
+                       unknown_rope);
+        }
         if (length > max_sequence_without_window()) {
             fail_input("sliding-window attention is not supported", where + ": sliding_window",
                        "a window of at least the sequence length " + std::to_string(length),

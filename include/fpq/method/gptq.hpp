@@ -2,6 +2,7 @@
 // Floor 7. GPTQ: one factor for all linears of a group.
 #pragma once
 
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/method/method.hpp"
 #include "fpq/solve/options.hpp"
 
@@ -21,6 +22,10 @@ struct gptq_method {
         for (group_member<B>& m : group.members) {
             m.result = solve_gptq(b, m.weight, *group.second_moment, factor, group.args,
                                   group.global_scale, m.module);
+            if (m.weight.cols > 0 && m.result.report.dead_columns == m.weight.cols) {
+                fail_numeric("no calibration token excites this linear", m.module,
+                             "an input other than 0", "only 0");
+            }
         }
         group.dead_columns_zeroed = true;
     }

@@ -24,6 +24,7 @@
 #include "fpq/quant/observer_options.hpp"
 #include "fpq/quant/packed_matrix.hpp"
 #include "fpq/quant/quantize.hpp"
+#include "fpq/quant/saturate.hpp"
 
 namespace fpq {
 
@@ -108,11 +109,18 @@ void add_error(T const* w, float const* d, std::size_t n, float unit, error_stat
     }
 }
 
+/// What rounding cost, as a whole and where it cost most.
+struct rounding_loss {
+    error_stats error;
+    local_loss local;
+};
+
 /// Quantizes w into q, a few rows at a time so that they stay in cache for the comparison with
 /// what they decode to; returns signal and noise in units of amax's power of two.
 template <class T>
-error_stats round_rows(matrix_view<T const> w, quant_format const& format,
-                       observer_options const& options, float amax, int threads, packed_matrix& q) {
+rounding_loss round_rows(matrix_view<T const> w, quant_format const& format,
+                         observer_options const& options, float amax, int threads,
+                         packed_matrix& q) {
     constexpr std::size_t rows_a_job = 512;
     constexpr std::size_t rows_at_once = 16;
     resize_packed(q, format, w.rows, w.cols, options.global_scale);
@@ -121,13 +129,16 @@ error_stats round_rows(matrix_view<T const> w, quant_format const& format,
     std::size_t const groups = format.groups(w.cols);
     std::size_t const scale_row = groups * format.scale_bytes_each();
     quantizer const work(format, options);
-    std::vector<error_stats> sums((w.rows + rows_a_job - 1) / rows_a_job);
+    std::vector<rounding_loss> sums((w.rows + rows_a_job - 1) / rows_a_job);
     parallel_for(w.rows, rows_a_job, threads, [&](std::size_t begin, std::size_t end) {
         packed_matrix part;
         std::vector<float> decoded(std::min(rows_at_once, w.rows) * w.cols);
         for (std::size_t r = begin; r < end; r += rows_at_once) {
             std::size_t const rows = std::min(rows_at_once, end - r);
             work.into(w.rows_at(r, rows), part, 1);
+            if (amax >= largest_safe_maximum) {
+                saturate_to_finite(part);
+            }
             std::copy(part.codes.begin(), part.codes.end(), q.codes.data() + r * code_bytes);
             std::copy(part.scales.begin(), part.scales.end(), q.scales.data() + r * scale_row);
             if (!part.zeros.empty()) {
@@ -135,22 +146,29 @@ error_stats round_rows(matrix_view<T const> w, quant_format const& format,
             }
             dequantize_into(part.view(), as_view(decoded.data(), rows, w.cols), 1);
             for (std::size_t i = 0; i < rows; ++i) {
-                add_error(w.row(r + i), decoded.data() + i * w.cols, w.cols, unit,
-                          sums[begin / rows_a_job]);
+                rounding_loss& sum = sums[begin / rows_a_job];
+                float const* const values = decoded.data() + i * w.cols;
+                error_stats row;
+                add_error(w.row(r + i), values, w.cols, unit, row);
+                sum.error.add(row);
+                sum.local.add_row(
+                    [from = w.row(r + i)](std::size_t j) { return to_float(from[j]); }, values,
+                    w.cols, format.group_of(w.cols), row);
             }
         }
     });
-    error_stats total;
-    for (error_stats const& s : sums) {
-        total.add(s);
+    rounding_loss total;
+    for (rounding_loss const& s : sums) {
+        total.error.add(s.error);
+        total.local.add(s.local);
     }
     return total;
 }
 
 /// round_rows on the tensor as it lies in the file, or on a copy where it is not aligned.
-inline error_stats round_tensor(tensor_ref const& t, std::size_t rows, std::size_t cols,
-                                quant_format const& format, observer_options const& options,
-                                float amax, int threads, packed_matrix& q) {
+inline rounding_loss round_tensor(tensor_ref const& t, std::size_t rows, std::size_t cols,
+                                  quant_format const& format, observer_options const& options,
+                                  float amax, int threads, packed_matrix& q) {
     auto const as = [&](auto type) {
         using word = decltype(type);
         auto const* data = reinterpret_cast<word const*>(t.bytes.data());

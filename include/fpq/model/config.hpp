@@ -70,8 +70,9 @@ inline void refuse_foreign_features(const json_value& config) {
 inline constexpr double config_max_theta = 1e15;
 inline constexpr double config_max_factor = 1e6;
 
-/// Reads one of rope_scaling and rope_parameters; theta falls back to `theta`.
-inline rope_config read_rope_object(const json_value& rope, double theta) {
+/// Reads one of rope_scaling and rope_parameters; theta falls back to `theta`. A kind that the
+/// forward pass lacks goes to `unknown`: rounding weights needs no rotary embedding.
+inline rope_config read_rope_object(const json_value& rope, double theta, std::string& unknown) {
     rope_config out;
     out.theta = rope.optional<double>("rope_theta", {1.0, config_max_theta}).value_or(theta);
     const std::string kind = rope.optional<std::string>("rope_type")
@@ -91,6 +92,10 @@ inline rope_config read_rope_object(const json_value& rope, double theta) {
                                    "a number");
             }
         }
+        return out;
+    }
+    if (kind == "yarn" || kind == "dynamic" || kind == "longrope") {
+        unknown = kind;
         return out;
     }
     if (kind != "linear" && kind != "llama3") {
@@ -115,7 +120,7 @@ inline rope_config read_rope_object(const json_value& rope, double theta) {
 }
 
 /// Both spellings; when both are written they must say the same.
-inline rope_config read_rope(const json_value& config) {
+inline rope_config read_rope(const json_value& config, std::string& unknown) {
     constexpr double default_theta = 10000.0;  // of all configuration classes
     const double theta =
         config.optional<double>("rope_theta", {1.0, config_max_theta}).value_or(default_theta);
@@ -123,11 +128,11 @@ inline rope_config read_rope(const json_value& config) {
     out.theta = theta;
     const bool scaling = config.has("rope_scaling");
     if (scaling) {
-        out = read_rope_object(config.required<json_value>("rope_scaling"), theta);
+        out = read_rope_object(config.required<json_value>("rope_scaling"), theta, unknown);
     }
     if (config.has("rope_parameters")) {
         const rope_config parameters =
-            read_rope_object(config.required<json_value>("rope_parameters"), theta);
+            read_rope_object(config.required<json_value>("rope_parameters"), theta, unknown);
         if (scaling && !(parameters == out)) {
             config.refuse_member("rope_parameters", "contradictory rotary embeddings",
                                  "what rope_scaling says");
@@ -257,7 +262,7 @@ inline void read_sizes(const json_value& config, model_config& model) {
     constexpr double default_eps = 1e-6;  // of all configuration classes
     model.rms_norm_eps = static_cast<float>(
         config.optional<double>(model.family->keys.norm_eps, {0.0, 1.0}).value_or(default_eps));
-    model.rope = detail::read_rope(config);
+    model.rope = detail::read_rope(config, model.unknown_rope);
     model.sliding_window = detail::read_sliding_window(config, model);
     model.tied_head = config.optional<bool>("tie_word_embeddings").value_or(false);
     model.dtype = config.optional<std::string>("dtype").value_or(

@@ -22,6 +22,7 @@
 #include "fpq/model/forward.hpp"
 #include "fpq/model/layer.hpp"
 #include "fpq/model/load.hpp"
+#include "fpq/model/settle.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
 
@@ -56,7 +57,7 @@ public:
     [[nodiscard]] layer_hooks<B> head_hooks() const;
 
     /// Of the linears of the decoder layers: 8 * bytes of codes, scales and global scales over
-    /// their values; the storage width where they are dense.
+    /// their values, those of its format for pseudoquant; the storage width where they are dense.
     [[nodiscard]] double bits_per_weight() const;
 
 private:
@@ -128,7 +129,7 @@ opened_model<B>::opened_model(B const& b, std::filesystem::path const& directory
                               architecture_list known)
     : backend_(b),
       source_(std::make_unique<checkpoint>(directory)),
-      graph_(std::make_shared<model_graph const>(load_model_config(*source_, known))),
+      graph_(std::make_shared<model_graph const>(settle_model(*source_, known))),
       quantized_(source_->config().contains("quantization_config")
                      ? std::make_unique<quantized_source>(*source_)
                      : nullptr),
@@ -184,9 +185,7 @@ template <class B>
 double opened_model<B>::linear_bits(linear_node const& node) const {
     if (is_quantized() && quantized_->is_quantized(node.module)) {
         stored_linear const stored = quantized_->linear(node.module);
-        return stored.weight.codes == nullptr
-                   ? 16.0
-                   : stored.weight.format.bits_per_value(node.out, node.in);
+        return stored.weight.format.bits_per_value(node.out, node.in);
     }
     return static_cast<double>(dtype_bits(source_->at(node.weight()).type));
 }

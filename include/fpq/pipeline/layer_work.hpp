@@ -23,6 +23,8 @@
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/sink.hpp"
+#include "fpq/quant/error_stats.hpp"
+#include "fpq/quant/saturate.hpp"
 #include "fpq/transform/transform.hpp"
 
 namespace fpq {
@@ -189,18 +191,23 @@ public:
         apply(backend_, plan_.methods, group);
         for (std::size_t i = 0; i < nodes.size(); ++i) {
             solve_result& result = group.members[i].result;
-            error_stats const error = decode_weights(backend_, result.weight.view(), weights[i]);
+            if (most >= largest_safe_maximum) {
+                saturate_to_finite(result.weight);
+            }
+            local_loss local;
+            error_stats const error =
+                decode_weights(backend_, result.weight.view(), weights[i], local);
             linear_report line;
             line.module = nodes[i]->module;
             line.rows = nodes[i]->out;
             line.cols = nodes[i]->in;
-            line.sqnr_db = error.sqnr_db();
-            if (seen) {
+            line.dead_columns = result.report.dead_columns;
+            line.set_loss(error, local);
+            if (seen && result.report.energy > 0.0) {
                 line.relative_error = result.report.relative_error;
             }
             line.damping_retries = result.report.damping_retries;
             line.damping = result.report.damping;
-            line.dead_columns = result.report.dead_columns;
             line.global_scale = result.weight.global_scale;
             line.input_global_scale = scales[index(nodes[i]->input)];
             report.add(std::move(line), packed_size(result.weight));

@@ -16,7 +16,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
-#include "fpq/dialect/registry.hpp"
+#include "fpq/dialect/carried_files.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
@@ -98,7 +98,7 @@ inline void require_finite_tensors(checkpoint const& source,
 
 }  // namespace detail
 
-/// Texts of a run as windows.
+/// Texts of a run as windows, and what a user should know before it starts.
 struct run_windows {
     token_windows calibration;  ///< empty: none, or sampled from the model when the run begins
     token_windows evaluation;
@@ -137,6 +137,12 @@ template <class B>
 run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const& model,
                          progress_sink const& progress) {
     run_windows out;
+    if (plan.output) {
+        for (std::string const& name : other_weights(plan.output->directory)) {
+            out.notes.push_back(name + " stays beside the new weights in " +
+                                plan.output->directory.string());
+        }
+    }
     if (!plan.calibration.dataset.empty()) {
         model.config().require_sequence(plan.calibration.sequence_length);
         if (plan.calibration.dataset == "self") {

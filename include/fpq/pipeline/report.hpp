@@ -3,6 +3,9 @@
 // it.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -15,6 +18,7 @@
 
 #include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/progress.hpp"
+#include "fpq/quant/error_stats.hpp"
 #include "fpq/version.hpp"
 
 namespace fpq {
@@ -24,13 +28,28 @@ struct linear_report {
     std::string module;
     std::size_t rows = 0;
     std::size_t cols = 0;
-    double sqnr_db = 0.0;                  // of the (transformed) weight
+    std::optional<double> sqnr_db;  // of the (transformed) weight; empty: all of it is 0
+    local_loss local;
     std::optional<double> relative_error;  // tr(dW H dW^T) / tr(W H W^T)
     int damping_retries = 0;
     double damping = 0.0;
     std::size_t dead_columns = 0;
     float global_scale = 1.0F;
     float input_global_scale = 1.0F;
+
+    void set_loss(error_stats const& error, local_loss const& where) {
+        if (error.signal > 0.0 || error.noise > 0.0) {
+            sqnr_db = error.sqnr_db();
+        }
+        local = where;
+    }
+    /// Blocks that no token ever excited may become 0 as a whole; more than that is a loss.
+    [[nodiscard]] bool lost_blocks() const noexcept {
+        constexpr double tolerated = 0.001;
+        double const dead =
+            cols == 0 ? 0.0 : static_cast<double>(dead_columns) / static_cast<double>(cols);
+        return local.zeroed_share() > tolerated + dead;
+    }
 };
 
 /// Seconds that a phase of a run took.
@@ -62,6 +81,12 @@ struct run_report {
     void add(linear_report line, std::uint64_t bytes) {
         quantized_values += std::uint64_t{line.rows} * line.cols;
         quantized_bytes += bytes;
+        if (line.lost_blocks()) {
+            notes.push_back(fmt::format(
+                "{}: {:.1f} % of the blocks that were not 0 became 0 (an outlier sets the global "
+                "scale); worst row {:.2f} dB",
+                line.module, 100.0 * line.local.zeroed_share(), line.local.worst_row_db));
+        }
         linears.push_back(std::move(line));
     }
 
@@ -72,6 +97,15 @@ struct run_report {
                                            static_cast<double>(quantized_values);
     }
 };
+
+/// A number, or "inf", "-inf" where it is none, which JSON cannot say; null: nothing was measured.
+inline nlohmann::json json_of(std::optional<double> value) {
+    if (!value || std::isnan(*value)) {
+        return nullptr;
+    }
+    return std::isinf(*value) ? nlohmann::json(*value > 0 ? "inf" : "-inf")
+                              : nlohmann::json(*value);
+}
 
 inline nlohmann::json to_json(eval_result const& e) {
     nlohmann::json json{{"perplexity", e.perplexity}, {"targets", e.targets}};
@@ -87,38 +121,46 @@ inline nlohmann::json to_json(eval_result const& e) {
 }
 
 inline nlohmann::json to_json(linear_report const& l) {
-    nlohmann::json row{{"module", l.module},
-                       {"rows", l.rows},
-                       {"cols", l.cols},
-                       {"sqnr_db", l.sqnr_db},
-                       {"damping_retries", l.damping_retries},
-                       {"damping", l.damping},
-                       {"dead_columns", l.dead_columns},
-                       {"weight_global_scale", l.global_scale},
-                       {"input_global_scale", l.input_global_scale}};
-    if (l.relative_error) {
-        row["relative_error"] = *l.relative_error;
-    }
-    return row;
+    return {{"module", l.module},
+            {"rows", l.rows},
+            {"cols", l.cols},
+            {"sqnr_db", json_of(l.sqnr_db)},
+            {"worst_row_sqnr_db", json_of(l.local.worst_row_db)},
+            {"nonzero_blocks", l.local.blocks},
+            {"zeroed_blocks", l.local.zeroed_blocks},
+            {"relative_error", json_of(l.relative_error)},
+            {"damping_retries", l.damping_retries},
+            {"damping", l.damping},
+            {"dead_columns", l.dead_columns},
+            {"weight_global_scale", l.global_scale},
+            {"input_global_scale", l.input_global_scale}};
 }
 
-/// The inverse. Throws nlohmann::json::exception for anything else.
+/// The inverse of json_of. Throws nlohmann::json::exception for anything else.
+inline std::optional<double> number_of(nlohmann::json const& value) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    return value.is_null()   ? std::nullopt
+           : value == "inf"  ? std::optional(infinity)
+           : value == "-inf" ? std::optional(-infinity)
+                             : std::optional(value.get<double>());
+}
+
+/// The inverse of to_json. Throws nlohmann::json::exception for anything else.
 inline linear_report linear_report_from(nlohmann::json const& row) {
     linear_report l;
     l.module = row.at("module");
     l.rows = row.at("rows");
     l.cols = row.at("cols");
-    // JSON has no infinity: an exact or an all-zero linear.
-    l.sqnr_db = row.at("sqnr_db").is_null() ? std::numeric_limits<double>::infinity()
-                                            : row.at("sqnr_db").get<double>();
+    l.sqnr_db = number_of(row.at("sqnr_db"));
+    l.local.worst_row_db = number_of(row.at("worst_row_sqnr_db")).value_or(l.local.worst_row_db);
+    l.local.blocks = row.at("nonzero_blocks");
+    l.local.zeroed_blocks = row.at("zeroed_blocks");
+    l.relative_error = number_of(row.at("relative_error"));
     l.damping_retries = row.at("damping_retries");
     l.damping = row.at("damping");
     l.dead_columns = row.at("dead_columns");
     l.global_scale = row.at("weight_global_scale");
     l.input_global_scale = row.at("input_global_scale");
-    if (row.contains("relative_error") && !row.at("relative_error").is_null()) {
-        l.relative_error = row.at("relative_error").get<double>();
-    }
     return l;
 }
 

@@ -20,6 +20,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/registry.hpp"
+#include "fpq/graph/derived_tensors.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
@@ -98,6 +99,15 @@ private:
         if (!moment && !global_inputs) {
             plan_.calibration.dataset.clear();  // nothing would look at it
         }
+        std::size_t const most = graph_.config().max_position;
+        if ((looks() || plan_.evaluation.perplexity) &&
+            recipe_.calibration.sequence_length > most &&
+            source_.config().contains(std::string(graph_.family().keys.max_position))) {
+            plan_.notes.push_back("windows of " +
+                                  std::to_string(recipe_.calibration.sequence_length) +
+                                  " tokens are longer than max_position_embeddings " +
+                                  std::to_string(most) + ": the model was not made for them");
+        }
         if (looks()) {
             plan_.calibration_tokens =
                 recipe_.calibration.num_sequences * recipe_.calibration.sequence_length;
@@ -137,6 +147,20 @@ private:
         }
     }
 
+    /// "3 tensors WHAT: a, b, ..." for those that are not the model's.
+    void note_tensors(std::vector<std::string> const& names, std::string const& what) {
+        constexpr std::size_t most = 8;
+        if (names.empty()) {
+            return;
+        }
+        std::string line =
+            std::to_string(names.size()) + (names.size() == 1 ? " tensor " : " tensors ") + what;
+        for (std::size_t i = 0; i < std::min(most, names.size()); ++i) {
+            line += (i == 0 ? ": " : ", ") + detail::printable(names[i]);
+        }
+        plan_.notes.push_back(line + (names.size() > most ? ", ..." : ""));
+    }
+
     void plan_entries() {
         std::map<std::string, std::string> quantized;  // tensor, why
         for_each_quantized([&](linear_node const& node, scheme const& s) {
@@ -149,6 +173,7 @@ private:
             (void)source_.at(name);
             needed.insert(name);
         });
+        std::vector<std::string> derived;
         for (std::string const& name : source_.names()) {
             plan_entry entry;
             entry.tensor = name;
@@ -158,11 +183,15 @@ private:
                 entry.why = at->second;
             } else if (!needed.contains(name)) {
                 bool const tied = name == graph_.head().weight() && graph_.config().tied_head;
-                entry.action = tensor_action::drop;
-                entry.why = tied ? "tied to the embedding" : "not read by this architecture";
-                if (!tied) {
-                    plan_.notes.push_back("tensor " + name +
-                                          " is not part of the model and is left out");
+                bool const made_anew = !tied && is_derived_tensor(name);
+                entry.action = tied || made_anew ? tensor_action::drop : tensor_action::copy;
+                entry.why = tied        ? "tied to the embedding"
+                            : made_anew ? "a table that loaders make anew"
+                                        : "not understood, kept";
+                if (made_anew) {
+                    derived.push_back(name);
+                } else if (!tied) {
+                    strangers_.push_back(name);
                 }
             } else {
                 entry.why = name == graph_.embedding() + ".weight" ? "embedding"
@@ -171,6 +200,11 @@ private:
                                                                    : "not quantized";
             }
             plan_.entries.push_back(std::move(entry));
+        }
+        note_tensors(derived, "left out, loaders make them anew");
+        note_tensors(strangers_, "not understood, copied as they are");
+        for (auto const* notes : {&graph_.config().notes, &graph_.config().contradictions}) {
+            plan_.notes.insert(plan_.notes.end(), notes->begin(), notes->end());
         }
     }
 
@@ -185,6 +219,14 @@ private:
         }
         if (weight_scheme(graph_.head()) == nullptr) {
             out.push_back(graph_.head().module);
+        }
+        // What is copied without being understood keeps its values in every client, and the export
+        // says that it is no left-over.
+        for (std::string const& name : strangers_) {
+            std::string module = name.substr(0, name.rfind('.'));
+            if (std::find(out.begin(), out.end(), module) == out.end()) {
+                out.push_back(std::move(module));
+            }
         }
         return out;
     }
@@ -331,6 +373,7 @@ private:
     checkpoint const& source_;
     model_graph const& graph_;
     run_plan plan_;
+    std::vector<std::string> strangers_;  // tensors that the graph does not know
 };
 
 }  // namespace detail

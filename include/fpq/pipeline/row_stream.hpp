@@ -75,7 +75,7 @@ private:
         quantized_linear& out = slots_[next_++ % slots_.size()];
         out.module = node.module;
         out.input_global_scale = input_scale;
-        error_stats const error = detail::round_tensor(
+        detail::rounding_loss const loss = detail::round_tensor(
             weight(node), node.out, node.in, args.format,
             observer_of(args, global_scale_of(args, most)), most, plan_.threads, out.weight);
         source_.release(node.weight());
@@ -83,7 +83,7 @@ private:
         line.module = out.module;
         line.rows = node.out;
         line.cols = node.in;
-        line.sqnr_db = error.sqnr_db();
+        line.set_loss(loss.error, loss.local);
         line.global_scale = out.weight.global_scale;
         line.input_global_scale = input_scale;
         report.add(std::move(line), packed_size(out.weight));

@@ -310,7 +310,8 @@ private:
         linear_report const& last = report_.linears.back();
         std::string const error = last.relative_error
                                       ? fmt::format("relative error {:.5f}", *last.relative_error)
-                                      : fmt::format("SQNR {:.2f} dB", last.sqnr_db);
+                                  : last.sqnr_db ? fmt::format("SQNR {:.2f} dB", *last.sqnr_db)
+                                                 : std::string("all 0");
         return last.module + " " + error;
     }
 
@@ -335,12 +336,16 @@ private:
 /// written.
 template <class B>
 run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
-    checkpoint const source(model_directory(r.model));
+    checkpoint source(model_directory(r.model));
+    model_graph const graph(settle_model(source, known));
     if (source.config().contains("quantization_config")) {
+        nlohmann::json const& quantizer =
+            detail::member_or_null(source.config().at("quantization_config"), "quant_method");
         fail_input("checkpoint is already quantized", r.model.string(),
-                   "bf16, fp16 or fp32 weights", "a quantization_config");
+                   "bf16, fp16 or fp32 weights",
+                   "a quantization_config, quant_method " + detail::printable(quantizer.dump()));
     }
-    return resolve(b, r, source, model_graph(load_model_config(source, known)));
+    return resolve(b, r, source, graph);
 }
 
 /// All that can be found out about a plan without running it, as run() does first: what passes

@@ -20,6 +20,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
+#include "fpq/dialect/carried_files.hpp"
 #include "fpq/dialect/registry.hpp"
 #include "fpq/dialect/verify.hpp"
 #include "fpq/graph/graph.hpp"

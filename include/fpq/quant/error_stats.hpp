@@ -47,6 +47,44 @@ struct error_stats {
     }
 };
 
+/// What sums over a whole matrix hide: a large value hides the loss of all small ones.
+struct local_loss {
+    std::size_t blocks = 0;         ///< with a value other than 0
+    std::size_t zeroed_blocks = 0;  ///< of these, decoded to 0 as a whole
+    double worst_row_db = std::numeric_limits<double>::infinity();  ///< least SQNR of a row
+
+    [[nodiscard]] double zeroed_share() const noexcept {
+        return blocks == 0 ? 0.0 : static_cast<double>(zeroed_blocks) / static_cast<double>(blocks);
+    }
+    void add(local_loss const& o) noexcept {
+        blocks += o.blocks;
+        zeroed_blocks += o.zeroed_blocks;
+        worst_row_db = o.worst_row_db < worst_row_db ? o.worst_row_db : worst_row_db;
+    }
+    /// One row of `cols` values in blocks of `group`; at(j) is the original's value j.
+    template <class At>
+    void add_row(At const& at, float const* decoded, std::size_t cols, std::size_t group,
+                 error_stats const& error) noexcept {
+        for (std::size_t first = 0; first < cols; first += group) {
+            std::size_t const last = first + group < cols ? first + group : cols;
+            bool before = false;
+            bool after = false;
+            for (std::size_t j = first; j < last && !after; ++j) {
+                after = decoded[j] != 0.0F;
+            }
+            for (std::size_t j = first; j < last && !after && !before; ++j) {
+                before = at(j) != 0.0F;
+            }
+            blocks += before || after ? 1U : 0U;
+            zeroed_blocks += before ? 1U : 0U;
+        }
+        if (error.signal > 0.0) {
+            double const db = error.sqnr_db();
+            worst_row_db = db < worst_row_db ? db : worst_row_db;
+        }
+    }
+};
+
 /// Compares `decoded` with `original`, both (rows, cols).
 inline error_stats measure_error(matrix_view<float const> original,
                                  matrix_view<float const> decoded) noexcept {
@@ -65,6 +103,18 @@ inline error_stats measure_error(matrix_view<float const> original,
         }
     }
     return stats;
+}
+
+/// local_loss of a whole matrix.
+inline local_loss measure_local_loss(matrix_view<float const> original,
+                                     matrix_view<float const> decoded, std::size_t group) noexcept {
+    local_loss out;
+    for (std::size_t i = 0; i < original.rows; ++i) {
+        out.add_row([row = original.row(i)](std::size_t j) { return row[j]; }, decoded.row(i),
+                    original.cols, group,
+                    measure_error(original.rows_at(i, 1), decoded.rows_at(i, 1)));
+    }
+    return out;
 }
 
 /// measure_error against the decoded `q`, and the codes that lie at an end of their grid.

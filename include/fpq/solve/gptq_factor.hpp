@@ -56,8 +56,8 @@ public:
 
     /// From a symmetric h (n, n); only its lower half is read.
     /// Dead columns (H_jj = 0) get H_jj = 1. Damping is rel_damp * mean(diag H), dead columns
-    /// counted as 0. A factorisation that fails is tried again with ten times the damping (from
-    /// none: 1e-6 of the mean), six tries in all, then fpq::error (numeric) names `name`; so does
+    /// counted as 0. A factorisation that fails is tried again with ten times the damping (and at
+    /// least 1e-6 of the mean), six tries in all, then fpq::error (numeric) names `name`; so does
     /// a NaN, an infinity or a negative diagonal element. `threads` only sets the speed.
     /// float: factored in double up to 4096 columns, above that in float (half the memory), and
     /// then in double if float loses a pivot. Cost: n^3 / 3 operations.
@@ -120,7 +120,7 @@ private:
             if (factor_once(h, threads)) {
                 return;
             }
-            damping_ = damping_ > 0 ? 10 * damping_ : 1e-6 * mean;
+            damping_ = std::max(10 * damping_, 1e-6 * mean);
         }
         fail_numeric("Hessian is not positive definite", name,
                      "a Cholesky factorisation within " + std::to_string(tries) + " tries",

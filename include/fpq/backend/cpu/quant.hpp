@@ -75,11 +75,15 @@ inline void fake_quantize(cpu const& b, quant_args const& args, float global_sca
 
 /// w = the decoded q, rounded to bf16 as a client that multiplies in bf16 sees it. Returns how far
 /// the decoded values, before that rounding, are from what w held.
-inline error_stats decode_weights(cpu const& b, packed_view const& q, cpu::view w) {
+inline error_stats decode_weights(cpu const& b, packed_view const& q, cpu::view w,
+                                  local_loss& local) {
     std::vector<float> decoded(w.rows * w.cols);
     dequantize_into(q, as_view(decoded.data(), w.rows, w.cols), b.threads);
     error_stats const error =
         measure_error(w, as_view(static_cast<float const*>(decoded.data()), w.rows, w.cols));
+    local =
+        measure_local_loss(w, as_view(static_cast<float const*>(decoded.data()), w.rows, w.cols),
+                           q.format.group_of(w.cols));
     parallel_for(w.rows, 32, b.threads, [&](std::size_t begin, std::size_t end) {
         for (std::size_t i = begin; i < end; ++i) {
             for (std::size_t j = 0; j < w.cols; ++j) {

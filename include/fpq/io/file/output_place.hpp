@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <span>
@@ -70,6 +71,24 @@ inline output_place find_output_place(std::filesystem::path const& target) {
         refuse("a directory with a name", failed ? failed.message() : "none");
     }
     return {whole, false};
+}
+
+/// Weight files in `directory` that a checkpoint written there neither replaces nor removes:
+/// loaders may take them instead of it or beside it. In the order of their names.
+inline std::vector<std::string> other_weights(std::filesystem::path const& directory) {
+    std::vector<std::string> out;
+    std::error_code ignored;
+    for (auto const& entry : std::filesystem::directory_iterator(directory, ignored)) {
+        std::string const name = entry.path().filename().string();
+        std::string const kind = entry.path().extension().string();
+        bool const replaced = name.starts_with("model") && kind == ".safetensors";
+        if (!replaced && (kind == ".safetensors" || kind == ".bin" || kind == ".pth" ||
+                          kind == ".pt" || kind == ".gguf")) {
+            out.push_back(name);
+        }
+    }
+    std::sort(out.begin(), out.end());
+    return out;
 }
 
 /// Refuses (fpq::error, input) a target that find_output_place refuses, one that this user may not

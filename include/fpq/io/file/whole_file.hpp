@@ -15,6 +15,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/file/file_actions.hpp"
+#include "fpq/io/file/lfs_pointer.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 
 namespace fpq {
@@ -36,6 +37,7 @@ inline std::string read_whole_file(std::filesystem::path const& path) {
         }
         at += static_cast<std::size_t>(got);
     }
+    refuse_lfs_pointer(std::as_bytes(std::span(text)), path);
     return text;
 }
 

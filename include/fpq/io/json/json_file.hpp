@@ -16,6 +16,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/printable.hpp"
+#include "fpq/io/file/lfs_pointer.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 
 namespace fpq {
@@ -169,6 +170,7 @@ inline nlohmann::json read_json_file(std::filesystem::path const& path) {
                    "at most " + std::to_string(json_size_limit) + " bytes",
                    std::to_string(file.bytes().size()));
     }
+    refuse_lfs_pointer(file.bytes(), path);
     std::string_view const text(reinterpret_cast<char const*>(file.bytes().data()),
                                 file.bytes().size());
     return parse_json(text, path.string());

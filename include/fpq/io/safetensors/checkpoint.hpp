@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -108,6 +109,24 @@ public:
         return total;
     }
 
+    /// What config.json should have said: sets a key, or takes it away with null. The file stays.
+    void amend_config(std::string const& key, nlohmann::json value) {
+        if (value.is_null()) {
+            config_.erase(key);
+        } else {
+            config_[key] = std::move(value);
+        }
+    }
+    /// Gives a tensor another name from here on, everywhere but in its file. Errors: as at().
+    void rename(std::string_view name, std::string const& to) {
+        tensor_ref copy = at(name);
+        copy.name = to;
+        renamed_.push_back(std::make_unique<tensor_ref const>(std::move(copy)));
+        tensors_.erase(tensors_.find(name));
+        tensors_[to] = renamed_.back().get();
+        std::replace(names_.begin(), names_.end(), std::string(name), to);
+    }
+
 private:
     void open_shards() {
         std::filesystem::path const index_path = directory_ / index_name;
@@ -188,6 +207,7 @@ private:
     nlohmann::json config_;
     nlohmann::json index_;
     std::vector<safetensors_file> shards_;
+    std::vector<std::unique_ptr<tensor_ref const>> renamed_;
     std::map<std::string, tensor_ref const*, std::less<>> tensors_;
     std::vector<std::string> names_;
 };

@@ -193,13 +193,21 @@ private:
         return at;
     }
 
+    /// A file name, or one of a directory and one in it.
     std::filesystem::path claim_file(std::string_view filename) {
-        bool const weights = filename.ends_with(".safetensors") || filename == index_name;
+        std::size_t const slash = filename.find('/');
+        bool const below = slash != std::string_view::npos;
+        bool const weights =
+            !below && (filename.ends_with(".safetensors") || filename == index_name);
+        bool const plain = is_plain_file_name(filename.substr(below ? slash + 1 : 0)) &&
+                           (!below || is_plain_file_name(filename.substr(0, slash)));
         std::lock_guard const guard(mutex_);
-        if (!is_plain_file_name(filename) || weights ||
-            !extra_files_.insert(std::string(filename)).second) {
+        if (!plain || weights || !extra_files_.insert(std::string(filename)).second) {
             fail_usage("bad extra file", "'" + detail::printable(filename) + "'",
                        "a plain name of its own that is no weight file", "another");
+        }
+        if (below) {
+            std::filesystem::create_directory(staging_.path() / filename.substr(0, slash));
         }
         return staging_.path() / filename;
     }

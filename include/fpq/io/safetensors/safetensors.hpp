@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/lfs_pointer.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/safetensors/dtype.hpp"
@@ -300,6 +301,7 @@ private:
     void read() {
         std::string const where = path_->string();
         std::span<std::byte const> const all = file_.bytes();
+        refuse_lfs_pointer(all, *path_);
         std::string_view const text = detail::header_text(all, where);
         detail::header_reader reader(where, text);
         detail::sax_parse(text, reader, &reader.progress);

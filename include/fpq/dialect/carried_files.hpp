@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 6. Which files beside the weights an export takes over from its source: all that are not
+// weights, the work of a trainer, or what the export writes itself.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "fpq/io/safetensors/checkpoint.hpp"
+
+namespace fpq {
+
+namespace detail {
+
+template <std::size_t N>
+bool ends_with_any(std::string_view name, std::array<std::string_view, N> const& ends) {
+    return std::any_of(ends.begin(), ends.end(),
+                       [name](std::string_view end) { return name.ends_with(end); });
+}
+
+/// Weights in any format, and indices of such.
+inline bool is_weight_file(std::string_view name) {
+    constexpr std::array<std::string_view, 20> ends{
+        ".safetensors", ".bin",     ".pt",        ".pth",      ".gguf",
+        ".ggml",        ".h5",      ".msgpack",   ".onnx",     ".onnx_data",
+        ".ot",          ".npz",     ".tflite",    ".pdparams", ".ckpt",
+        ".index.json",  ".mlmodel", ".llamafile", ".engine",   ".distcp"};
+    return ends_with_any(name, ends);
+}
+
+/// Written by the export, or true of the source alone.
+inline bool is_left_behind(std::string_view name) {
+    constexpr std::array<std::string_view, 10> names{
+        "config.json",       "hf_quant_config.json",  "quantize_config.json",
+        "quant_config.json", "trainer_state.json",    "README.md",
+        "recipe.json",       "optimizer_config.json", "all_results.json",
+        "train_results.json"};
+    return name.starts_with(".") || std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Directories of other formats and of a trainer.
+inline bool is_foreign_directory(std::string_view name) {
+    constexpr std::array<std::string_view, 9> names{
+        "original", "onnx", "openvino", "coreml", "gguf", "runs", "logs", "metal", "__pycache__"};
+    return name.starts_with(".") || name.starts_with("checkpoint-") ||
+           name.starts_with("global_step") || name.find(".partial") != std::string_view::npos ||
+           std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Modules of sentence-transformers, "2_Dense": their weights belong to the model.
+inline bool is_numbered_module(std::string_view name) {
+    std::size_t const digits = name.find_first_not_of("0123456789");
+    return digits != 0 && digits != std::string_view::npos && name[digits] == '_';
+}
+
+/// Names of the regular files, and links to such, of one directory.
+inline std::vector<std::string> plain_files(std::filesystem::path const& directory) {
+    std::vector<std::string> out;
+    std::error_code ignored;
+    for (auto const& entry : std::filesystem::directory_iterator(directory, ignored)) {
+        std::string name = entry.path().filename().string();
+        if (entry.is_regular_file(ignored) && is_plain_file_name(name)) {
+            out.push_back(std::move(name));
+        }
+    }
+    return out;
+}
+
+}  // namespace detail
+
+/// Relative paths of the regular files that an export takes over as they are, sorted: all of the
+/// source's directory and one level below it, but for weights, hidden files, other models, and what
+/// the export writes itself. What cannot be looked into is left out.
+inline std::vector<std::string> carried_files(std::filesystem::path const& source) {
+    std::vector<std::string> out;
+    for (std::string const& name : detail::plain_files(source)) {
+        if (!detail::is_weight_file(name) && !detail::is_left_behind(name)) {
+            out.push_back(name);
+        }
+    }
+    std::error_code ignored;
+    for (auto const& entry : std::filesystem::directory_iterator(source, ignored)) {
+        std::string const name = entry.path().filename().string();
+        if (!entry.is_directory(ignored) || entry.is_symlink(ignored) ||
+            !is_plain_file_name(name) || detail::is_foreign_directory(name)) {
+            continue;
+        }
+        std::vector<std::string> const inner = detail::plain_files(entry.path());
+        bool const model = std::any_of(inner.begin(), inner.end(), [](std::string const& file) {
+            return file == "config.json" || detail::is_weight_file(file);
+        });
+        for (std::string const& file : inner) {
+            if ((!model || detail::is_numbered_module(name)) && !file.starts_with(".")) {
+                out.push_back(name + "/" + file);
+            }
+        }
+    }
+    std::sort(out.begin(), out.end());
+    return out;
+}
+
+}  // namespace fpq

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole export is spoiled in one place at a time; verify must name the place.
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/dialect/verify.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/model/settle.hpp"
+#include "pipeline/line.hpp"
+#include "support/tiny_checkpoint.hpp"
+
+using namespace fpq;
+using namespace fpq_test;
+
+namespace {
+
+/// Findings about `dir` after its tensors and its config went through the edits.
+std::string findings(std::filesystem::path const& dir,
+                     std::function<void(std::vector<raw_tensor>&)> const& on_tensors,
+                     std::function<void(nlohmann::json&)> const& on_config) {
+    temporary_directory copy;
+    for (auto const& entry : std::filesystem::directory_iterator(dir)) {
+        std::filesystem::copy(entry.path(), copy.path() / entry.path().filename(),
+                              std::filesystem::copy_options::recursive);
+    }
+    if (on_tensors) {
+        std::vector<raw_tensor> tensors;
+        {
+            checkpoint const read(dir);
+            for (std::string const& name : read.names()) {
+                tensor_ref const& t = read.at(name);
+                tensors.push_back(
+                    {t.name, t.type, t.shape,
+                     std::string(reinterpret_cast<char const*>(t.bytes.data()), t.bytes.size())});
+            }
+        }
+        on_tensors(tensors);
+        write_text(copy.path() / "model.safetensors", safetensors_bytes(tensors));
+    }
+    if (on_config) {
+        nlohmann::json config = nlohmann::json::parse(read_text(copy.path() / "config.json"));
+        on_config(config);
+        write_text(copy.path() / "config.json", config.dump());
+    }
+    std::string text;
+    try {
+        checkpoint source(copy.path());
+        model_graph const graph(settle_model(source, shipped_architectures));
+        for (std::string const& line : verify_checkpoint(source, &graph)) {
+            text += line.starts_with("warning: ") ? "" : line + "\n";
+        }
+    } catch (error const& why) {
+        text += why.what();
+    }
+    return text;
+}
+
+auto without(std::string const& name) {
+    return [name](std::vector<raw_tensor>& all) {
+        std::erase_if(all, [&](raw_tensor const& t) { return t.name == name; });
+    };
+}
+
+auto with(raw_tensor const& extra) {
+    return [extra](std::vector<raw_tensor>& all) {
+        std::erase_if(all, [&](raw_tensor const& t) { return t.name == extra.name; });
+        all.push_back(extra);
+    };
+}
+
+raw_tensor bf16_values(std::string name, std::size_t count, char const* two_bytes) {
+    std::string bytes;
+    for (std::size_t i = 0; i < count; ++i) {
+        bytes.append(two_bytes, 2);
+    }
+    return {std::move(name), dtype::bf16, {count}, bytes};
+}
+
+harness_flags flags_for(temporary_directory const& dir, bool rotated) {
+    harness_flags f;
+    f.model = dir.path() / "model";
+    f.scheme.family = format_family::mxfp;
+    f.output.kind = export_kind::realquant;
+    f.output.directory = dir.path() / "out";
+    f.threads = 1;
+    if (rotated) {
+        f.output.layout = "fp_quant";
+        f.scheme.a_bits = 4;
+        f.scheme.transform = transform_kind::hadamard;
+        f.scheme.transform_block = 32;
+    }
+    return f;
+}
+
+std::filesystem::path export_of(temporary_directory const& dir, bool rotated) {
+    tiny_checkpoint_options options;
+    options.tied = false;
+    make_tiny_checkpoint(dir.path() / "model", options);
+    (void)go(flags_for(dir, rotated));
+    return dir.path() / "out";
+}
+
+}  // namespace
+
+TEST_CASE("what a forward pass or a client needs is checked by name", "[pipeline]") {
+    temporary_directory const dir;
+    auto const out = export_of(dir, false);
+    CHECK(findings(out, {}, {}) == "");
+    std::string const up = "model.layers.1.mlp.up_proj";
+    CHECK_THAT(findings(out, without("model.norm.weight"), {}), Catch::Contains("model.norm"));
+    CHECK_THAT(findings(out, without("lm_head.weight"), {}), Catch::Contains("lm_head"));
+    CHECK_THAT(findings(out, without("model.embed_tokens.weight"), {}), Catch::Contains("embed"));
+    CHECK_THAT(findings(out, with(bf16_values("model.norm.weight", 64, "\xc0\x7f")), {}),
+               Catch::Contains("model.norm"));
+    CHECK_THAT(findings(out, with(bf16_values("model.norm.weight", 32, "\x80\x3f")), {}),
+               Catch::Contains("model.norm"));
+    for (char const* const stray :
+         {"foo.bar", "model.layers.7.input_layernorm.weight", "model.layers.0.mlp.up_proj.bias",
+          "model.layers.0.mlp.up_proj.weight_g_idx"}) {
+        CHECK_THAT(findings(out, with(bf16_values(stray, 64, "\x80\x3f")), {}),
+                   Catch::Contains(stray));
+    }
+    CHECK(findings(out,
+                   with(bf16_values("model.layers.0.self_attn.rotary_emb.inv_freq", 8, "\x80\x3f")),
+                   {}) == "");
+    auto const overflow = [&](std::vector<raw_tensor>& all) {
+        for (raw_tensor& t : all) {
+            if (t.name == up + ".weight_scale") {
+                t.bytes[0] = '\xfe';
+            } else if (t.name == up + ".weight_packed") {
+                std::fill_n(t.bytes.begin(), 16, '\x77');
+            }
+        }
+    };
+    CHECK_THAT(findings(out, overflow, {}), Catch::Contains(up) && Catch::Contains("infinity"));
+}
+
+TEST_CASE("a config that contradicts the tensors of an export is a fault", "[pipeline]") {
+    temporary_directory const dir;
+    auto const out = export_of(dir, false);
+    auto const args = [](char const* key, nlohmann::json const& value) {
+        return [=](nlohmann::json& c) {
+            c["quantization_config"]["config_groups"]["group_0"]["weights"][key] = value;
+        };
+    };
+    CHECK_THAT(findings(out, {}, args("dynamic", true)), Catch::Contains("dynamic"));
+    CHECK_THAT(findings(out, {}, args("symmetric", false)), Catch::Contains("symmetric"));
+    CHECK_THAT(findings(out, {}, args("strategy", "channel")), Catch::Contains("strategy"));
+    CHECK_THAT(findings(out, {}, args("group_size", 16)), Catch::Contains("group"));
+    CHECK_THAT(findings(out, {},
+                        [](nlohmann::json& c) {
+                            c["quantization_config"]["config_groups"]["group_0"] = nullptr;
+                        }),
+               Catch::Contains("config_groups"));
+    CHECK_THAT(findings(out, {}, [](nlohmann::json& c) { c["tie_word_embeddings"] = true; }),
+               Catch::Contains("lm_head.weight differs"));
+}
+
+TEST_CASE("both matrices of an export that rotates are there, finite and what it names",
+          "[pipeline]") {
+    temporary_directory const dir;
+    auto const out = export_of(dir, true);
+    CHECK(findings(out, {}, {}) == "");
+    std::string const back = "model.layers.0.mlp.up_proj.backward_hadamard_matrix";
+    CHECK_THAT(findings(out, without(back), {}), Catch::Contains(back));
+    auto const patched = [&](char const* two_bytes) {
+        return [&, two_bytes](std::vector<raw_tensor>& all) {
+            for (raw_tensor& t : all) {
+                if (t.name == back) {
+                    t.bytes.replace(0, 2, two_bytes, 2);
+                }
+            }
+        };
+    };
+    CHECK_THAT(findings(out, patched("\xc0\x7f"), {}), Catch::Contains(back));
+    CHECK_THAT(findings(out, patched("\x80\x3f"), {}), Catch::Contains("transform_init"));
+}
+
+TEST_CASE("tensors that are not understood are copied, listed and no fault", "[pipeline]") {
+    temporary_directory const dir;
+    tiny_checkpoint_options options;
+    options.tied = false;
+    options.edit = [](raw_tensor& t) {
+        if (t.name == "lm_head.weight") {
+            t.name = "score.weight";
+        }
+    };
+    options.edit_config = [](nlohmann::json& c) { c["tie_word_embeddings"] = true; };
+    make_tiny_checkpoint(dir.path() / "model", options);
+    std::filesystem::create_directory(dir.path() / "model" / "additional_chat_templates");
+    write_text(dir.path() / "model" / "additional_chat_templates" / "tool.jinja", "{{ x }}");
+    run_report const report = go(flags_for(dir, false));
+    checkpoint const written(dir.path() / "out");
+    CHECK(written.contains("score.weight"));
+    CHECK(read_text(dir.path() / "out" / "additional_chat_templates" / "tool.jinja") == "{{ x }}");
+    CHECK(findings(dir.path() / "out", {}, {}) == "");
+    std::size_t said = 0;
+    for (std::string const& note : report.notes) {
+        said += note.find("score.weight") != std::string::npos ? 1 : 0;
+    }
+    CHECK(said == 1);
+}
