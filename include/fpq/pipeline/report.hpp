@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -85,22 +86,46 @@ inline nlohmann::json to_json(eval_result const& e) {
     return json;
 }
 
+inline nlohmann::json to_json(linear_report const& l) {
+    nlohmann::json row{{"module", l.module},
+                       {"rows", l.rows},
+                       {"cols", l.cols},
+                       {"sqnr_db", l.sqnr_db},
+                       {"damping_retries", l.damping_retries},
+                       {"damping", l.damping},
+                       {"dead_columns", l.dead_columns},
+                       {"weight_global_scale", l.global_scale},
+                       {"input_global_scale", l.input_global_scale}};
+    if (l.relative_error) {
+        row["relative_error"] = *l.relative_error;
+    }
+    return row;
+}
+
+/// The inverse. Throws nlohmann::json::exception for anything else.
+inline linear_report linear_report_from(nlohmann::json const& row) {
+    linear_report l;
+    l.module = row.at("module");
+    l.rows = row.at("rows");
+    l.cols = row.at("cols");
+    // JSON has no infinity: an exact or an all-zero linear.
+    l.sqnr_db = row.at("sqnr_db").is_null() ? std::numeric_limits<double>::infinity()
+                                            : row.at("sqnr_db").get<double>();
+    l.damping_retries = row.at("damping_retries");
+    l.damping = row.at("damping");
+    l.dead_columns = row.at("dead_columns");
+    l.global_scale = row.at("weight_global_scale");
+    l.input_global_scale = row.at("input_global_scale");
+    if (row.contains("relative_error") && !row.at("relative_error").is_null()) {
+        l.relative_error = row.at("relative_error").get<double>();
+    }
+    return l;
+}
+
 inline nlohmann::json to_json(run_report const& report) {
     nlohmann::json linears = nlohmann::json::array();
     for (linear_report const& l : report.linears) {
-        nlohmann::json row{{"module", l.module},
-                           {"rows", l.rows},
-                           {"cols", l.cols},
-                           {"sqnr_db", l.sqnr_db},
-                           {"damping_retries", l.damping_retries},
-                           {"damping", l.damping},
-                           {"dead_columns", l.dead_columns},
-                           {"weight_global_scale", l.global_scale},
-                           {"input_global_scale", l.input_global_scale}};
-        if (l.relative_error) {
-            row["relative_error"] = *l.relative_error;
-        }
-        linears.push_back(std::move(row));
+        linears.push_back(to_json(l));
     }
     nlohmann::json phases = nlohmann::json::array();
     for (phase_time const& p : report.phases) {
@@ -127,6 +152,34 @@ inline nlohmann::json to_json(run_report const& report) {
         json["evaluation"]["text"] = report.evaluates_calibration_text ? "calibration" : "its own";
     }
     return json;
+}
+
+/// Puts what `json`, a report of the same run, says of linears and evaluation into `report`. Throws
+/// nlohmann::json::exception for anything else.
+inline void take_results(nlohmann::json const& json, run_report& report) {
+    report.linears.clear();
+    for (nlohmann::json const& row : json.at("linears")) {
+        report.linears.push_back(linear_report_from(row));
+    }
+    report.quantized_values = json.at("quantized_values");
+    report.quantized_bytes = json.at("quantized_bytes");
+    report.calibration_tokens = json.at("calibration_tokens");
+    if (json.contains("evaluation")) {
+        nlohmann::json const& e = json.at("evaluation");
+        eval_result out;
+        out.perplexity = e.at("perplexity");
+        out.targets = e.at("targets");
+        out.has_reference = e.contains("kl_mean");
+        if (out.has_reference) {
+            out.kl_mean = e.at("kl_mean");
+            out.kl_se = e.at("kl_se");
+            out.kl_p99 = e.at("kl_p99");
+            out.top1_agreement = e.at("top1_agreement");
+            out.top1_se = e.at("top1_se");
+            out.reference_perplexity = e.at("reference_perplexity");
+        }
+        report.evaluation = out;
+    }
 }
 
 }  // namespace fpq
