@@ -317,21 +317,23 @@ TEST_CASE("a killed writer leaves nothing that looks finished, and the next run 
     }
     char byte = 0;
     REQUIRE(::read(ready[0], &byte, 1) == 1);
-    {
-        checkpoint_writer other(dir.path() / "m", small_plan(), large);
-        CHECK(files_in(dir.path()).size() == 2);  // the living child's directory is respected
-    }
+    CHECK_THROWS_WITH(checkpoint_writer(dir.path() / "m", small_plan(), large),
+                      Catch::Contains("in use") && Catch::Contains("another run"));
+    CHECK(files_in(dir.path() / "m.partial").contains("config.json"));  // the living one's
+    std::filesystem::create_directory(dir.path() / "m");
+    CHECK_THROWS_WITH(checkpoint_writer(dir.path() / "m", small_plan(), large),
+                      Catch::Contains("in use"));
+    std::filesystem::remove(dir.path() / "m");
     ::kill(child, SIGKILL);
     int status = 0;
     REQUIRE(::waitpid(child, &status, 0) == child);
     ::close(ready[0]);
     ::close(ready[1]);
     CHECK_FALSE(std::filesystem::exists(dir.path() / "m"));
-    std::set<std::string> const left = files_in(dir.path());
-    REQUIRE(left.size() == 1);
-    CHECK(left.begin()->starts_with("m.partial-"));
+    CHECK(files_in(dir.path()) == names{"m.partial"});
     std::filesystem::create_directory(dir.path() / "m.partial-other");  // not ours to remove
     checkpoint_writer out(dir.path() / "m", small_plan(), large);
+    CHECK_FALSE(out.resumed());
     fill(out, small_plan());
     out.finish();
     CHECK(files_in(dir.path()) == names{"m", "m.partial-other"});
@@ -341,7 +343,123 @@ TEST_CASE("two writers of one process for one target do not mix", "[io]") {
     temporary_directory dir;
     checkpoint_writer first(dir.path() / "m", small_plan(), large);
     CHECK_THROWS_WITH(checkpoint_writer(dir.path() / "m", small_plan(), large),
-                      Catch::Contains("cannot create"));
+                      Catch::Contains("in use"));
     fill(first, small_plan());
     CHECK_NOTHROW(first.finish());
+}
+
+TEST_CASE("what somebody else put under the name of the partial result stays", "[io]") {
+    temporary_directory dir;
+    std::filesystem::create_directory(dir.path() / "m.partial");
+    fpq_test::write_text(dir.path() / "m.partial" / "mine", "x");
+    CHECK_THROWS_WITH(checkpoint_writer(dir.path() / "m", small_plan(), large),
+                      Catch::Contains("directory in the way"));
+    CHECK(files_in(dir.path() / "m.partial") == names{"mine"});
+}
+
+TEST_CASE("places that can never be an output directory are refused, and nothing is made", "[io]") {
+    temporary_directory dir;
+    std::filesystem::create_symlink(dir.path() / "nowhere", dir.path() / "dangling");
+    std::filesystem::create_symlink(dir.path() / "loop2", dir.path() / "loop");
+    std::filesystem::create_symlink(dir.path() / "loop", dir.path() / "loop2");
+    std::filesystem::create_directories(dir.path() / "out" / "model.safetensors");
+    std::vector<std::string> const files{"config.json", "model.safetensors"};
+    auto const before = files_in(dir.path());
+    CHECK_THROWS_WITH(fpq::check_output_directory(dir.path() / "dangling", files),
+                      Catch::Contains("link to nothing"));
+    CHECK_THROWS_WITH(fpq::check_output_directory(dir.path() / "loop", files),
+                      Catch::Contains("loop of links"));
+    CHECK_THROWS_WITH(fpq::check_output_directory(dir.path() / "out", files),
+                      Catch::Contains("model.safetensors") && Catch::Contains("a directory"));
+    CHECK_NOTHROW(fpq::check_output_directory(dir.path() / "not" / ".." / "yet", files));
+    CHECK(fpq::find_output_place(dir.path() / "not" / ".." / "yet").directory ==
+          std::filesystem::canonical(dir.path()) / "yet");
+    CHECK(files_in(dir.path()) == before);
+}
+
+namespace {
+
+/// A whole new checkpoint staged inside of `at`, and its move cut short after `steps` changes of
+/// `at`, as a kill would cut it.
+void cut_move_short(std::filesystem::path const& at, std::size_t steps) {
+    std::filesystem::path const staging = at / ".fpq-partial";
+    std::vector<std::string> const order{"generation_config.json", "model.safetensors",
+                                         "config.json"};
+    {
+        fpq::staging_directory place(at);
+        place.keep();
+        place.journal().add({{"begin", 1}});
+        for (std::string const& name : order) {
+            fpq_test::write_text(staging / name, "new " + name);
+        }
+        place.journal().add(
+            {{"move",
+              {{"remove",
+                {"config.json", "model.safetensors.index.json", "model-00001.safetensors"}},
+               {"names", order}}}});
+    }
+    for (char const* const gone :
+         {"config.json", "model.safetensors.index.json", "model-00001.safetensors"}) {
+        if (steps > 0) {
+            --steps;
+            std::filesystem::remove(at / gone);
+        }
+    }
+    for (std::string const& name : order) {
+        if (steps > 0) {
+            --steps;
+            std::filesystem::rename(staging / name, at / name);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("a move that was cut short loads as the old, the new or not at all, and is finished",
+          "[io]") {
+    for (std::size_t steps = 0; steps <= 6; ++steps) {
+        temporary_directory dir;
+        std::filesystem::path const at = dir.path() / "m";
+        std::filesystem::create_directory(at);
+        for (char const* const old : {"config.json", "model.safetensors.index.json",
+                                      "model-00001.safetensors", "notes.txt"}) {
+            fpq_test::write_text(at / old, "old");
+        }
+        cut_move_short(at, steps);
+        bool const loads = std::filesystem::exists(at / "config.json");
+        bool const is_new = loads && read_text(at / "config.json") != "old";
+        CHECK(loads == (steps == 0 || steps == 6));
+        CHECK(is_new == (steps == 6));
+        {
+            fpq::staging_directory next(at);
+            CHECK(next.finished_move().size() == 2);
+            CHECK(next.finished_move().front().contains("begin"));
+            CHECK_FALSE(next.has_leftover());
+        }
+        CHECK(files_in(at) ==
+              names{"config.json", "generation_config.json", "model.safetensors", "notes.txt"});
+        for (char const* const name : {"config.json", "model.safetensors"}) {
+            CHECK(read_text(at / name) == std::string("new ") + name);
+        }
+    }
+}
+
+TEST_CASE("a journal's torn last line does not count and is overwritten", "[io]") {
+    temporary_directory dir;
+    std::filesystem::path const at = dir.path() / "j";
+    {
+        fpq::journal_file journal(at);
+        journal.add({{"a", 1}});
+        journal.add({{"b", 2}});
+    }
+    std::string const whole = read_text(at);
+    for (std::size_t size = 0; size <= whole.size(); ++size) {
+        fpq_test::write_text(at, whole.substr(0, size));
+        fpq::journal_file journal(at);
+        std::size_t const lines = size == whole.size() ? 2 : size >= 8 ? 1 : 0;
+        REQUIRE(journal.lines().size() == lines);
+        REQUIRE((journal.find("b") != nullptr) == (lines == 2));
+        journal.add({{"c", 3}});
+        REQUIRE(fpq::journal_file(at).lines().size() == lines + 1);
+    }
 }

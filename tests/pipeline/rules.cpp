@@ -104,10 +104,14 @@ TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     run_plan const rotated = plan_of(f);
     CHECK(rotated.output->layout == &fp_quant);
     CHECK(has(rotated.notes.at(0), "layout: fp_quant (compressed-tensors cannot hold this"));
+    // By name MXFP4 is written, with a note; NVFP4 would lack the global scale of inputs.
     f.scheme.transform = transform_kind::identity;
     f.scheme.a_bits = 16;
     f.output.layout = "fp_quant";
+    CHECK(has(plan_of(f).notes.at(0), "its clients run fp_quant as W4A4"));
+    f.scheme.family = format_family::nvfp;
     CHECK(has(why_not(f), "compressed-tensors holds W4A16), found 16"));
+    f.scheme.family = format_family::mxfp;
     f.output.layout = "auto";
     f.scheme.a_bits = 4;
     f.scheme.transform = transform_kind::dct;

@@ -2,6 +2,7 @@
 // fpq-quantize: options -> recipe -> plan -> run -> exit code.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <functional>
 #include <set>
 #include <string>
@@ -51,6 +52,12 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     fpq::cpu const backend{recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads()};
     fpq::run_plan plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
     if (!options.report.empty()) {
+        std::error_code ignored;
+        if (std::filesystem::equivalent(std::filesystem::absolute(options.report).parent_path(),
+                                        recipe.model, ignored)) {
+            fpq::fail_usage("report", options.report.string(), "a file outside of the model",
+                            "one in its directory");
+        }
         fpq::require_writable_file(options.report);
     }
     if (options.dry_run) {
@@ -64,14 +71,23 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     }
     say_notes(plan.notes);
     std::string const products = fpq::tools::choose_products(options.products);
-    if (plan.output) {
-        fpq::tools::on_interruption(fpq::staging_path(plan.output->directory).string(),
-                                    " is left; the next run to the same directory removes it");
-    }
-    fpq::run_report report = [&] {
+    plan.restart = options.restart;
+    std::string const left = " is left: the same command goes on with it, --restart discards it";
+    std::filesystem::path const staging =
+        plan.output ? fpq::staging_path(plan.output->directory) : std::filesystem::path();
+    fpq::tools::on_interruption(staging.string(), left);
+    fpq::run_report report;
+    try {
         fpq::tools::progress_printer progress(options.verbose);  // ends its line before the report
-        return fpq::run(backend, plan, fpq::shipped_architectures, std::ref(progress));
-    }();
+        report = fpq::run(backend, plan, fpq::shipped_architectures, std::ref(progress));
+    } catch (fpq::error const& why) {
+        std::error_code ignored;
+        if (why.category() != fpq::error_category::usage &&
+            std::filesystem::exists(staging, ignored)) {
+            say_notes({staging.string() + left});
+        }
+        throw;
+    }
     report.commit = FPQ_COMMIT;
     say_notes(report.notes);
     if (!options.report.empty()) {

@@ -190,6 +190,8 @@ flag_group run_flags(harness_flags& f, run_options& run) {
          path_flag("save_recipe", run.save_recipe, "FILE", "write the recipe of these flags here"),
          path_flag("report", run.report, "FILE", "write a JSON report here"),
          switch_flag("dry_run", run.dry_run, true, "print the plan and stop"),
+         switch_flag("restart", run.restart, true,
+                     "discard what an interrupted run to --save_path left, do not go on with it"),
          switch_flag("verbose", run.verbose, true, "a line for every linear"),
          count_flag("threads", f.threads, bounds::threads, "worker threads"),
          products_flag(run.products)}};

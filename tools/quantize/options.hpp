@@ -19,6 +19,7 @@ struct run_options {
     std::filesystem::path save_recipe;
     std::string products = "auto";
     bool dry_run = false;
+    bool restart = false;
     bool verbose = false;
 };
 

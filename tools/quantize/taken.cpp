@@ -115,6 +115,9 @@ std::vector<std::string> idle_flags(given_options const& options, recipe const& 
     if (run.dry_run && !run.report.empty()) {
         notes.emplace_back("--report: a dry run solves nothing that could be told");
     }
+    if (run.restart && r.output.kind == export_kind::none) {
+        notes.emplace_back("--restart: nothing is written, so that nothing can go on");
+    }
     return notes;
 }
 

@@ -42,15 +42,24 @@ inline bool is_quest(scheme const& s) noexcept {
     return s.input && s.input->rule == scale_rule::quest;
 }
 
+/// Inputs that stay as they are: no key says so, and clients quantize them whatever the weights
+/// were solved for. Empty when inputs are quantized.
+inline std::optional<refusal> fp_quant_runs_otherwise(export_linear const& linear,
+                                                      scheme const& s) {
+    if (s.input) {
+        return std::nullopt;
+    }
+    return refusal{linear.module + ": a_bits",
+                   std::string("4 (clients run it as W4A4; ") +
+                       (s.transform.is_identity() ? "" : "without --transform_class ") +
+                       "compressed-tensors holds W4A16)",
+                   "16"};
+}
+
 inline std::optional<refusal> refuse_fp_quant_inputs(export_linear const& linear, scheme const& s) {
     if (!s.input) {
-        // Its clients quantize the inputs whatever the weights were solved for.
-        return refusal{linear.module + ": a_bits",
-                       s.transform.is_identity()
-                           ? "4 (clients run it as W4A4; compressed-tensors holds W4A16)"
-                           : "4 (clients run it as W4A4; without --transform_class "
-                             "compressed-tensors holds W4A16)",
-                       "16"};
+        // By a global scale that nothing has measured; MXFP4 needs none.
+        return s.weight->format == nvfp4 ? fp_quant_runs_otherwise(linear, s) : std::nullopt;
     }
     bool const mx = s.weight->format == mxfp4;
     if (!(s.input->format == s.weight->format)) {

@@ -19,7 +19,10 @@
 #include "fpq/dialect/carried_files.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/mapped_file.hpp"
+#include "fpq/io/file/output_place.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/safetensors/checkpoint_writer.hpp"
+#include "fpq/io/safetensors/shard_plan.hpp"
 #include "fpq/io/text/text_windows.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/calibration.hpp"
@@ -95,7 +98,7 @@ inline void require_finite_tensors(checkpoint const& source,
 
 }  // namespace detail
 
-/// Texts of a run as windows.
+/// Texts of a run as windows, and what a user should know before it starts.
 struct run_windows {
     token_windows calibration;  ///< empty: none, or sampled from the model when the run begins
     token_windows evaluation;
@@ -107,6 +110,18 @@ struct run_windows {
 template <class B>
 void check_inputs(run_plan const& plan, opened_model<B> const& model) {
     checkpoint const& source = model.source();
+    if (plan.output) {
+        planned_output const& out = *plan.output;
+        std::vector<std::string> names{"config.json", std::string(index_name)};
+        for (shard_layout const& shard : plan_shards(out.tensors, out.max_shard_size)) {
+            names.push_back(shard.file);
+        }
+        for (std::string const& name : carried_files(source.directory())) {
+            names.push_back(name);
+        }
+        output_place const place = check_output_directory(out.directory, names);
+        require_distinct(source.directory(), place.directory);
+    }
     detail::require_finite_tensors(source, detail::require_tensors(source, model.graph()),
                                    plan.threads);
     if (plan.output) {
@@ -122,6 +137,12 @@ template <class B>
 run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const& model,
                          progress_sink const& progress) {
     run_windows out;
+    if (plan.output) {
+        for (std::string const& name : other_weights(plan.output->directory)) {
+            out.notes.push_back(name + " stays beside the new weights in " +
+                                plan.output->directory.string());
+        }
+    }
     if (!plan.calibration.dataset.empty()) {
         model.config().require_sequence(plan.calibration.sequence_length);
         if (plan.calibration.dataset == "self") {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -119,23 +120,54 @@ inline nlohmann::json to_json(eval_result const& e) {
     return json;
 }
 
+inline nlohmann::json to_json(linear_report const& l) {
+    return {{"module", l.module},
+            {"rows", l.rows},
+            {"cols", l.cols},
+            {"sqnr_db", json_of(l.sqnr_db)},
+            {"worst_row_sqnr_db", json_of(l.local.worst_row_db)},
+            {"nonzero_blocks", l.local.blocks},
+            {"zeroed_blocks", l.local.zeroed_blocks},
+            {"relative_error", json_of(l.relative_error)},
+            {"damping_retries", l.damping_retries},
+            {"damping", l.damping},
+            {"dead_columns", l.dead_columns},
+            {"weight_global_scale", l.global_scale},
+            {"input_global_scale", l.input_global_scale}};
+}
+
+/// The inverse of json_of. Throws nlohmann::json::exception for anything else.
+inline std::optional<double> number_of(nlohmann::json const& value) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    return value.is_null()   ? std::nullopt
+           : value == "inf"  ? std::optional(infinity)
+           : value == "-inf" ? std::optional(-infinity)
+                             : std::optional(value.get<double>());
+}
+
+/// The inverse of to_json. Throws nlohmann::json::exception for anything else.
+inline linear_report linear_report_from(nlohmann::json const& row) {
+    linear_report l;
+    l.module = row.at("module");
+    l.rows = row.at("rows");
+    l.cols = row.at("cols");
+    l.sqnr_db = number_of(row.at("sqnr_db"));
+    l.local.worst_row_db = number_of(row.at("worst_row_sqnr_db"));
+    l.local.blocks = row.at("nonzero_blocks");
+    l.local.zeroed_blocks = row.at("zeroed_blocks");
+    l.relative_error = number_of(row.at("relative_error"));
+    l.damping_retries = row.at("damping_retries");
+    l.damping = row.at("damping");
+    l.dead_columns = row.at("dead_columns");
+    l.global_scale = row.at("weight_global_scale");
+    l.input_global_scale = row.at("input_global_scale");
+    return l;
+}
+
 inline nlohmann::json to_json(run_report const& report) {
     nlohmann::json linears = nlohmann::json::array();
     for (linear_report const& l : report.linears) {
-        nlohmann::json row{{"module", l.module},
-                           {"rows", l.rows},
-                           {"cols", l.cols},
-                           {"sqnr_db", json_of(l.sqnr_db)},
-                           {"worst_row_sqnr_db", json_of(l.local.worst_row_db)},
-                           {"nonzero_blocks", l.local.blocks},
-                           {"zeroed_blocks", l.local.zeroed_blocks},
-                           {"relative_error", json_of(l.relative_error)},
-                           {"damping_retries", l.damping_retries},
-                           {"damping", l.damping},
-                           {"dead_columns", l.dead_columns},
-                           {"weight_global_scale", l.global_scale},
-                           {"input_global_scale", l.input_global_scale}};
-        linears.push_back(std::move(row));
+        linears.push_back(to_json(l));
     }
     nlohmann::json phases = nlohmann::json::array();
     for (phase_time const& p : report.phases) {
@@ -162,6 +194,34 @@ inline nlohmann::json to_json(run_report const& report) {
         json["evaluation"]["text"] = report.evaluates_calibration_text ? "calibration" : "its own";
     }
     return json;
+}
+
+/// Puts what `json`, a report of the same run, says of linears and evaluation into `report`. Throws
+/// nlohmann::json::exception for anything else.
+inline void take_results(nlohmann::json const& json, run_report& report) {
+    report.linears.clear();
+    for (nlohmann::json const& row : json.at("linears")) {
+        report.linears.push_back(linear_report_from(row));
+    }
+    report.quantized_values = json.at("quantized_values");
+    report.quantized_bytes = json.at("quantized_bytes");
+    report.calibration_tokens = json.at("calibration_tokens");
+    if (json.contains("evaluation")) {
+        nlohmann::json const& e = json.at("evaluation");
+        eval_result out;
+        out.perplexity = e.at("perplexity");
+        out.targets = e.at("targets");
+        out.has_reference = e.contains("kl_mean");
+        if (out.has_reference) {
+            out.kl_mean = e.at("kl_mean");
+            out.kl_se = e.at("kl_se");
+            out.kl_p99 = e.at("kl_p99");
+            out.top1_agreement = e.at("top1_agreement");
+            out.top1_se = e.at("top1_se");
+            out.reference_perplexity = e.at("reference_perplexity");
+        }
+        report.evaluation = out;
+    }
 }
 
 }  // namespace fpq

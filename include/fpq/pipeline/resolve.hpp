@@ -269,12 +269,30 @@ private:
         plan_.output = std::move(out);
     }
 
+    /// What a layout holds and its clients run in another way.
+    static std::optional<refusal> runs_otherwise(dialect const& d, export_plan const& linears) {
+        if (&d == &fp_quant) {
+            for (export_linear const& linear : linears.linears) {
+                if (auto why = fp_quant_runs_otherwise(linear, linears.scheme_of(linear))) {
+                    return why;
+                }
+            }
+        }
+        return std::nullopt;
+    }
+
+    /// Why `auto` passes a layout by.
+    static std::optional<refusal> passes_by(dialect const& d, export_plan const& linears) {
+        std::optional<refusal> const why = refuses(d, linears);
+        return why ? why : runs_otherwise(d, linears);
+    }
+
     [[nodiscard]] dialect const* choose_layout(export_plan const& linears) {
         std::string const& name = recipe_.output.layout;
         if (name == "auto") {
-            std::optional<refusal> const first = refuses(*dialects.front(), linears);
+            std::optional<refusal> const first = passes_by(*dialects.front(), linears);
             for (dialect const* const d : dialects) {
-                if (!refuses(*d, linears)) {
+                if (!passes_by(*d, linears)) {
                     plan_.notes.push_back("layout: " + std::string(d->name) +
                                           (first ? " (" + std::string(dialects.front()->name) +
                                                        " cannot hold this: " + first->where +
@@ -286,7 +304,7 @@ private:
             // The reason of the layout that comes nearest.
             bool const only_fp_quant =
                 linears.pseudo || !linears.schemes.front().transform.is_identity();
-            refusal const why = *refuses(only_fp_quant ? fp_quant : compressed_tensors, linears);
+            refusal const why = *passes_by(only_fp_quant ? fp_quant : compressed_tensors, linears);
             fail_usage("no layout can hold this", why.where, why.expected, why.found);
         }
         dialect const* const d = find_dialect(
@@ -294,6 +312,10 @@ private:
         if (std::optional<refusal> const why = refuses(*d, linears)) {
             fail_usage(std::string(d->name) + " cannot hold this", why->where, why->expected,
                        why->found);
+        }
+        if (std::optional<refusal> const why = runs_otherwise(*d, linears)) {
+            plan_.notes.push_back("its clients run " + std::string(d->name) +
+                                  " as W4A4: " + why->where + " should be " + why->expected);
         }
         return d;
     }

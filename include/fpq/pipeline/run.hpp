@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@
 #include "fpq/pipeline/calibration.hpp"
 #include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/evaluation.hpp"
+#include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/preflight.hpp"
@@ -84,37 +86,54 @@ template <class B>
 class layer_line {
 public:
     layer_line(B const& b, run_plan const& plan, opened_model<B> const& model, run_report& report,
-               progress_sink const& progress)
+               progress_sink const& progress, architecture_list known, nlohmann::json identity)
         : backend_(b),
           plan_(plan),
           model_(model),
+          known_(known),
           graph_(model.graph()),
           report_(report),
           progress_(progress),
           clock_(report),
           transforms_(transforms_of(plan)),
           work_(b, plan, graph_, transforms_),
-          sink_(plan, model),
+          sink_(plan, model, std::move(identity)),
           rows_(plan, model, sink_) {}
+
+    /// Null, or the report of an earlier run that left nothing to do.
+    [[nodiscard]] nlohmann::json const& earlier_result() const noexcept {
+        return sink_.earlier_result();
+    }
 
     void run(streams<B>& flow) {
         std::size_t const layers = graph_.layers();
+        if (!sink_.finished().empty()) {
+            report_.notes.push_back(
+                fmt::format("goes on with an interrupted run: {} of {} layers were done",
+                            sink_.finished().size(), layers));
+        }
         for (std::size_t layer = 0; layer < layers; ++layer) {
+            if (layer < sink_.finished().size()) {
+                repeat_layer(sink_.finished()[layer], flow);
+                progress_({"repeat", layer + 1, sink_.finished().size(), ""});
+                continue;
+            }
             one_layer(layer, flow);
             progress_({"quantize", layer + 1, layers, last_detail()});
         }
+        earlier_.reset();
         decoder<B> network = model_.network();
         layer_hooks<B> head_hooks;
         if (plan_.scheme_of(graph_, graph_.head()) != nullptr) {
             one_head(flow, network, head_hooks);
         }
-        clock_.enter("write");
-        rows_.finish();
-        sink_.finish(report_);
         if (flow.evaluation) {
             clock_.enter("evaluate");
             report_.evaluation = flow.evaluation->finish(backend_, network, head_hooks, progress_);
         }
+        clock_.enter("write");
+        rows_.finish();
+        sink_.finish(report_);
         clock_.leave();
     }
 
@@ -131,6 +150,45 @@ private:
             }
         }
         return true;
+    }
+
+    /// A layer that an earlier run finished: its report, and the windows through what it wrote,
+    /// which gives the hidden states of that run to the bit.
+    void repeat_layer(layer_record const& done, streams<B>& flow) {
+        for (linear_report const& line : done.linears) {
+            report_.add(line, 0);
+        }
+        report_.quantized_bytes += done.bytes;
+        bool const calibrates = flow.calibration && is_watched_after(done.layer);
+        if (!calibrates && !flow.evaluation) {
+            return;
+        }
+        clock_.enter("load");
+        if (!earlier_) {
+            earlier_.emplace(backend_, sink_.staging(), known_);
+        }
+        layer_hooks<B> unused;
+        decoder_layer<B> const layer = earlier_->load(done.layer, unused);
+        input_scales scales;
+        scales.fill(1.0F);
+        for (linear_node const& node : graph_.layer(done.layer)) {
+            for (linear_report const& line : done.linears) {
+                if (line.module == node.module) {
+                    scales[static_cast<std::size_t>(node.input)] = line.input_global_scale;
+                }
+            }
+        }
+        clock_.enter("advance");
+        layer_hooks<B> const hooks = work_.quantized_hooks(done.layer, scales);
+        if (calibrates) {
+            flow.calibration->advance(backend_, layer, hooks);
+        }
+        if (flow.evaluation) {
+            clock_.enter("evaluate");
+            flow.evaluation->advance_original(
+                backend_, load_layer(backend_, model_.source(), graph_, done.layer));
+            flow.evaluation->advance(backend_, layer, hooks);
+        }
     }
 
     void stream_layer(std::size_t layer) {
@@ -167,6 +225,8 @@ private:
             });
         }
         input_scales const scales = work_.find_input_scales(index);
+        std::size_t const reported = report_.linears.size();
+        std::uint64_t const bytes = report_.quantized_bytes;
         clock_.enter("solve");
         std::vector<quantized_linear> solved;
         for (auto const& group : work_.groups(index)) {
@@ -186,6 +246,10 @@ private:
         for (quantized_linear const& linear : solved) {
             sink_.write(linear);
         }
+        sink_.finish_layer(index,
+                           {report_.linears.begin() + static_cast<std::ptrdiff_t>(reported),
+                            report_.linears.end()},
+                           report_.quantized_bytes - bytes);
         clock_.enter("advance");
         layer_hooks<B> const hooks = work_.quantized_hooks(index, scales);
         if (flow.calibration && is_watched_after(index)) {
@@ -200,7 +264,7 @@ private:
     /// Whether anything behind layer `index` needs inputs.
     [[nodiscard]] bool is_watched_after(std::size_t index) const {
         for (std::size_t later = index + 1; later <= graph_.layers(); ++later) {
-            if (work_.needs_inputs(later)) {
+            if (later >= sink_.finished().size() && work_.needs_inputs(later)) {
                 return true;
             }
         }
@@ -253,6 +317,7 @@ private:
     B backend_;
     run_plan const& plan_;
     opened_model<B> const& model_;
+    architecture_list known_;
     model_graph const& graph_;
     run_report& report_;
     progress_sink const& progress_;
@@ -261,6 +326,7 @@ private:
     layer_work<B> work_;
     quantized_sink<B> sink_;
     row_stream<B> rows_;
+    std::optional<opened_model<B>> earlier_;  // what an interrupted run wrote
 };
 
 }  // namespace detail
@@ -288,9 +354,6 @@ rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
                    progress_sink const& progress) {
     opened_model<B> const model(b, plan.model, known);
     check_inputs(plan, model);
-    if (plan.output) {
-        require_distinct(model.directory(), plan.output->directory);
-    }
     run_windows const windows = read_windows(b, plan, model, progress);
     plan.notes.insert(plan.notes.end(), windows.notes.begin(), windows.notes.end());
     std::size_t evaluated = 0;
@@ -321,7 +384,16 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     check_inputs(plan, model);
     run_windows windows = read_windows(b, plan, model, progress);
     report.notes.insert(report.notes.end(), windows.notes.begin(), windows.notes.end());
-    detail::layer_line<B> line(b, plan, model, report, progress);
+    nlohmann::json identity =
+        plan.output ? run_identity(plan, model.source(), windows.calibration, windows.evaluation)
+                    : nlohmann::json();
+    detail::layer_line<B> line(b, plan, model, report, progress, known, std::move(identity));
+    if (!line.earlier_result().is_null()) {
+        take_results(line.earlier_result(), report);
+        report.notes.emplace_back(
+            "an interrupted run of the same recipe had finished: its result is in its place now");
+        return report;
+    }
     streams<B> flow;
     if (!plan.calibration.dataset.empty()) {
         if (windows.calibration.empty()) {

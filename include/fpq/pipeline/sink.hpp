@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,6 +27,7 @@
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/model/opened_model.hpp"
+#include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/quant/packed_matrix.hpp"
@@ -48,18 +51,57 @@ inline std::uint64_t packed_size(packed_matrix const& w) {
 template <class B>
 class quantized_sink {
 public:
-    /// Reserves the output when the plan has one. All references outlive the sink.
-    quantized_sink(run_plan const& plan, opened_model<B> const& model)
-        : plan_(plan), source_(model.source()), graph_(model.graph()) {
+    /// Reserves the output when the plan has one, and puts in it all that is not quantized; or goes
+    /// on with what an earlier run of the same identity left. All references outlive the sink.
+    quantized_sink(run_plan const& plan, opened_model<B> const& model, nlohmann::json identity)
+        : plan_(plan),
+          source_(model.source()),
+          graph_(model.graph()),
+          identity_(std::move(identity)) {
         if (!plan.output) {
             return;
         }
         planned_output const& out = *plan.output;
         require_distinct(source_.directory(), out.directory);
-        writer_.emplace(out.directory, out.tensors, out.max_shard_size);
+        writer_.emplace(out.directory, out.tensors, out.max_shard_size,
+                        [this](staging_directory& left) { return goes_on(left); });
+        find_earlier_result();
+        if (!earlier_.is_null()) {
+            writer_.reset();
+            return;
+        }
         for (export_linear const& linear : out.linears.linears) {
             planned_.emplace(linear.module, &linear);
         }
+        if (!writer_->resumed()) {
+            writer_->staging().journal().add({{"begin", identity_}});
+        }
+        for (layer_record const& layer : finished_) {
+            for (auto const& [name, print] : layer.tensors) {
+                writer_->mark_written(name);
+                fingerprints_[name] = print;
+            }
+        }
+        write_rest();
+    }
+
+    /// Layers that an earlier run finished: solved, written, and still what was written.
+    [[nodiscard]] std::vector<layer_record> const& finished() const noexcept { return finished_; }
+    /// Where the files lie until they are published. There must be an output.
+    [[nodiscard]] std::filesystem::path const& staging() { return writer_->staging().path(); }
+    /// The report of an earlier run of this identity whose files had all been verified and were
+    /// moving when it was cut short: they are in their place now, and nothing is left to do. Null:
+    /// there was none.
+    [[nodiscard]] nlohmann::json const& earlier_result() const noexcept { return earlier_; }
+
+    /// A layer is done: from now on it is not done again.
+    void finish_layer(std::size_t layer, std::vector<linear_report> linears, std::uint64_t bytes) {
+        if (!writer_) {
+            return;
+        }
+        writer_->staging().journal().add(
+            to_json(layer_record{layer, std::exchange(of_layer_, {}), std::move(linears), bytes}));
+        writer_->staging().keep();
     }
 
     void write(quantized_linear const& linear) {
@@ -79,16 +121,57 @@ public:
         planned_output const& out = *plan_.output;
         for (tensor_data const& tensor :
              out.layout->write(out.linears, *planned_.at(linear.module), record)) {
-            fingerprints_[tensor.name] = fingerprint(tensor.bytes);
+            std::uint64_t const print = fingerprint(tensor.bytes);
+            fingerprints_[tensor.name] = print;
+            of_layer_[tensor.name] = print;
             writer_->write(tensor);
         }
     }
 
-    /// Copies what was not quantized and the other files, publishes, reopens and verifies.
+    /// Opens what was written and compares it; then publishes it. `report` is what a later run is
+    /// told should this one be cut short in between.
     void finish(run_report& report) {
         if (!writer_) {
             return;
         }
+        writer_->require_complete();
+        verify(report);
+        writer_->staging().journal().add({{"verified", to_json(report)}});
+        writer_->finish();
+    }
+
+private:
+    /// Whether to go on with what lies in the staging directory. Another run's work is refused
+    /// unless --restart discards it; one that finished no layer is not missed.
+    bool goes_on(staging_directory& left) {
+        nlohmann::json const* const begin = left.journal().find("begin");
+        bool const worth = left.journal().find("layer") != nullptr;
+        if (plan_.restart || begin == nullptr || !worth) {
+            return false;
+        }
+        std::string const other = difference(*begin, identity_);
+        if (!other.empty()) {
+            fail_usage("restart", left.path().string(),
+                       "the run that was interrupted there (or --restart, which discards it)",
+                       "another " + other);
+        }
+        finished_ = finished_layers(left.journal(), left.path());
+        return true;
+    }
+
+    void find_earlier_result() {
+        bool same = false;
+        for (nlohmann::json const& line : writer_->staging().finished_move()) {
+            same = same || (line.contains("begin") && line.at("begin") == identity_);
+            if (same && line.contains("verified")) {
+                earlier_ = line.at("verified");
+            }
+        }
+    }
+
+    /// What is not quantized, the files beside the weights and those that the layout makes: first,
+    /// so that what is written can be opened as soon as a layer of it is done.
+    void write_rest() {
         for (plan_entry const& entry : plan_.entries) {
             if (entry.action == tensor_action::copy) {
                 writer_->write(entry.tensor, source_.at(entry.tensor).bytes,
@@ -102,36 +185,10 @@ public:
         for (std::string const& name : carried_files(source_.directory())) {
             writer_->copy_file(source_.directory() / name, name);
         }
-        writer_->finish();
-        verify(report);
     }
 
-private:
-    /// To notice a byte that did not arrive, not an adversary. Four interleaved chains of words;
-    /// each step is one to one in the word, so that one wrong word always shows.
-    static std::uint64_t fingerprint(std::span<std::byte const> bytes) {
-        constexpr std::uint64_t prime = 0x9E3779B97F4A7C15u;
-        std::array<std::uint64_t, 4> chain{1, 2, 3, 4};
-        std::array<std::uint64_t, 4> word{};
-        std::size_t at = 0;
-        for (; at + sizeof word <= bytes.size(); at += sizeof word) {
-            std::memcpy(word.data(), bytes.data() + at, sizeof word);
-            for (std::size_t i = 0; i < chain.size(); ++i) {
-                chain[i] = std::rotl(chain[i] ^ word[i], 29) * prime;
-            }
-        }
-        std::uint64_t hash = bytes.size();
-        for (std::uint64_t const c : chain) {
-            hash = (hash ^ c) * prime;
-        }
-        for (; at < bytes.size(); ++at) {
-            hash = (hash ^ static_cast<std::uint64_t>(bytes[at])) * prime;
-        }
-        return hash;
-    }
-
-    void verify(run_report& report) const {
-        checkpoint const written(plan_.output->directory);
+    void verify(run_report& report) {
+        checkpoint const written(writer_->staging().path());
         std::vector<std::pair<std::string, std::uint64_t>> const expected(fingerprints_.begin(),
                                                                           fingerprints_.end());
         parallel_for(expected.size(), 1, plan_.threads, [&](std::size_t i, std::size_t) {
@@ -173,7 +230,11 @@ private:
     model_graph const& graph_;
     std::optional<checkpoint_writer> writer_;
     std::map<std::string, export_linear const*> planned_;  // by module
-    std::map<std::string, std::uint64_t> fingerprints_;
+    nlohmann::json identity_;
+    nlohmann::json earlier_;
+    std::vector<layer_record> finished_;
+    tensor_prints fingerprints_;  // of all quantized tensors
+    tensor_prints of_layer_;      // of those since the last finished layer
 };
 
 }  // namespace fpq

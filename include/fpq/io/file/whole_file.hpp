@@ -14,9 +14,9 @@
 #include <system_error>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/file_actions.hpp"
 #include "fpq/io/file/lfs_pointer.hpp"
 #include "fpq/io/file/mapped_file.hpp"
-#include "fpq/io/file/staging_directory.hpp"
 
 namespace fpq {
 

@@ -4,6 +4,10 @@
 // appears under the final name before all of it is whole and flushed. It holds no tensor in memory.
 #pragma once
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +24,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/file_actions.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/staging_directory.hpp"
 #include "fpq/io/safetensors/shard_plan.hpp"
@@ -38,28 +43,49 @@ inline void require_distinct(std::filesystem::path const& source,
 
 /// Streaming writer of one checkpoint directory. write, add_* and copy_file may be called from
 /// several threads at once. A target that already holds files gets the new ones: the weights,
-/// index, config and quantization files that stood there are removed, others stay.
-/// Errors: fpq::error (input) for the disk (no space, no permission, a failed write), (usage) for a
-/// tensor that was not planned, has another size or comes twice. Without finish() nothing remains.
+/// index, config and quantization files that stood there are removed, others stay. Errors:
+/// fpq::error (input) for the disk (no space, no permission, a failed write) and a target that
+/// another run is at work on, (usage) for a tensor that was not planned, has another size or comes
+/// twice. Without finish() nothing remains, but after staging().keep().
 class checkpoint_writer {
 public:
+    /// What an earlier run left is removed.
     checkpoint_writer(std::filesystem::path const& directory, std::vector<tensor_plan> plan,
                       std::uint64_t max_shard_size)
+        : checkpoint_writer(directory, std::move(plan), max_shard_size,
+                            [](staging_directory&) { return false; }) {}
+
+    /// goes_on(staging) looks at what an earlier run of the same plan left, and says whether this
+    /// one goes on with it.
+    template <class GoesOn>
+    checkpoint_writer(std::filesystem::path const& directory, std::vector<tensor_plan> plan,
+                      std::uint64_t max_shard_size, GoesOn goes_on)
         : plan_(std::move(plan)),
           shards_(plan_shards(plan_, max_shard_size)),
           staging_(directory),
           written_(plan_.size(), false) {
-        require_space(staging_.path(), planned_bytes(shards_));
         for (std::size_t s = 0; s < shards_.size(); ++s) {
-            std::filesystem::path const path = staging_.path() / shards_[s].file;
-            files_.push_back(detail::create_file(path));
-            detail::reserve_file(files_.back().get(), shards_[s].size, path);
-            detail::write_all(files_.back().get(), std::as_bytes(std::span(shards_[s].head)), 0,
-                              path);
             for (std::size_t k = 0; k < shards_[s].tensors.size(); ++k) {
                 std::size_t const i = shards_[s].tensors[k];
                 places_.emplace(plan_[i].name, place{i, s, shards_[s].offsets[k]});
             }
+        }
+        resumed_ = staging_.has_leftover() && goes_on(staging_) && open_shards();
+        if (!resumed_) {
+            staging_.clear();
+            make_shards();
+        }
+    }
+
+    /// True when an earlier run's files are continued: what it wrote whole is named by
+    /// mark_written, all else is written again.
+    [[nodiscard]] bool resumed() const noexcept { return resumed_; }
+    [[nodiscard]] staging_directory& staging() noexcept { return staging_; }
+    /// A tensor that lies in its place already.
+    void mark_written(std::string_view name) {
+        auto const found = places_.find(std::string(name));
+        if (found != places_.end()) {
+            written_[found->second.tensor] = true;
         }
     }
 
@@ -102,6 +128,8 @@ public:
     }
     void add_file(std::string_view filename, std::span<std::byte const> bytes) {
         std::filesystem::path const path = claim_file(filename);
+        std::error_code ignored;
+        std::filesystem::remove(path, ignored);  // of an earlier run
         detail::unique_fd const fd = detail::create_file(path);
         detail::write_all(fd.get(), bytes, 0, path);
     }
@@ -114,32 +142,28 @@ public:
     [[nodiscard]] std::uint64_t total_bytes() const noexcept { return planned_bytes(shards_); }
     [[nodiscard]] std::vector<shard_layout> const& shards() const noexcept { return shards_; }
 
-    /// Flushes and publishes everything. Errors: a planned tensor that never came, by name.
-    void finish() {
+    /// Refuses a planned tensor that never came, by name.
+    void require_complete() const {
         for (std::size_t i = 0; i < plan_.size(); ++i) {
             if (!written_[i] || unfinished_ != 0) {
                 fail_usage("incomplete checkpoint", staging_.target().string(),
                            "tensor '" + plan_[i].name + "'", "it never written");
             }
         }
-        if (shards_.size() > 1) {
-            nlohmann::json index;
-            std::uint64_t total = 0;
-            for (shard_layout const& shard : shards_) {
-                for (std::size_t const i : shard.tensors) {
-                    index["weight_map"][plan_[i].name] = shard.file;
-                    total += plan_[i].byte_count();
-                }
-            }
-            index["metadata"]["total_size"] = total;
-            write_index(index);
-        }
+    }
+
+    /// Flushes and publishes everything. Errors: as require_complete.
+    void finish() {
+        require_complete();
         files_.clear();
         std::vector<std::string> const last{std::string(index_name), "config.json"};
-        staging_.publish(last, [](std::string_view name) {
-            return (name.starts_with("model") && name.ends_with(".safetensors")) ||
-                   name == "hf_quant_config.json";
-        });
+        staging_.publish(last, is_old_weights);
+    }
+
+    /// The weights and quantization files of an earlier checkpoint, which a new one replaces.
+    [[nodiscard]] static bool is_old_weights(std::string_view name) {
+        return (name.starts_with("model") && name.ends_with(".safetensors")) ||
+               name == "hf_quant_config.json";
     }
 
 private:
@@ -188,7 +212,52 @@ private:
         return staging_.path() / filename;
     }
 
-    void write_index(nlohmann::json const& index) {
+    void make_shards() {
+        require_space(staging_.path(), planned_bytes(shards_));
+        for (shard_layout const& shard : shards_) {
+            std::filesystem::path const path = staging_.path() / shard.file;
+            files_.push_back(detail::create_file(path));
+            detail::reserve_file(files_.back().get(), shard.size, path);
+            detail::write_all(files_.back().get(), std::as_bytes(std::span(shard.head)), 0, path);
+        }
+        if (shards_.size() > 1) {
+            write_index();
+        }
+    }
+
+    /// False when the files of an earlier run are not those of this plan.
+    bool open_shards() {
+        for (shard_layout const& shard : shards_) {
+            std::filesystem::path const path = staging_.path() / shard.file;
+            files_.emplace_back(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+            std::string head(shard.head.size(), '\0');
+            struct stat facts {};
+            if (!files_.back() || ::fstat(files_.back().get(), &facts) != 0 ||
+                static_cast<std::uint64_t>(facts.st_size) != shard.size ||
+                ::pread(files_.back().get(), head.data(), head.size(), 0) !=
+                    static_cast<::ssize_t>(head.size()) ||
+                head != shard.head) {
+                files_.clear();
+                return false;
+            }
+        }
+        std::error_code ignored;
+        if (shards_.size() > 1 && !std::filesystem::exists(staging_.path() / index_name, ignored)) {
+            write_index();
+        }
+        return true;
+    }
+
+    void write_index() {
+        nlohmann::json index;
+        std::uint64_t total = 0;
+        for (shard_layout const& shard : shards_) {
+            for (std::size_t const i : shard.tensors) {
+                index["weight_map"][plan_[i].name] = shard.file;
+                total += plan_[i].byte_count();
+            }
+        }
+        index["metadata"]["total_size"] = total;
         std::filesystem::path const path = staging_.path() / index_name;
         detail::unique_fd const fd = detail::create_file(path);
         std::string const text = index.dump(2) + "\n";
@@ -204,6 +273,7 @@ private:
     std::atomic<int> unfinished_ = 0;
     std::vector<bool> written_;
     std::set<std::string> extra_files_;
+    bool resumed_ = false;
 };
 
 }  // namespace fpq

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 8. What a run that writes a checkpoint leaves behind for one that goes on: what it was, and
+// for each finished layer what was written and reported.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/journal_file.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/text/text_windows.hpp"
+#include "fpq/linalg/products.hpp"
+#include "fpq/pipeline/plan.hpp"
+#include "fpq/pipeline/report.hpp"
+#include "fpq/version.hpp"
+
+namespace fpq {
+
+/// To notice a byte that did not arrive or is another, not an adversary. Four interleaved chains of
+/// words; each step is one to one in the word, so that one wrong word always shows.
+inline std::uint64_t fingerprint(std::span<std::byte const> bytes) {
+    constexpr std::uint64_t prime = 0x9E3779B97F4A7C15u;
+    std::array<std::uint64_t, 4> chain{1, 2, 3, 4};
+    std::array<std::uint64_t, 4> word{};
+    std::size_t at = 0;
+    for (; at + sizeof word <= bytes.size(); at += sizeof word) {
+        std::memcpy(word.data(), bytes.data() + at, sizeof word);
+        for (std::size_t i = 0; i < chain.size(); ++i) {
+            chain[i] = std::rotl(chain[i] ^ word[i], 29) * prime;
+        }
+    }
+    std::uint64_t hash = bytes.size();
+    for (std::uint64_t const c : chain) {
+        hash = (hash ^ c) * prime;
+    }
+    for (; at < bytes.size(); ++at) {
+        hash = (hash ^ static_cast<std::uint64_t>(bytes[at])) * prime;
+    }
+    return hash;
+}
+
+/// Fingerprints of tensors, by name.
+using tensor_prints = std::map<std::string, std::uint64_t>;
+
+/// All that decides the bytes of a run, in parts that a refusal can name: paths and threads do not.
+inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& source,
+                                   token_windows const& calibration,
+                                   token_windows const& evaluation) {
+    nlohmann::json recipe = plan.recipe;
+    recipe.erase("model");
+    recipe.erase("threads");
+    recipe["calibration"].erase("dataset");
+    recipe["evaluation"].erase("texts");
+    recipe["output"].erase("directory");
+    nlohmann::json files = nlohmann::json::array();
+    for (safetensors_file const& shard : source.shards()) {
+        std::error_code ignored;
+        auto const when = std::filesystem::last_write_time(shard.path(), ignored);
+        files.push_back({shard.path().filename().string(),
+                         std::filesystem::file_size(shard.path(), ignored),
+                         static_cast<std::int64_t>(when.time_since_epoch().count())});
+    }
+    std::string const config = source.config().dump();
+    files.push_back(fingerprint(std::as_bytes(std::span(config))));
+    auto const print = [](token_windows const& windows) {
+        std::uint64_t all = 0;
+        for (auto const& window : windows) {
+            all = all * 0x9E3779B97F4A7C15u + fingerprint(std::as_bytes(std::span(window)));
+        }
+        return all;
+    };
+    return {{"version", FPQ_VERSION_STRING},
+            {"recipe", std::move(recipe)},
+            {"model", std::move(files)},
+            {"text", {plan.calibration.dataset == "self", print(calibration), print(evaluation)}},
+            {"matrix products", std::string(active_products().name)}};
+}
+
+/// What distinguishes two identities, in one word; empty when nothing does.
+inline std::string difference(nlohmann::json const& before, nlohmann::json const& now) {
+    for (auto const& [part, value] : now.items()) {
+        if (!before.contains(part) || before.at(part) != value) {
+            return part;
+        }
+    }
+    return {};
+}
+
+/// One finished layer of a journal.
+struct layer_record {
+    std::size_t layer = 0;
+    tensor_prints tensors;
+    std::vector<linear_report> linears;
+    std::uint64_t bytes = 0;  ///< of the linears, as the report counts them
+};
+
+inline nlohmann::json to_json(layer_record const& r) {
+    nlohmann::json linears = nlohmann::json::array();
+    for (linear_report const& l : r.linears) {
+        linears.push_back(to_json(l));
+    }
+    return {{"layer", r.layer},
+            {"tensors", r.tensors},
+            {"linears", std::move(linears)},
+            {"bytes", r.bytes}};
+}
+
+/// The finished layers 0, 1, ... of a journal whose tensors are still what was written; a later one
+/// does not count when one before it is missing or damaged.
+inline std::vector<layer_record> finished_layers(journal_file const& journal,
+                                                 std::filesystem::path const& staging) {
+    std::vector<layer_record> out;
+    std::optional<checkpoint> written;
+    for (nlohmann::json const& line : journal.lines()) {
+        if (!line.contains("layer")) {
+            continue;
+        }
+        try {
+            layer_record record;
+            record.layer = line.at("layer");
+            record.tensors = line.at("tensors").get<tensor_prints>();
+            record.bytes = line.at("bytes");
+            for (nlohmann::json const& l : line.at("linears")) {
+                record.linears.push_back(linear_report_from(l));
+            }
+            if (!written) {
+                written.emplace(staging);
+            }
+            bool sound = record.layer == out.size();
+            for (auto const& [name, print] : record.tensors) {
+                sound = sound && fingerprint(written->at(name).bytes) == print;
+                written->release(name);
+            }
+            if (!sound) {
+                break;
+            }
+            out.push_back(std::move(record));
+        } catch (std::exception const&) {
+            break;  // no journal line of this version, or no checkpoint
+        }
+    }
+    return out;
+}
+
+}  // namespace fpq

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// A run that was killed and one that goes on end in the bytes and the report of a run alone.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/core/random.hpp"
+#include "fpq/io/file/staging_directory.hpp"
+#include "pipeline/line.hpp"
+#include "support/tiny_checkpoint.hpp"
+
+using namespace fpq;
+using namespace fpq_test;
+
+namespace {
+
+std::filesystem::path small_model(std::filesystem::path const& dir) {
+    tiny_checkpoint_options options;
+    options.layers = 4;
+    options.vocabulary = 4096;
+    options.tied = false;
+    options.tokenizer = repo_model("tiny-llama") / "tokenizer.json";
+    return make_tiny_checkpoint(dir, options);
+}
+
+harness_flags flags_for(std::filesystem::path const& model, std::filesystem::path const& out,
+                        format_family family) {
+    harness_flags f = small_run(family);
+    f.model = model;
+    f.gptq = true;
+    f.calibration.num_sequences = 4;
+    f.output.kind = export_kind::realquant;
+    f.output.directory = out;
+    return f;
+}
+
+recipe recipe_for(harness_flags const& f) {
+    std::vector<std::string> notes;
+    return recipe_of(f, notes);
+}
+
+std::map<std::string, std::string> bytes_of(std::filesystem::path const& dir) {
+    std::map<std::string, std::string> out;
+    for (auto const& entry : std::filesystem::directory_iterator(dir)) {
+        out[entry.path().filename().string()] = read_text(entry.path());
+    }
+    return out;
+}
+
+/// What a repeated run must tell again.
+nlohmann::json figures(run_report const& report) {
+    nlohmann::json all = to_json(report);
+    return {{"linears", all["linears"]},
+            {"evaluation", all["evaluation"]},
+            {"bytes", all["quantized_bytes"]},
+            {"tokens", all["calibration_tokens"]}};
+}
+
+/// Runs `r` in a child that gets SIGKILL at its event `last` (from 1), or after `microseconds`.
+/// False when it came to its end before.
+bool killed(recipe const& r, int last, useconds_t microseconds) {
+    ::pid_t const child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        int seen = 0;
+        cpu const b{1};
+        try {
+            (void)run(b, plan_run(b, r, shipped_architectures), shipped_architectures,
+                      [&](progress_event const& e) {
+                          if (e.phase == "quantize" && ++seen == last) {
+                              ::kill(::getpid(), SIGKILL);
+                          }
+                      });
+        } catch (error const&) {
+            ::_exit(1);
+        }
+        ::_exit(0);
+    }
+    if (microseconds > 0) {
+        ::usleep(microseconds);
+        ::kill(child, SIGKILL);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE((WIFSIGNALED(status) || WEXITSTATUS(status) == 0));
+    return WIFSIGNALED(status);
+}
+
+struct layout_case {
+    format_family family;
+    int a_bits;
+    bool hadamard;
+    export_kind kind;
+    char const* layout;
+};
+
+}  // namespace
+
+TEST_CASE("a killed run goes on at the next layer and ends in the same bytes", "[pipeline]") {
+    take_fast_products();
+    temporary_directory const dir;
+    std::filesystem::path const model = small_model(dir.path() / "model");
+    for (layout_case const& c :
+         {layout_case{format_family::nvfp, 4, false, export_kind::realquant, "compressed-tensors"},
+          layout_case{format_family::mxfp, 4, true, export_kind::realquant, "fp_quant"},
+          layout_case{format_family::nvfp, 4, false, export_kind::pseudoquant, "fp_quant"},
+          layout_case{format_family::mxfp, 16, false, export_kind::realquant, "auto"}}) {
+        harness_flags f = flags_for(model, dir.path() / "alone", c.family);
+        f.scheme.a_bits = c.a_bits;
+        f.scheme.transform = c.hadamard ? transform_kind::hadamard : transform_kind::identity;
+        f.scheme.transform_block = 32;
+        f.scheme.w_group_size = f.scheme.a_group_size = 32;
+        f.output.kind = c.kind;
+        f.output.layout = c.layout;
+        INFO(c.layout << " " << static_cast<int>(c.family));
+        run_report const alone = go(f);
+        auto const expected = bytes_of(dir.path() / "alone");
+        f.output.directory = dir.path() / "out";
+        for (int const last : {1, 3, 4}) {
+            REQUIRE(killed(recipe_for(f), last, 0));
+            CHECK_FALSE(std::filesystem::exists(dir.path() / "out"));
+            std::size_t repeated = 0;
+            cpu const b{2};
+            run_report const report =
+                run(b, plan_run(b, recipe_for(f), shipped_architectures), shipped_architectures,
+                    [&](progress_event const& e) { repeated += e.phase == "repeat" ? 1 : 0; });
+            CHECK(repeated == static_cast<std::size_t>(last));
+            CHECK(figures(report) == figures(alone));
+            CHECK(bytes_of(dir.path() / "out") == expected);
+            CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
+            std::filesystem::remove_all(dir.path() / "out");
+        }
+        std::filesystem::remove_all(dir.path() / "alone");
+    }
+}
+
+TEST_CASE("a run that is killed again and again, wherever it is, comes to its end", "[pipeline]") {
+    take_fast_products();
+    temporary_directory const dir;
+    std::filesystem::path const model = small_model(dir.path() / "model");
+    harness_flags f = flags_for(model, dir.path() / "alone", format_family::nvfp);
+    run_report const alone = go(f);
+    auto const expected = bytes_of(dir.path() / "alone");
+    char const* const many = std::getenv("FPQ_KILLS");  // some hundred: every phase is hit
+    int const kills = many == nullptr ? 6 : std::atoi(many);
+    philox const dice{20261126, 0};
+    for (int i = 0; i < kills;) {
+        f.output.directory = dir.path() / "out";
+        std::filesystem::create_directory(f.output.directory);  // there: moved in place
+        write_text(f.output.directory / "notes.txt", "mine");
+        bool cut = true;
+        for (int again = 0; cut && again < 3; ++again, ++i) {
+            double const part = static_cast<double>(dice.at(static_cast<std::uint64_t>(i))) /
+                                static_cast<double>(~std::uint32_t{0});
+            cut =
+                killed(recipe_for(f), 0, static_cast<useconds_t>(1 + part * alone.seconds * 1.2e6));
+            bool const loads = std::filesystem::exists(f.output.directory / "config.json");
+            CHECK(loads ==
+                  (std::filesystem::exists(f.output.directory / "model.safetensors") && loads));
+        }
+        run_report const report = go(f);
+        CHECK(figures(report) == figures(alone));
+        auto found = bytes_of(f.output.directory);
+        CHECK(found.erase("notes.txt") == 1);
+        CHECK(found == expected);
+        std::filesystem::remove_all(f.output.directory);
+    }
+}
+
+TEST_CASE("another recipe is refused where a run was interrupted, unless it restarts",
+          "[pipeline]") {
+    take_fast_products();
+    temporary_directory const dir;
+    std::filesystem::path const model = small_model(dir.path() / "model");
+    harness_flags f = flags_for(model, dir.path() / "out", format_family::nvfp);
+    f.evaluation = {};
+    REQUIRE(killed(recipe_for(f), 2, 0));
+    harness_flags other = f;
+    other.calibration.seed += 1;
+    CHECK_THROWS_WITH(go(other), Catch::Contains("--restart") && Catch::Contains("another recipe"));
+    CHECK(std::filesystem::exists(dir.path() / "out.partial"));
+    write_text(dir.path() / "model" / "model.safetensors",
+               read_text(dir.path() / "model" / "model.safetensors"));  // another time stamp
+    CHECK_THROWS_WITH(go(f), Catch::Contains("another model"));
+    cpu const b{1};
+    run_plan plan = plan_run(b, recipe_for(other), shipped_architectures);
+    plan.restart = true;
+    (void)run(b, plan, shipped_architectures, no_progress);
+    CHECK(std::filesystem::exists(dir.path() / "out" / "config.json"));
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
+}
+
+TEST_CASE("a layer whose bytes are no longer what was written is done again", "[pipeline]") {
+    take_fast_products();
+    temporary_directory const dir;
+    std::filesystem::path const model = small_model(dir.path() / "model");
+    harness_flags f = flags_for(model, dir.path() / "alone", format_family::nvfp);
+    f.evaluation = {};
+    (void)go(f);
+    f.output.directory = dir.path() / "out";
+    REQUIRE(killed(recipe_for(f), 3, 0));
+    std::filesystem::path const shard = dir.path() / "out.partial" / "model.safetensors";
+    {
+        // A byte of layer 1 changes, as a disk may lose it when the power fails.
+        checkpoint const written(dir.path() / "out.partial");
+        std::string bytes = read_text(shard);
+        std::span<std::byte const> const codes =
+            written.at("model.layers.1.mlp.up_proj.weight_packed").bytes;
+        std::string const found(reinterpret_cast<char const*>(codes.data()), codes.size());
+        bytes[bytes.find(found)] ^= 1;
+        write_text(shard, bytes);
+    }
+    run_report const report = go(f);
+    bool told = false;
+    for (std::string const& note : report.notes) {
+        told = told || note.find("1 of 4 layers") != std::string::npos;
+    }
+    CHECK(told);
+    CHECK(bytes_of(dir.path() / "out") == bytes_of(dir.path() / "alone"));
+}
