@@ -79,13 +79,15 @@ TEST_CASE("arrays, marks, raw text and gzip of it", "[io]") {
     auto const load = [&](char const* name, std::string const& bytes) {
         return fpq::load_text(dir.write(name, bytes), fpq::text_options{});
     };
-    CHECK(load("a.json", "\n [{\"text\": \"A\"},\n\"B\"]").documents == texts{"A", "B"});
-    CHECK(load("b.jsonl", "\xEF\xBB\xBF{\"text\": \"A\"}\r\n{\"text\": \"B\"}\r\n").documents ==
-          texts{"A", "B"});
-    CHECK(load("c.raw", "x\ny").documents == texts{"x\ny"});
+    CHECK(load("a.json", "\n [{\"text\": \"A\"},\n\"B\"]").documents.all() == texts{"A", "B"});
+    CHECK(
+        load("b.jsonl", "\xEF\xBB\xBF{\"text\": \"A\"}\r\n{\"text\": \"B\"}\r\n").documents.all() ==
+        texts{"A", "B"});
+    CHECK(load("c.raw", "x\ny").documents.all() == texts{"x\ny"});
     CHECK(load("c.raw", "x\ny").is_plain_text);
     std::string const large(300000, 'q');
-    CHECK(load("d.txt.gz", gzip("x\n" + large + "\n")).documents == texts{"x\n" + large + "\n"});
+    CHECK(load("d.txt.gz", gzip("x\n" + large + "\n")).documents.all() ==
+          texts{"x\n" + large + "\n"});
     CHECK(load("d.txt.gz", gzip("x")).is_plain_text);
     auto const error = [&](char const* name, std::string const& bytes) {
         return input_error([&] { (void)load(name, bytes); });
@@ -109,4 +111,62 @@ TEST_CASE("what is not read says how it becomes what is", "[io]") {
           std::string::npos);
     CHECK(error("owner/set").find("--local-dir DIR owner/set") != std::string::npos);
     CHECK(error(dir.path() / "none.jsonl").find("cannot read file") == 0);
+}
+
+TEST_CASE("conversations are written by the checkpoint's template", "[io]") {
+    fpq::text_options options;
+    options.chat = fpq::chat_template(
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.tool_calls %}"
+        "{{ m.tool_calls|tojson }}{% endif %}{% endfor %}{% if tools %}T{% endif %}",
+        "t");
+    auto const text = [&](char const* row) {
+        return fpq::document_of_line(row, options, "f line 1");
+    };
+    CHECK(text(R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "A"}]},
+                   {"role": "assistant", "content": null, "tool_calls": [{"z": 1, "a": 2}]},
+                   {"role": "assistant", "tool_calls": []}], "tools": [1]})") ==
+          "<user>A<assistant>[{\"z\": 1, \"a\": 2}]<assistant>T");
+    CHECK(text(R"({"conversations": [{"from": "human", "value": "A"},
+                                     {"role": "assistant", "content": "B"}]})") ==
+          "<user>A<assistant>B");
+    CHECK(text(R"({"instruction": "A", "input": "I", "output": "B"})") ==
+          "<user>A\n\nI<assistant>B");
+    CHECK(text(R"({"question": "A", "answer": "B"})") == "<user>A<assistant>B");
+    CHECK(text(R"({"text": "A", "messages": []})") == "A");
+    temporary_directory const dir("templates");
+    auto const array = dir.write("a.json", R"([{"messages": [{"role": "assistant", "content": "",
+        "tool_calls": [{"z": 1, "a": 2}]}]}, {"text": "B"}])");
+    fpq::text_source const source = fpq::load_text(array, options);
+    CHECK(source.documents.all() == texts{"<assistant>[{\"z\": 1, \"a\": 2}]", "B"});
+    CHECK(source.conversations == 1);
+    options.chat = fpq::chat_template("{{ raise_exception('no') }}", "t");
+    auto const path = dir.write("b.jsonl", "{\"text\": \"\"}\n{\"messages\": []}\n");
+    std::string const line = input_error([&] { (void)fpq::load_text(path, options); });
+    CHECK(line.find("b.jsonl line 2: t line 1: found it says: no") != std::string::npos);
+}
+
+TEST_CASE("documents beyond the memory lie in a file and come back", "[io]") {
+    fpq::document_store store;
+    texts want;
+    std::size_t const half = fpq::document_store::memory_bytes / 2;
+    for (std::size_t i = 0; i < 5; ++i) {
+        want.emplace_back(half + i, static_cast<char>('a' + i));
+        store.append(want.back());
+    }
+    want.emplace_back();
+    store.append("");
+    CHECK(store.size() == 6);
+    CHECK(store.bytes() == 5 * half + 10);
+    CHECK(store.all() == want);
+    CHECK(store[3] == want[3]);
+    store.append("\xFF");
+    store.append("\xEF\xBF\xBD!\xEF\xBF\xBD");
+    CHECK(store.malformed() == 1);
+    CHECK(store.replaced() == 2);
+}
+
+TEST_CASE("the repository's own calibration text is valid UTF-8", "[io]") {
+    std::string const text = fpq::detail::read_whole_file(std::filesystem::path(FPQ_SOURCE_DIR) /
+                                                          "examples/text/calib.txt");
+    CHECK(fpq::valid_utf8_prefix(text) == text.size());
 }

@@ -65,12 +65,12 @@ fpq::token_windows cut(fpq::tokenizer const& t, texts const& documents,
 TEST_CASE("Text files: one document, one a line, compressed, a directory in name order", "[io]") {
     temporary_directory const dir("text");
     auto const plain = fpq::load_text(dir.write("b.txt", "line one\r\nline two\n"));
-    CHECK(plain.documents == texts{"line one\r\nline two\n"});
+    CHECK(plain.documents.all() == texts{"line one\r\nline two\n"});
     CHECK(plain.is_plain_text);
     std::string const lines =
         "{\"text\": \"first\\n\", \"url\": \"x\"}\n\n{\"text\": \"second\"}\r\n{\"text\": \"\"}";
     auto const many = fpq::load_text(dir.write("c.jsonl", lines));
-    CHECK(many.documents == texts{"first\n", "second", ""});
+    CHECK(many.documents.all() == texts{"first\n", "second", ""});
     CHECK_FALSE(many.is_plain_text);
     std::string const half = gzip(lines + "\n");
     CHECK(fpq::load_documents(dir.write("a.json.gz", half + half)).size() == 6);  // two members
@@ -346,4 +346,17 @@ TEST_CASE("UTF-8 is repaired as the standard recommends", "[io]") {
             REQUIRE((back.valid && back.value == c && back.length == text.size()));
         }
     }
+}
+
+TEST_CASE("a text that holds many U+FFFD is named, and BOS comes once", "[io]") {
+    fpq::tokenizer const t = bytes_tokenizer();
+    fpq::window_options options;
+    options.sequence_length = 4;
+    options.num_sequences = 2;
+    texts const notes =
+        fpq::calibration_windows(t, {"caf\xEF\xBF\xBD, na\xEF\xBF\xBDve"}, options).notes();
+    CHECK(notes.size() == 1);
+    CHECK(notes[0].find("holds U+FFFD 2 times") != std::string::npos);
+    std::string const once = "\xEF\xBF\xBD" + std::string(5000, 'a');
+    CHECK(fpq::calibration_windows(t, {once}, options).notes().empty());
 }

@@ -17,22 +17,17 @@ TEST_CASE("in a run that does nothing every flag alone acts, is named or is refu
     harness_flags f;
     run_options run;
     // What makes a run do something, or is a switch of the program itself.
-    std::set<std::string> const acts{"model_name_or_path",
-                                     "w_bits",
-                                     "a_bits",
-                                     "rule",
-                                     "eval_perplexity",
-                                     "threads",
-                                     "device",
-                                     "recipe",
-                                     "save_recipe",
-                                     "report",
-                                     "dry_run",
-                                     "verbose",
-                                     "products",
-                                     "real_quant",
-                                     "export_quantized_model"};
+    std::set<std::string> const acts{"w_bits",     "a_bits",
+                                     "rule",       "eval_perplexity",
+                                     "threads",    "device",
+                                     "recipe",     "save_recipe",
+                                     "report",     "dry_run",
+                                     "verbose",    "products",
+                                     "real_quant", "export_quantized_model"};
     for (flag_spec const& flag : flags_of_program(quantize_program(f, run))) {
+        if (flag.name == "model_name_or_path" || flag.name == "w_bits") {
+            continue;  // in every command line
+        }
         taken const alone = take(with(nothing, given(flag)));
         INFO(flag.name << ": " << alone.refused);
         bool const told =

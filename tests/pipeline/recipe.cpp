@@ -54,6 +54,7 @@ TEST_CASE("nvfp and mxfp force their group and scale and say what was set otherw
     f.scheme.scale_precision = scale_kind::e8m0;
     CHECK(notes_of(f) == std::vector<std::string>{"changed scale_precision to e4m3 for nvfp"});
     f = of(format_family::mxfp);
+    f.scheme.a_bits = 4;
     f.scheme.a_group_size = 16;
     CHECK(notes_of(f) == std::vector<std::string>{"changed activation group_size to 32 for mxfp"});
     CHECK(weight_format(f) == mxfp4);
@@ -208,7 +209,7 @@ TEST_CASE("recipe files are refused by the place at fault", "[pipeline]") {
              {R"({"methods": [{"awq": {}}]})", "r.methods[0].awq"},
              {R"({"methods": [{"gptq": {"rel_damp": 2}}]})", "rel_damp: expected a number from 0"},
              {R"({"calibration": {"sequence_length": 1}})", "sequence_length"},
-             {R"({"output": {"kind": "real"}})", "realquant"},
+             {R"({"output": {"kind": "reel"}})", "realquant"},
              {R"({"evaluation": {"texts": "a"}})", "r.evaluation.texts: expected a list"}}) {
         INFO(r.json);
         CHECK_THROWS_WITH(recipe_from_json(nlohmann::json::parse(r.json), "r"),

@@ -6,6 +6,7 @@
 #include "common/console.hpp"
 #include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/graph/families.hpp"
+#include "fpq/io/file/hub_cache.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "line/instances.hpp"
@@ -15,10 +16,10 @@ namespace fpq::tools {
 measurement measure(evaluate_options const& options, int threads) {
     cpu const backend{threads};
     using model_type = opened_model<cpu>;
-    model_type const model(backend, options.model, shipped_architectures);
+    model_type const model(backend, model_directory(options.model), shipped_architectures);
     std::optional<model_type> reference;
     if (!options.reference.empty()) {
-        reference.emplace(backend, options.reference, shipped_architectures);
+        reference.emplace(backend, model_directory(options.reference), shipped_architectures);
     }
     evaluation_text const text{options.texts, options.sequence_length, options.max_characters,
                                options.max_windows, options.add_special};

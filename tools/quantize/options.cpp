@@ -61,8 +61,8 @@ flag_group text_flags(harness_flags& f) {
                        "checkpoint directory (required, unless --recipe names it)"),
              {"dataset_name_or_path",
               "TEXT",
-              "calibration text: .txt, .jsonl, .json.gz, a directory, or self (sampled from the "
-              "model)",
+              "calibration text: .txt, .jsonl, .json.gz, a directory, a data set in the hub's "
+              "cache, - (standard input), or self (sampled from the model)",
               {},
               [&c](std::string const& text) {
                   if (text.empty()) {
@@ -70,6 +70,16 @@ flag_group text_flags(harness_flags& f) {
                                  "nothing");
                   }
                   c.dataset = text;
+              }},
+             {"text_column",
+              "NAME",
+              "the member of a row that is its text; default: text, content, messages, ...",
+              {},
+              [&c](std::string const& name) {
+                  if (name.empty()) {
+                      fail_usage("--text_column", {}, "the name of a member", "nothing");
+                  }
+                  c.text_column = name;
               }},
              count_flag("sequence_length", c.sequence_length, bounds::sequence_length,
                         "tokens of a window"),

@@ -19,6 +19,7 @@ std::map<std::string, std::string> settings_of(harness_flags const& f) {
         texts += text.string() + " ";
     }
     return {{"dataset_name_or_path", f.calibration.dataset},
+            {"text_column", f.calibration.text_column},
             {"sequence_length", std::to_string(f.calibration.sequence_length)},
             {"num_sequences", std::to_string(f.calibration.num_sequences)},
             {"seed", std::to_string(f.calibration.seed)},

@@ -5,8 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "fpq/io/chat/chat_template.hpp"
+#include "fpq/io/text/document.hpp"
 #include "fpq/io/text/text.hpp"
 #include "fpq/io/text/text_windows.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
@@ -51,17 +54,24 @@ calibration_cut load_calibration_windows(B const& b, calibration_args const& arg
                                          opened_model<B> const& model,
                                          progress_sink const& progress) {
     if (args.dataset == "self") {
-        return {sample_windows(b, args, model, progress), 0, 0, false, 0};
+        return {sample_windows(b, args, model, progress), 0, 0, false, 0, 0};
     }
     tokenizer const words = tokenizer::open(model.directory());
     progress({"tokenize", 0, 1, args.dataset});
-    text_source const text = load_text(args.dataset, chat_style_of(words));
+    text_options const how{chat_style_of(words), args.text_column,
+                           open_chat_template(model.directory())};
+    text_source const text = load_text(args.dataset, how);
     window_options options;
     options.sequence_length = args.sequence_length;
     options.num_sequences = args.num_sequences;
     options.seed = args.seed;
     options.is_plain_text = text.is_plain_text;
     calibration_cut cut = calibration_windows(words, text.documents, options);
+    if (text.conversations != 0 && !how.chat) {
+        cut.remarks.push_back(std::to_string(text.conversations) +
+                              " conversations are joined without a chat template: the checkpoint "
+                              "has none");
+    }
     progress({"tokenize", 1, 1, args.dataset});
     return cut;
 }

@@ -118,11 +118,12 @@ inline constexpr std::string_view no_export = "nothing is written without --save
 }  // namespace detail
 
 /// Every flag, in the order of the help.
-inline constexpr std::array<flag_effect, 51> flag_effects{{
+inline constexpr std::array<flag_effect, 52> flag_effects{{
     {"model_name_or_path", detail::always, {}},
     {"dataset_name_or_path",
      [](recipe_facts const& f, std::string_view) { return f.looks || f.evaluates_calibration; },
      detail::no_text},
+    {"text_column", detail::if_calibrated, detail::no_text},
     {"sequence_length",
      [](recipe_facts const& f, std::string_view) { return f.calibrates() || f.evaluates; },
      "no text is cut into windows"},

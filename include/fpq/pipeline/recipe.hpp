@@ -33,10 +33,11 @@ struct module_rule {
 };
 
 struct calibration_args {
-    std::string dataset;  ///< a path, or "self": text sampled from the model; empty: none
+    std::string dataset;  ///< a path, -, or "self": text sampled from the model; empty: none
     std::size_t sequence_length = 2048;
     std::size_t num_sequences = 1024;
     std::uint64_t seed = 42;
+    std::string text_column;  ///< of rows, the member that is the text; empty: known shapes
 
     [[nodiscard]] bool operator==(calibration_args const&) const noexcept = default;
 };

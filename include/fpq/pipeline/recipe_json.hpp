@@ -167,27 +167,31 @@ inline nlohmann::json to_json(recipe const& r) {
     for (std::filesystem::path const& text : r.evaluation.texts) {
         texts.push_back(text.string());
     }
-    return {{"model", r.model.string()},
-            {"rules", std::move(rules)},
-            {"ignore", r.ignore},
-            {"methods", std::move(methods)},
-            {"calibration",
-             {{"dataset", r.calibration.dataset},
-              {"sequence_length", r.calibration.sequence_length},
-              {"num_sequences", r.calibration.num_sequences},
-              {"seed", r.calibration.seed}}},
-            {"output",
-             {{"kind", name_of(r.output.kind)},
-              {"layout", r.output.layout},
-              {"directory", r.output.directory.string()},
-              {"max_shard_size", r.output.max_shard_size}}},
-            {"evaluation",
-             {{"perplexity", r.evaluation.perplexity},
-              {"texts", std::move(texts)},
-              {"characters", r.evaluation.characters},
-              {"windows", r.evaluation.windows},
-              {"add_special", r.evaluation.add_special}}},
-            {"threads", r.threads}};
+    nlohmann::json out = {{"model", r.model.string()},
+                          {"rules", std::move(rules)},
+                          {"ignore", r.ignore},
+                          {"methods", std::move(methods)},
+                          {"calibration",
+                           {{"dataset", r.calibration.dataset},
+                            {"sequence_length", r.calibration.sequence_length},
+                            {"num_sequences", r.calibration.num_sequences},
+                            {"seed", r.calibration.seed}}},
+                          {"output",
+                           {{"kind", name_of(r.output.kind)},
+                            {"layout", r.output.layout},
+                            {"directory", r.output.directory.string()},
+                            {"max_shard_size", r.output.max_shard_size}}},
+                          {"evaluation",
+                           {{"perplexity", r.evaluation.perplexity},
+                            {"texts", std::move(texts)},
+                            {"characters", r.evaluation.characters},
+                            {"windows", r.evaluation.windows},
+                            {"add_special", r.evaluation.add_special}}},
+                          {"threads", r.threads}};
+    if (!r.calibration.text_column.empty()) {
+        out["calibration"]["text_column"] = r.calibration.text_column;
+    }
+    return out;
 }
 
 /// The recipe in `json`; `place` names it in messages. Also takes a report, whose "recipe" it
@@ -230,8 +234,9 @@ inline recipe recipe_from_json(nlohmann::json const& json, std::string const& pl
     }
     if (nlohmann::json const* const part = o.find("calibration")) {
         detail::recipe_object const c(*part, o.at("calibration"));
-        c.only({"dataset", "sequence_length", "num_sequences", "seed"});
+        c.only({"dataset", "text_column", "sequence_length", "num_sequences", "seed"});
         c.read("dataset", r.calibration.dataset);
+        c.read("text_column", r.calibration.text_column);
         c.read_count("sequence_length", bounds::sequence_length, r.calibration.sequence_length);
         c.read_count("num_sequences", bounds::num_sequences, r.calibration.num_sequences);
         c.read_count("seed", bounds::seed, r.calibration.seed);

@@ -152,7 +152,7 @@ inline linear_report linear_report_from(nlohmann::json const& row) {
     l.rows = row.at("rows");
     l.cols = row.at("cols");
     l.sqnr_db = number_of(row.at("sqnr_db"));
-    l.local.worst_row_db = number_of(row.at("worst_row_sqnr_db"));
+    l.local.worst_row_db = number_of(row.at("worst_row_sqnr_db")).value_or(l.local.worst_row_db);
     l.local.blocks = row.at("nonzero_blocks");
     l.local.zeroed_blocks = row.at("zeroed_blocks");
     l.relative_error = number_of(row.at("relative_error"));

@@ -22,6 +22,7 @@
 #include "fpq/dialect/registry.hpp"
 #include "fpq/graph/derived_tensors.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/presets.hpp"
@@ -41,7 +42,7 @@ public:
         : recipe_(r), source_(source), graph_(graph) {}
 
     run_plan make() {
-        plan_.model = recipe_.model;
+        plan_.model = model_directory(recipe_.model);
         plan_.methods = recipe_.methods;
         plan_.calibration = recipe_.calibration;
         plan_.evaluation = recipe_.evaluation;
@@ -119,7 +120,7 @@ private:
             return;
         }
         std::string const& text = recipe_.calibration.dataset;
-        if (text.empty() || text == "self") {
+        if (text.empty() || text == "self" || text == "-") {
             fail_usage("eval_perplexity", {}, "--eval_data FILE", "none");
         }
         plan_.evaluation.texts.emplace_back(text);

@@ -19,6 +19,7 @@
 #include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/file/hub_cache.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/calibration.hpp"
@@ -335,7 +336,7 @@ private:
 /// written.
 template <class B>
 run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
-    checkpoint source(r.model);
+    checkpoint source(model_directory(r.model));
     model_graph const graph(settle_model(source, known));
     if (source.config().contains("quantization_config")) {
         nlohmann::json const& quantizer =

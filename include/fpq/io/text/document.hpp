@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 5. One JSON object of a data set as text: the shapes in which people have calibration data.
-// Chat templates are Jinja programs and are not run; two well-known styles and plain lines are.
+// Conversations are written by the checkpoint's chat template, else in one of three styles.
 #pragma once
 
-#include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
+#include "fpq/io/text/conversation.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
 namespace fpq {
@@ -54,97 +55,69 @@ inline std::string render_message(chat_style style, std::string_view role,
 
 /// How rows become text.
 struct text_options {
-    chat_style style = chat_style::plain;
-    std::string column;  // the member that holds the text; empty: known shapes
+    chat_style style = chat_style::plain;  // of conversations without a template
+    std::string column;                    // the member that holds the text; empty: known shapes
+    std::optional<chat_template> chat = std::nullopt;  // of conversations
 };
 
-namespace detail {
+/// The text of one row and whether it was a conversation.
+struct row_text {
+    std::string text;
+    bool is_conversation = false;
+};
 
-/// A message's content: a string, parts of which those of type "text" count, or nothing where null
-/// stands beside a call of a tool.
-inline std::string message_content(json_value const& message) {
-    auto const content = message.find("content");
-    if (!content && message.json().contains("content")) {
-        return {};
-    }
-    if (content && content->json().is_array()) {
-        std::string out;
-        for (json_value const& part : content->elements()) {
-            if (part.required<std::string>("type") == "text") {
-                out += part.required<std::string>("text");
-            }
-        }
-        return out;
-    }
-    return message.required<std::string>("content");
-}
-
-/// ShareGPT's names of the speakers.
-inline std::string_view role_of_speaker(std::string_view from) {
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> names{
-        {{"human", "user"}, {"gpt", "assistant"}, {"chatgpt", "assistant"}, {"bot", "assistant"}}};
-    for (auto const& [name, role] : names) {
-        if (from == name) {
-            return role;
-        }
-    }
-    return from;
-}
-
-inline std::string render_turns(chat_style style, std::string_view user,
-                                std::string_view assistant) {
-    return render_message(style, "user", user) + render_message(style, "assistant", assistant);
-}
-
-}  // namespace detail
-
-/// The text of one row. In this order: the named column; text; content; messages (role, content);
-/// conversations (from, value); prompt and completion, joined; instruction, input and output;
-/// question and answer. Errors: fpq::error (input) by the row's place and key.
-inline std::string document_text(json_value const& row, text_options const& options) {
+/// The text of one row. In this order: the named column; text; content; prompt and completion,
+/// joined; the conversations of conversation_of, by the template or in the style. `ordered`: the
+/// row again, with its members in the order of the file, which templates print.
+/// Errors: fpq::error (input) by the row's place and key.
+inline row_text read_row(json_value const& row, nlohmann::ordered_json const& ordered,
+                         text_options const& options) {
     if (!options.column.empty()) {
-        return row.required<std::string>(options.column);
+        return {row.required<std::string>(options.column), false};
     }
-    if (row.has("content") && !row.has("text")) {
-        return row.required<std::string>("content");
+    if (row.has("text")) {
+        return {row.required<std::string>("text"), false};
+    }
+    if (row.has("content")) {
+        return {row.required<std::string>("content"), false};
+    }
+    bool const has_messages = row.has("messages") || row.has("conversations");
+    if (!has_messages && row.has("prompt") && row.has("completion")) {
+        return {row.required<std::string>("prompt") + row.required<std::string>("completion"),
+                false};
+    }
+    std::optional<nlohmann::ordered_json> messages = conversation_of(row, ordered);
+    if (!messages) {
+        return {row.required<std::string>("text"), false};
+    }
+    if (options.chat) {
+        nlohmann::ordered_json variables = nlohmann::ordered_json::object();
+        variables["messages"] = *std::move(messages);
+        if (auto const tools = row.find("tools"); tools && tools->json().is_array()) {
+            variables["tools"] = ordered.at("tools");
+        }
+        return {options.chat->render(variables, row.where()), true};
     }
     std::string out;
-    if (row.has("messages") && !row.has("text")) {
-        for (json_value const& message : row.at("messages").elements()) {
-            out += render_message(options.style, message.required<std::string>("role"),
-                                  detail::message_content(message));
-        }
-        return out;
+    for (auto const& message : *messages) {
+        out += render_message(options.style, message.at("role").get<std::string>(),
+                              message.at("content").get<std::string>());
     }
-    if (row.has("conversations") && !row.has("text")) {
-        for (json_value const& turn : row.at("conversations").elements()) {
-            out += render_message(options.style,
-                                  detail::role_of_speaker(turn.required<std::string>("from")),
-                                  turn.required<std::string>("value"));
-        }
-        return out;
-    }
-    if (row.has("prompt") && row.has("completion") && !row.has("text")) {
-        return row.required<std::string>("prompt") + row.required<std::string>("completion");
-    }
-    if (row.has("instruction") && row.has("output") && !row.has("text")) {
-        std::string user = row.required<std::string>("instruction");
-        std::string const input = row.optional<std::string>("input").value_or("");
-        user.append(input.empty() ? "" : "\n\n").append(input);
-        return detail::render_turns(options.style, user, row.required<std::string>("output"));
-    }
-    if (row.has("question") && row.has("answer") && !row.has("text")) {
-        return detail::render_turns(options.style, row.required<std::string>("question"),
-                                    row.required<std::string>("answer"));
-    }
-    return row.required<std::string>("text");
+    return {std::move(out), true};
 }
 
-/// The text of one line of a .jsonl file. Errors: as document_text, and malformed JSON.
+/// The text of one line of a .jsonl file. Errors: as read_row, and malformed JSON.
+inline row_text read_line(std::string_view line, text_options const& options,
+                          std::string const& where) {
+    nlohmann::json const json = parse_json(line, where);
+    return read_row(json_value(json, where, "document not understood"),
+                    nlohmann::ordered_json::parse(line), options);
+}
+
+/// read_line's text alone.
 inline std::string document_of_line(std::string_view line, text_options const& options,
                                     std::string const& where) {
-    nlohmann::json const json = parse_json(line, where);
-    return document_text(json_value(json, where, "document not understood"), options);
+    return read_line(line, options, where).text;
 }
 
 }  // namespace fpq

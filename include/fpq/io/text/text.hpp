@@ -15,11 +15,12 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
-#include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
+#include "fpq/io/text/data_sets.hpp"
 #include "fpq/io/text/document.hpp"
+#include "fpq/io/text/document_store.hpp"
 #include "fpq/io/text/text_lines.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
@@ -27,8 +28,14 @@ namespace fpq {
 
 /// Documents and what they are: plain text is one stream, to be cut anywhere.
 struct text_source {
-    std::vector<std::string> documents;
-    bool is_plain_text = false;  // all files were .txt
+    document_store documents;
+    bool is_plain_text = false;     // all files were .txt
+    std::size_t conversations = 0;  // documents that were conversations
+
+    void append(row_text const& row) {
+        documents.append(row.text);
+        conversations += row.is_conversation ? 1 : 0;
+    }
 };
 
 namespace detail {
@@ -39,25 +46,9 @@ enum class text_kind { none, plain, compressed_plain, lines, compressed_lines };
 inline std::string conversion_hint(std::filesystem::path const& path) {
     std::string const name = path.filename().string();
     if (name.ends_with(".parquet")) {
-        return " (python3 -c \"import pandas; pandas.read_parquet('" + name +
-               "').to_json('text.jsonl', orient='records', lines=True)\" converts it)";
+        return " (" + parquet_command(name) + " converts it)";
     }
     return name.ends_with(".zst") ? " (zstd -d " + name + " converts it)" : "";
-}
-
-/// How the data sets that other tools know by name come to be local files.
-inline std::string download_hint(std::string const& name) {
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> known{
-        {{"c4", "allenai/c4 en/c4-train.00000-of-01024.json.gz"},
-         {"wikitext2", "Salesforce/wikitext --include 'wikitext-2-raw-v1/*'"},
-         {"fineweb-edu", "HuggingFaceFW/fineweb-edu --include 'sample/10BT/000_00000.parquet'"},
-         {"open-platypus", "garage-bAInd/Open-Platypus"}}};
-    for (auto const& [word, files] : known) {
-        if (name == word) {
-            return "hf download --repo-type dataset --local-dir " + name + " " + std::string(files);
-        }
-    }
-    return "hf download --repo-type dataset --local-dir DIR " + name;
 }
 
 inline text_kind kind_of_file(std::filesystem::path const& path) {
@@ -88,11 +79,15 @@ inline void refuse_utf16(std::string_view text, std::string const& where) {
 }
 
 /// The elements of a JSON array of rows, or of texts.
-inline void load_array(nlohmann::json const& json, std::string const& where,
-                       text_options const& options, text_source& out) {
+inline void load_array(std::string_view text, std::string const& where, text_options const& options,
+                       text_source& out) {
+    nlohmann::json const json = parse_json(text, where);
+    nlohmann::ordered_json const ordered = nlohmann::ordered_json::parse(text);
+    std::size_t i = 0;
     for (json_value const& row : json_value(json, where, "document not understood").elements()) {
-        out.documents.push_back(row.json().is_string() ? row.as<std::string>()
-                                                       : document_text(row, options));
+        out.append(row.json().is_string() ? row_text{row.as<std::string>(), false}
+                                          : read_row(row, ordered.at(i), options));
+        ++i;
     }
 }
 
@@ -109,17 +104,36 @@ void load_lines(Lines& lines, text_options const& options, text_source& out) {
             refuse_utf16(row, lines.where());
         }
         if (row.find_first_not_of(" \t") != std::string_view::npos) {
-            out.documents.push_back(document_of_line(row, options, lines.where()));
+            out.append(read_line(row, options, lines.where()));
         }
     }
 }
 
-inline bool is_json_array(std::filesystem::path const& path) {
-    mapped_file const file(path);
-    std::string_view const text(reinterpret_cast<char const*>(file.bytes().data()),
-                                file.bytes().size());
+/// Whether a text is one JSON array of rows; a file of that shape is read whole.
+inline bool is_json_array(std::string_view text) {
+    if (text.starts_with(utf8_mark)) {
+        text.remove_prefix(utf8_mark.size());
+    }
     std::size_t const at = text.find_first_not_of(" \t\r\n");
     return at != std::string_view::npos && text[at] == '[';
+}
+
+/// Standard input is what its first character says: rows of JSON, an array of them, or plain text;
+/// gzip or not.
+inline void load_standard_input(text_options const& options, text_source& out) {
+    line_reader lines;
+    std::string_view const head = lines.peek();
+    std::size_t const at = head.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
+    refuse_utf16(head, lines.name());
+    if (at != std::string_view::npos && head[at] == '{') {
+        out.is_plain_text = false;
+        load_lines(lines, options, out);
+    } else if (is_json_array(head)) {
+        out.is_plain_text = false;
+        load_array(lines.rest(), lines.name(), options, out);
+    } else if (std::string const text = lines.rest(); !text.empty()) {
+        out.documents.append(text);
+    }
 }
 
 inline void load_file(std::filesystem::path const& path, text_options const& options,
@@ -130,28 +144,34 @@ inline void load_file(std::filesystem::path const& path, text_options const& opt
                    std::string(text_suffixes) + conversion_hint(path), path.filename().string());
     }
     if (kind == text_kind::plain || kind == text_kind::compressed_plain) {
-        out.documents.push_back(kind == text_kind::plain ? read_whole_file(path)
-                                                         : line_reader(path, true).rest());
-        refuse_utf16(out.documents.back(), path.string());
+        std::string const text =
+            kind == text_kind::plain ? read_whole_file(path) : line_reader(path, true).rest();
+        refuse_utf16(text, path.string());
+        out.documents.append(text);
         return;
     }
     out.is_plain_text = false;
-    if (kind == text_kind::lines && is_json_array(path)) {
-        load_array(read_json_file(path), path.string(), options, out);
-        return;
-    }
     line_reader lines(path, kind == text_kind::compressed_lines);
-    load_lines(lines, options, out);
+    if (is_json_array(lines.peek())) {
+        load_array(lines.rest(json_size_limit), path.string(), options, out);
+    } else {
+        load_lines(lines, options, out);
+    }
 }
 
 }  // namespace detail
 
 /// Reads a file, or the files of a directory in the order of their names (other names are left
-/// out). Lines that are blank are passed over. Errors: fpq::error (input) with file, line and byte
-/// or key; a path with no document, and a name that is no path, with the command that downloads it.
+/// out), or standard input for "-". Lines that are blank are passed over. Errors: fpq::error
+/// (input) with file, line and byte or key; a path with no document, and a name that is no path,
+/// with the command that downloads it.
 inline text_source load_text(std::filesystem::path const& path, text_options const& options) {
     std::vector<std::filesystem::path> files;
-    if (std::filesystem::is_directory(path)) {
+    text_source out;
+    out.is_plain_text = true;
+    if (path == "-") {
+        detail::load_standard_input(options, out);
+    } else if (std::filesystem::is_directory(path)) {
         for (auto const& entry : std::filesystem::directory_iterator(path)) {
             if (entry.is_regular_file() &&
                 detail::kind_of_file(entry.path()) != detail::text_kind::none) {
@@ -161,14 +181,18 @@ inline text_source load_text(std::filesystem::path const& path, text_options con
         std::sort(files.begin(), files.end());
     } else if (!std::filesystem::exists(path) &&
                detail::kind_of_file(path) == detail::text_kind::none) {
-        fail_input("no such file; data sets are not downloaded", path.string(),
-                   "a local file or directory (" + detail::download_hint(path.string()) + ")",
-                   "none");
+        files = cached_data_set(path.string(), [](std::filesystem::path const& file) {
+            return detail::kind_of_file(file) != detail::text_kind::none;
+        });
+        if (files.empty()) {
+            fail_input("no such file; data sets are not downloaded", path.string(),
+                       "a local file or directory, or a data set in the hub's cache (" +
+                           detail::download_hint(path.string()) + ")",
+                       "none");
+        }
     } else {
         files.push_back(path);
     }
-    text_source out;
-    out.is_plain_text = true;
     for (auto const& file : files) {
         detail::load_file(file, options, out);
     }
@@ -182,13 +206,13 @@ inline text_source load_text(std::filesystem::path const& path, text_options con
 /// With the shapes that are known and one chat style.
 inline text_source load_text(std::filesystem::path const& path,
                              chat_style style = chat_style::plain) {
-    return load_text(path, text_options{style, {}});
+    return load_text(path, text_options{style, {}, {}});
 }
 
 /// load_text's documents alone.
 inline std::vector<std::string> load_documents(std::filesystem::path const& path,
                                                chat_style style = chat_style::plain) {
-    return load_text(path, style).documents;
+    return load_text(path, style).documents.all();
 }
 
 }  // namespace fpq

@@ -3,9 +3,12 @@
 // shard is 800 MB when inflated. A gzip stream that ends early or is corrupt is refused.
 #pragma once
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -29,6 +32,16 @@ public:
             fail_input("not a gzip file", name_, "gzip's magic bytes 1f 8b", "others");
         }
     }
+
+    /// Standard input, gzip or not. Errors: fpq::error (input) when it is a terminal or closed.
+    line_reader() : name_("standard input"), file_(open_standard_input(), gzclose) {
+        gzbuffer(file_.get(), 1U << 17);
+        fill();
+    }
+
+    [[nodiscard]] std::string const& name() const noexcept { return name_; }
+    /// What next() reads next, as far as it is known: empty at the end only.
+    [[nodiscard]] std::string_view peek() const { return {buffer_.data() + begin_, end_ - begin_}; }
 
     /// The next line without its line end; false at the end of the file.
     bool next(std::string& line) {
@@ -56,14 +69,14 @@ public:
         return true;
     }
 
-    /// Everything that next() has not given. Errors: as next(), and for more than text_limit bytes.
-    std::string rest() {
+    /// Everything that next() has not given. Errors: as next(), and for more than `most` bytes.
+    std::string rest(std::size_t most = text_limit) {
         std::string out;
         do {
             out.append(buffer_.data() + begin_, end_ - begin_);
-            if (out.size() > text_limit) {
-                fail_input("text is too long", name_,
-                           "at most " + std::to_string(text_limit) + " bytes", "more");
+            if (out.size() > most) {
+                fail_input("text is too long", name_, "at most " + std::to_string(most) + " bytes",
+                           "more");
             }
         } while (fill());
         return out;
@@ -76,6 +89,19 @@ private:
     /// A document is a line; no text of real use comes near, a few kilobytes of gzip can.
     static constexpr std::size_t line_limit = std::size_t{16} << 20;
     static constexpr std::size_t text_limit = std::size_t{1} << 30;
+
+    static gzFile open_standard_input() {
+        if (::isatty(STDIN_FILENO) != 0) {
+            fail_input("cannot read text", "standard input", "a file or pipe", "a terminal");
+        }
+        detail::unique_fd fd(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
+        gzFile const file = fd ? gzdopen(fd.get(), "rb") : nullptr;
+        if (file == nullptr) {
+            fail_input("cannot read text", "standard input", {}, detail::system_words(errno));
+        }
+        fd.release();
+        return file;
+    }
 
     static gzFile open(std::filesystem::path const& path) {
         detail::regular_file opened = detail::open_regular(path);

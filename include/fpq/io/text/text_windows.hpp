@@ -14,8 +14,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/io/text/text.hpp"
-#include "fpq/io/text/text_unicode.hpp"
+#include "fpq/io/text/document_store.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
 namespace fpq {
@@ -37,7 +36,9 @@ struct calibration_cut {
     std::size_t used = 0;       // those that windows were cut from
     bool packed = false;        // no document is longer than a window: they were joined
 
-    std::size_t malformed = 0;  // documents that are no valid UTF-8, read with U+FFFD
+    std::size_t malformed = 0;              // documents that are no valid UTF-8, read with U+FFFD
+    std::size_t replaced = 0;               // U+FFFD that the text itself holds, when they are many
+    std::vector<std::string> remarks = {};  // of what read the text
 
     /// For the user: most of the text plays no part, was joined, or is in another encoding.
     [[nodiscard]] std::vector<std::string> notes() const {
@@ -57,11 +58,29 @@ struct calibration_cut {
                           " calibration documents are not valid UTF-8: malformed bytes are read "
                           "as U+FFFD");
         }
+        if (replaced != 0) {
+            out.push_back("the calibration text holds U+FFFD " + std::to_string(replaced) +
+                          " times: it was decoded from another encoding with losses");
+        }
+        out.insert(out.end(), remarks.begin(), remarks.end());
         return out;
     }
 };
 
 namespace detail {
+
+/// A document's ids. Chat templates write BOS themselves: it is there once.
+inline std::vector<std::int32_t> encode_document(tokenizer const& t, std::string const& document,
+                                                 window_options const& options) {
+    std::vector<std::int32_t> ids = t.encode(document, options.add_bos);
+    if (options.add_bos && t.bos() && ids.size() > 1 && ids[0] == *t.bos() && ids[1] == *t.bos()) {
+        ids.erase(ids.begin());
+    }
+    return ids;
+}
+
+/// One U+FFFD in so many bytes is worth a word.
+inline constexpr std::uint64_t characters_of_many = 1000;
 
 inline constexpr std::uint64_t window_stream = 0x77696E646F77;  // "window": this use of the seed
 
@@ -99,7 +118,7 @@ inline token_windows crops(std::vector<std::int32_t> const& ids, window_options 
     return out;
 }
 
-inline calibration_cut stream_windows(tokenizer const& t, std::vector<std::string> const& documents,
+inline calibration_cut stream_windows(tokenizer const& t, document_store const& documents,
                                       window_options const& options) {
     std::string text;
     for (std::size_t i = 0; i < documents.size(); ++i) {
@@ -111,15 +130,15 @@ inline calibration_cut stream_windows(tokenizer const& t, std::vector<std::strin
                    std::to_string(options.sequence_length) + " tokens or more",
                    std::to_string(ids.size()));
     }
-    return {crops(ids, options), documents.size(), documents.size(), false, 0};
+    return {crops(ids, options), documents.size(), documents.size(), false, 0, 0};
 }
 
 /// All documents one after another, each with what the tokenizer adds to a text and EOS behind.
-inline calibration_cut packed_windows(tokenizer const& t, std::vector<std::string> const& documents,
+inline calibration_cut packed_windows(tokenizer const& t, document_store const& documents,
                                       window_options const& options) {
     std::vector<std::int32_t> ids;
-    for (std::string const& document : documents) {
-        std::vector<std::int32_t> const more = t.encode(document, options.add_bos);
+    for (std::size_t i = 0; i < documents.size(); ++i) {
+        std::vector<std::int32_t> const more = encode_document(t, documents[i], options);
         ids.insert(ids.end(), more.begin(), more.end());
         if (t.eos() && (ids.empty() || ids.back() != *t.eos())) {
             ids.push_back(*t.eos());
@@ -131,13 +150,12 @@ inline calibration_cut packed_windows(tokenizer const& t, std::vector<std::strin
                    std::to_string(documents.size()) + " documents of " +
                        std::to_string(ids.size()) + " tokens together");
     }
-    return {crops(ids, options), documents.size(), documents.size(), true, 0};
+    return {crops(ids, options), documents.size(), documents.size(), true, 0, 0};
 }
 
 /// Draws documents until one is longer than a window. One that is not is never drawn again, which
 /// leaves the choice among the others uniform. When there is none, all are joined.
-inline calibration_cut document_windows(tokenizer const& t,
-                                        std::vector<std::string> const& documents,
+inline calibration_cut document_windows(tokenizer const& t, document_store const& documents,
                                         window_options const& options) {
     std::vector<std::size_t> open(documents.size());
     for (std::size_t i = 0; i < open.size(); ++i) {
@@ -152,7 +170,7 @@ inline calibration_cut document_windows(tokenizer const& t,
             return packed_windows(t, documents, options);
         }
         std::size_t const drawn = random.below(open.size());
-        std::vector<std::int32_t> const ids = t.encode(documents[open[drawn]], options.add_bos);
+        std::vector<std::int32_t> const ids = encode_document(t, documents[open[drawn]], options);
         if (ids.size() > options.sequence_length) {
             out.windows.push_back(crop(ids, options.sequence_length, random));
             out.used += used[open[drawn]] ? 0 : 1;
@@ -172,18 +190,17 @@ inline calibration_cut document_windows(tokenizer const& t,
 /// random document that is longer than a window (the harness's rule for C4); when there is none, of
 /// all documents joined. The same seed gives the same windows everywhere. Errors: fpq::error
 /// (usage) for a length of zero; (input) for too few tokens.
-inline calibration_cut calibration_windows(tokenizer const& t,
-                                           std::vector<std::string> const& documents,
+inline calibration_cut calibration_windows(tokenizer const& t, document_store const& documents,
                                            window_options const& options) {
     if (options.sequence_length == 0) {
         fail_usage("sequence_length", {}, "1 or more", "0");
     }
     calibration_cut out = options.is_plain_text ? detail::stream_windows(t, documents, options)
                                                 : detail::document_windows(t, documents, options);
-    out.malformed = static_cast<std::size_t>(
-        std::count_if(documents.begin(), documents.end(), [](std::string const& document) {
-            return valid_utf8_prefix(document) != document.size();
-        }));
+    out.malformed = documents.malformed();
+    out.replaced = documents.replaced() * detail::characters_of_many >= documents.bytes()
+                       ? documents.replaced()
+                       : 0;
     return out;
 }
 

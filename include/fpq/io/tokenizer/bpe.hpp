@@ -61,6 +61,7 @@ public:
             merges_.insert(merges[rank].left, merges[rank].right,
                            {static_cast<std::uint32_t>(rank), merges[rank].merged});
         }
+        set_joints(merges);
     }
 
     /// One more than the largest id.
@@ -72,7 +73,8 @@ public:
     std::int32_t find(std::string_view bytes) const noexcept { return tokens_.find(bytes); }
     bpe_symbols symbols() const noexcept { return symbols_; }
 
-    /// Appends the ids of one piece. Cost: O(n log n) in its bytes.
+    /// Appends the ids of one piece. Cost: O(n log n) in its bytes. Errors: fpq::error (input) for
+    /// a piece with more than word_limit bytes in a row between any two of which a merge may reach.
     void encode(std::string_view piece, std::vector<std::int32_t>& out) const {
         if (ignore_merges_) {
             if (std::int32_t const whole = tokens_.find(piece); whole >= 0) {
@@ -90,10 +92,27 @@ public:
             return;
         }
         std::vector<std::int32_t> ids;
-        first_symbols(piece, ids);
-        merge_long(ids);
-        out.insert(out.end(), ids.begin(), ids.end());
+        while (!piece.empty()) {
+            std::string_view const word = piece.substr(0, joined_prefix(piece));
+            piece.remove_prefix(word.size());
+            if (word.size() > word_limit) {
+                fail_input("word is too long", "tokenizer",
+                           "at most " + std::to_string(word_limit) + " bytes without a break",
+                           std::to_string(word.size()));
+            }
+            ids.clear();
+            first_symbols(word, ids);
+            if (ids.size() <= short_piece) {
+                ids.resize(merge_short(ids.data(), ids.size()));
+            } else {
+                merge_long(ids);
+            }
+            out.insert(out.end(), ids.begin(), ids.end());
+        }
     }
+
+    /// Merging needs some 50 times the bytes of a word.
+    static constexpr std::size_t word_limit = std::size_t{4} << 20;
 
 private:
     static constexpr std::size_t short_piece = 48;  // bytes merged by search instead of a heap
@@ -137,6 +156,43 @@ private:
                 fail_input("vocabulary: no token for byte 0x" + hex, where, "all 256 bytes");
             }
         }
+    }
+
+    static std::size_t joint(char left, char right) noexcept {
+        return std::size_t{static_cast<unsigned char>(left)} << 8 |
+               static_cast<unsigned char>(right);
+    }
+
+    /// Notes the pairs of bytes between which some merge reaches. Where none does a piece may be
+    /// cut without other ids: a text that no pre-tokenizer cuts (Llama-2) is merged word by word.
+    void set_joints(std::vector<bpe_merge> const& merges) {
+        joints_.assign(std::size_t{1} << 16, false);
+        auto const is_fallback = [this](std::int32_t id) {
+            return symbols_ == bpe_symbols::chars_with_byte_fallback &&
+                   std::find(byte_ids_.begin(), byte_ids_.end(), id) != byte_ids_.end();
+        };
+        for (bpe_merge const& m : merges) {
+            std::string_view const left = tokens_.bytes(m.left);
+            std::string_view const right = tokens_.bytes(m.right);
+            if (left.empty() || right.empty() || is_fallback(m.left) || is_fallback(m.right)) {
+                joints_.assign(joints_.size(), true);  // its bytes are not those of the text
+                return;
+            }
+            joints_[joint(left.back(), right.front())] = true;
+        }
+    }
+
+    /// The length of the first word of a piece, which is not empty.
+    std::size_t joined_prefix(std::string_view piece) const {
+        std::size_t end = 1;
+        auto const inside = [&](char c) {  // of a character
+            return symbols_ != bpe_symbols::bytes && (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+        };
+        while (end < piece.size() &&
+               (joints_[joint(piece[end - 1], piece[end])] || inside(piece[end]))) {
+            ++end;
+        }
+        return end;
     }
 
     void first_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const {
@@ -190,26 +246,26 @@ private:
     /// The same by a heap of candidate merges over a linked list.
     void merge_long(std::vector<std::int32_t>& ids) const {
         struct link {
-            std::size_t before, after;
+            std::uint32_t before, after;
         };
         struct candidate {
             std::uint32_t rank;
-            std::size_t at, with;
+            std::uint32_t at, with;
             std::int32_t left, right, merged;  // stale when the list no longer holds them
             bool operator<(candidate const& o) const noexcept {
                 return std::tie(rank, at) > std::tie(o.rank, o.at);  // the heap's top is largest
             }
         };
-        std::size_t const n = ids.size();
+        auto const n = static_cast<std::uint32_t>(ids.size());  // at most word_limit
         std::vector<link> links(n);
         std::priority_queue<candidate> heap;
-        auto const offer = [&](std::size_t at, std::size_t with) {
+        auto const offer = [&](std::uint32_t at, std::uint32_t with) {
             detail::merge const m = merges_.find(ids[at], ids[with]);
             if (m.rank != never) {
                 heap.push({m.rank, at, with, ids[at], ids[with], m.id});
             }
         };
-        for (std::size_t i = 0; i < n; ++i) {
+        for (std::uint32_t i = 0; i < n; ++i) {
             links[i] = {i == 0 ? n : i - 1, i + 1};
             if (i + 1 < n) {
                 offer(i, i + 1);
@@ -224,7 +280,7 @@ private:
             }
             ids[c.at] = c.merged;
             ids[c.with] = gone;
-            std::size_t const after = links[c.with].after;
+            std::uint32_t const after = links[c.with].after;
             links[c.at].after = after;
             if (after < n) {
                 links[after].before = c.at;
@@ -240,6 +296,7 @@ private:
     detail::token_table tokens_;
     detail::merge_table merges_;
     std::array<std::int32_t, 256> byte_ids_{};
+    std::vector<bool> joints_;  // by joint(): a merge reaches from one byte to the next
     bpe_symbols symbols_ = bpe_symbols::bytes;
     bool ignore_merges_ = false;
 };

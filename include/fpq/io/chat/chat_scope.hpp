@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 5. The variables of a chat template.
+#pragma once
+
+#include <string_view>
+#include <utility>
+
+#include "fpq/io/chat/chat_value.hpp"
+
+namespace fpq::chat {
+
+/// Variables of one level: the template, one turn of a loop, one call of a macro.
+class scope {
+public:
+    explicit scope(scope const* parent) : parent_(parent) {}
+    [[nodiscard]] value const* find(std::string_view name) const {
+        for (scope const* s = this; s != nullptr; s = s->parent_) {
+            if (value const* const v = member(s->variables_, name)) {
+                return v;
+            }
+        }
+        return nullptr;
+    }
+    void set(std::string_view name, value v) {
+        for (auto& [key, old] : variables_) {
+            if (key == name) {
+                old = std::move(v);
+                return;
+            }
+        }
+        variables_.emplace_back(name, std::move(v));
+    }
+
+private:
+    scope const* parent_;
+    value_members variables_;
+};
+
+}  // namespace fpq::chat
