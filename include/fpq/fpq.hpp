@@ -25,6 +25,8 @@
 #include "fpq/core/random.hpp"
 #include "fpq/dialect/carried_files.hpp"
 #include "fpq/dialect/compressed_tensors.hpp"
+#include "fpq/dialect/compressed_tensors_formats.hpp"
+#include "fpq/dialect/compressed_tensors_read.hpp"
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/fp_quant.hpp"
 #include "fpq/dialect/modelopt.hpp"
