@@ -144,11 +144,11 @@ TEST_CASE("the config has every key of the dialect and keeps the source's", "[io
 
 TEST_CASE("W4A16 is read back as such, with a neutral activation global scale", "[io]") {
     temporary_directory dir;
-    packed_fixture const golden = golden_nvfp4();
+    packed_fixture const golden = golden_fp_quant_mxfp4();
     std::vector<fpq::linear_record> const records{
         {module, golden.view(), 1.0F, nullptr, nullptr, 0}};
     write_export(dir.path() / "m", fpq::fp_quant, records,
-                 plan_of(records, how(fpq::nvfp4, false)));
+                 plan_of(records, how(fpq::mxfp4, false)));
     fpq::checkpoint const read(dir.path() / "m");
     fpq::stored_linear const w = fpq::quantized_source(read).linear(module);
     CHECK_FALSE(w.input.has_value());

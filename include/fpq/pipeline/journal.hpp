@@ -20,7 +20,9 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/io/file/journal_file.hpp"
+#include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/text/text_windows.hpp"
 #include "fpq/linalg/products.hpp"
@@ -56,7 +58,41 @@ inline std::uint64_t fingerprint(std::span<std::byte const> bytes) {
 /// Fingerprints of tensors, by name.
 using tensor_prints = std::map<std::string, std::uint64_t>;
 
-/// All that decides the bytes of a run, in parts that a refusal can name: paths and threads do not.
+namespace detail {
+
+/// By sizes and time stamps, for runs that are as quick as reading all of it.
+inline nlohmann::json quick_identity(checkpoint const& source) {
+    nlohmann::json files = nlohmann::json::array();
+    for (safetensors_file const& shard : source.shards()) {
+        std::error_code ignored;
+        auto const when = std::filesystem::last_write_time(shard.path(), ignored);
+        files.push_back({shard.path().string(), std::filesystem::file_size(shard.path(), ignored),
+                         static_cast<std::int64_t>(when.time_since_epoch().count())});
+    }
+    return files;
+}
+
+/// By the bytes of every tensor, each read once.
+inline nlohmann::json content_identity(checkpoint const& source, int threads) {
+    std::vector<std::uint64_t> prints(source.names().size());
+    parallel_for(prints.size(), 1, threads, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) {
+            std::string const& name = source.names()[i];
+            std::uint64_t all = fingerprint(std::as_bytes(std::span(name)));
+            for_each_piece(source.at(name).bytes, [&](std::span<std::byte const> piece) {
+                all = all * 0x9E3779B97F4A7C15u + fingerprint(piece);
+                source.release(name, piece);
+            });
+            prints[i] = all;
+        }
+    });
+    return {fingerprint(std::as_bytes(std::span(prints)))};
+}
+
+}  // namespace detail
+
+/// All that decides the bytes of a run, in parts that a refusal can name: threads, and where the
+/// texts and the output lie, do not.
 inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& source,
                                    token_windows const& calibration,
                                    token_windows const& evaluation) {
@@ -66,14 +102,10 @@ inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& sourc
     recipe["calibration"].erase("dataset");
     recipe["evaluation"].erase("texts");
     recipe["output"].erase("directory");
-    nlohmann::json files = nlohmann::json::array();
-    for (safetensors_file const& shard : source.shards()) {
-        std::error_code ignored;
-        auto const when = std::filesystem::last_write_time(shard.path(), ignored);
-        files.push_back({shard.path().filename().string(),
-                         std::filesystem::file_size(shard.path(), ignored),
-                         static_cast<std::int64_t>(when.time_since_epoch().count())});
-    }
+    bool const looks_at_text =
+        !calibration.empty() || !evaluation.empty() || plan.calibration.dataset == "self";
+    nlohmann::json files = looks_at_text ? detail::content_identity(source, plan.threads)
+                                         : detail::quick_identity(source);
     std::string const config = source.config().dump();
     files.push_back(fingerprint(std::as_bytes(std::span(config))));
     auto const print = [](token_windows const& windows) {
