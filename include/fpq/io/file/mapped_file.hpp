@@ -123,13 +123,16 @@ public:
     /// Takes the pages of `part`, a piece of bytes(), out of this process; what is touched again is
     /// mapped again. Addresses and contents stay; nothing is read or written. Safe beside readers.
     void release(std::span<std::byte const> part) const noexcept {
-        // The kernel maps whole aligned windows around a fault: give back those of the borders too.
-        constexpr std::size_t window = std::size_t{64} << 10;
-        std::size_t const first = static_cast<std::size_t>(part.data() - data_) / window * window;
-        std::size_t const behind = static_cast<std::size_t>(part.data() - data_) + part.size();
-        std::size_t const last = std::min(size_, (behind + window - 1) / window * window);
+        // A fault maps more than its page: a window, or a whole folio of the page cache, up to what
+        // one page table holds. Give back those of the borders too, or small tensors never go.
+        constexpr std::uintptr_t window = std::uintptr_t{2} << 20;
+        auto const begin = reinterpret_cast<std::uintptr_t>(data_);
+        auto const from = reinterpret_cast<std::uintptr_t>(part.data());
+        std::uintptr_t const first = std::max(begin, from / window * window);
+        std::uintptr_t const last =
+            std::min(begin + size_, (from + part.size() + window - 1) / window * window);
         if (!part.empty()) {
-            ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
+            ::madvise(const_cast<std::byte*>(data_) + (first - begin), last - first, MADV_DONTNEED);
         }
     }
 
