@@ -76,7 +76,7 @@ bool killed(recipe const& r, int last, useconds_t microseconds) {
         try {
             (void)run(b, plan_run(b, r, shipped_architectures), shipped_architectures,
                       [&](progress_event const& e) {
-                          if (e.phase == "quantize" && ++seen == last) {
+                          if (e.phase == "quantize" && e.part == 0.0 && ++seen == last) {
                               ::kill(::getpid(), SIGKILL);
                           }
                       });

@@ -156,6 +156,36 @@ TEST_CASE("calibration text can be sampled from the model itself", "[pipeline]")
     REQUIRE(report.linears.front().relative_error.has_value());
 }
 
+TEST_CASE("texts of an evaluation are told apart as well as together", "[pipeline]") {
+    std::vector<std::filesystem::path> const texts{
+        fpq_test::repo_dir() / "examples" / "text" / "eval.txt",
+        fpq_test::repo_dir() / "examples" / "text" / "calib.txt"};
+    harness_flags f = small_run(format_family::mxfp);
+    f.calibration.dataset.clear();
+    f.evaluation.windows = 2;
+    f.evaluation.texts = texts;
+    eval_result const both = *go(f).evaluation;
+    REQUIRE(both.texts.size() == 2);
+    double sum = 0.0;
+    for (std::size_t i = 0; i < 2; ++i) {
+        f.evaluation.texts = {texts[i]};
+        eval_result const alone = *go(f).evaluation;
+        CHECK(alone.texts.empty());
+        auto const& [name, apart] = both.texts[i];
+        CHECK(name == texts[i].string());
+        CHECK(apart.perplexity == alone.perplexity);
+        CHECK(apart.reference_perplexity == alone.reference_perplexity);
+        CHECK(apart.kl_mean == alone.kl_mean);
+        CHECK(apart.top1_agreement == alone.top1_agreement);
+        CHECK(apart.targets == alone.targets);
+        sum += apart.kl_mean * static_cast<double>(apart.targets);
+    }
+    CHECK(sum / static_cast<double>(both.targets) == Approx(both.kl_mean));
+    nlohmann::json const json = to_json(both);
+    REQUIRE(json.at("texts").size() == 2);
+    CHECK(to_json(eval_result_from(json)) == json);
+}
+
 TEST_CASE("a plan names every tensor once, and its bytes are those written", "[pipeline]") {
     temporary_directory const out;
     harness_flags f = small_run(format_family::nvfp);

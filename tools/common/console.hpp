@@ -58,14 +58,18 @@ public:
             begin_ = last_;  // the first event of a phase comes when its first step is done
             printed_tenth_ = 0;
         }
-        last_ = now;
+        if (event.part > 0.0 && (!terminal_ || now - drawn_ < std::chrono::milliseconds(100))) {
+            return;  // within a step: for who looks on
+        }
+        drawn_ = now;
+        last_ = event.part > 0.0 ? last_ : now;
         double const seconds = std::chrono::duration<double>(now - begin_).count();
         std::string const counted = fmt::format("{}/{}", event.done, event.total);
         std::string left;
-        if (event.done > 0 && event.done < event.total) {
+        double const done = static_cast<double>(event.done) + event.part;
+        if (done >= 0.2 && event.done < event.total) {
             left = "  about " +
-                   duration_words(seconds / static_cast<double>(event.done) *
-                                  static_cast<double>(event.total - event.done)) +
+                   duration_words(seconds / done * (static_cast<double>(event.total) - done)) +
                    " left";
         }
         std::string const detail = fpq::detail::printable(event.detail, 160);
@@ -107,6 +111,7 @@ private:
     std::string phase_;
     std::chrono::steady_clock::time_point last_;
     std::chrono::steady_clock::time_point begin_;
+    std::chrono::steady_clock::time_point drawn_;
     std::size_t printed_tenth_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include "common/products.hpp"
 #include "evaluate/measure.hpp"
 #include "evaluate/options.hpp"
+#include "fpq/core/hosted/printable.hpp"
 
 namespace {
 
@@ -26,6 +27,14 @@ int evaluate(fpq::tools::evaluate_options const& options) {
         fmt::print("KL mean          {:.8f} +- {:.8f} nats\n", e.kl_mean, e.kl_se);
         fmt::print("KL 99 %          {:.8f} nats\n", e.kl_p99);
         fmt::print("top-1 agreement  {:.6f} +- {:.6f}\n", e.top1_agreement, e.top1_se);
+    }
+    for (auto const& [name, apart] : e.texts) {
+        fmt::print("  {}: perplexity {:.6f}{}, {} targets\n", fpq::detail::printable(name),
+                   apart.perplexity,
+                   apart.has_reference ? fmt::format(" (reference {:.6f}), KL {:.8f}",
+                                                     apart.reference_perplexity, apart.kl_mean)
+                                       : std::string(),
+                   apart.targets);
     }
     if (!options.json.empty()) {
         fpq::tools::save_measurement(m, options, products);

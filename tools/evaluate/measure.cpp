@@ -23,11 +23,11 @@ measurement measure(evaluate_options const& options, int threads) {
     }
     evaluation_text const text{options.texts, options.sequence_length, options.max_characters,
                                options.max_windows, options.add_special};
-    token_windows const windows = evaluation_windows(model, text);
+    evaluation_set const set = evaluation_windows(model, text);
     progress_printer progress(options.verbose);
-    return {evaluate_models(backend, model, reference ? &*reference : nullptr, windows,
+    return {evaluate_models(backend, model, reference ? &*reference : nullptr, set,
                             [&progress](progress_event const& event) { progress(event); }),
-            windows.size(), model.bits_per_weight()};
+            set.windows.size(), model.bits_per_weight()};
 }
 
 }  // namespace fpq::tools

@@ -34,10 +34,10 @@ extern template token_windows sample_windows<cpu>(cpu const&, calibration_args c
 // evaluate.cpp
 extern template class hidden_stream<cpu>;
 extern template class running_evaluation<cpu>;
-extern template token_windows evaluation_windows<cpu>(opened_model<cpu> const&,
-                                                      evaluation_text const&);
+extern template evaluation_set evaluation_windows<cpu>(opened_model<cpu> const&,
+                                                       evaluation_text const&);
 extern template eval_result evaluate_models<cpu>(cpu const&, opened_model<cpu> const&,
-                                                 opened_model<cpu> const*, token_windows const&,
+                                                 opened_model<cpu> const*, evaluation_set const&,
                                                  progress_sink const&);
 // plan.cpp
 extern template run_plan plan_run<cpu>(cpu const&, recipe const&, architecture_list);

@@ -39,11 +39,19 @@ struct eval_model {
     layer_hooks<B> head;  ///< what happens to the head's input
 };
 
+/// A text of an evaluation: so many of the windows, in their order.
+struct text_windows_count {
+    std::string name;
+    std::size_t windows = 0;
+};
+
 struct eval_options {
     /// Bytes that hidden states of one model may take; at least one window is always held.
     std::size_t hidden_bytes = std::size_t{1} << 30;
     /// Called after every (batch, model, layer) and window of logits with steps done and in all.
     std::function<void(std::size_t done, std::size_t total)> progress;
+    /// Whole texts of which the windows are, in order; empty: one.
+    std::vector<text_windows_count> texts;
 };
 
 /// Natural logarithms. The second part is zero without a reference. Standard errors are those of
@@ -64,6 +72,7 @@ struct eval_result {
     double kl_p99 = 0;          ///< nearest-rank 99th percentile of the per-position KL
     double top1_agreement = 0;  ///< share of positions with the same most likely token
     double top1_se = 0;
+    std::vector<std::pair<std::string, eval_result>> texts;  ///< each by itself, when several
 };
 
 namespace detail {
@@ -175,8 +184,15 @@ inline double nearest_rank(std::vector<float> values, double share) {
 }
 
 inline eval_result summarize_all(std::span<const position_score> scores, std::size_t per_window,
-                                 bool has_reference) {
+                                 bool has_reference, std::span<const text_windows_count> texts) {
     eval_result out;
+    std::size_t begin = 0;
+    for (const text_windows_count& text : texts.size() > 1 ? texts : texts.first(0)) {
+        const std::size_t count = text.windows * per_window;
+        out.texts.emplace_back(
+            text.name, summarize_all(scores.subspan(begin, count), per_window, has_reference, {}));
+        begin += count;
+    }
     out.targets = scores.size();
     out.windows = scores.size() / per_window;
     out.has_reference = has_reference;
@@ -274,7 +290,8 @@ template <class B>
             progress.step();
         }
     }
-    const eval_result result = detail::summarize_all(scores, length - 1, reference != nullptr);
+    const eval_result result =
+        detail::summarize_all(scores, length - 1, reference != nullptr, options.texts);
     if (!std::isfinite(result.nll_mean) || !std::isfinite(result.kl_mean)) {
         fail_numeric("evaluation is not finite", model.frame->config().where, "finite logits",
                      "NaN or infinity");

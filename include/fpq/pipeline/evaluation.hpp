@@ -48,11 +48,13 @@ inline std::string_view first_characters(std::string_view text, std::size_t char
 /// Consecutive windows of each text; remainders are dropped. Throws fpq::error (input) when not one
 /// window is whole.
 template <class B>
-token_windows evaluation_windows(opened_model<B> const& model, evaluation_text const& text) {
+evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text const& text) {
     tokenizer const words = tokenizer::open(model.directory());
-    token_windows windows;
+    evaluation_set out;
+    token_windows& windows = out.windows;
     std::size_t tokens = 0;
     for (std::filesystem::path const& file : text.files) {
+        std::size_t const before = windows.size();
         for (std::string const& document : load_documents(file)) {
             std::string_view const part = text.max_characters == 0
                                               ? std::string_view(document)
@@ -67,13 +69,16 @@ token_windows evaluation_windows(opened_model<B> const& model, evaluation_text c
                 windows.emplace_back(window.begin(), window.end());
             }
         }
+        if (windows.size() > before) {
+            out.texts.push_back({file.string(), windows.size() - before});
+        }
     }
     if (windows.empty()) {
         fail_input("text too short", text.files.empty() ? "" : text.files.front().string(),
                    std::to_string(text.sequence_length) + " tokens in one document",
                    std::to_string(tokens) + " in all");
     }
-    return windows;
+    return out;
 }
 
 namespace detail {
@@ -94,17 +99,18 @@ eval_model<B> eval_face(opened_model<B> const& model) {
 /// Perplexity of `model`, and its distance to `reference` (may be null).
 template <class B>
 eval_result evaluate_models(B const& b, opened_model<B> const& model,
-                            opened_model<B> const* reference, token_windows const& windows,
+                            opened_model<B> const* reference, evaluation_set const& set,
                             progress_sink const& progress) {
     eval_model<B> const subject = detail::eval_face(model);
     eval_model<B> const other =
         reference != nullptr ? detail::eval_face(*reference) : eval_model<B>{};
     eval_options options;
+    options.texts = set.texts;
     options.progress = [&progress](std::size_t done, std::size_t total) {
         progress({"evaluate", done, total, ""});
     };
     return evaluate<B>(b, subject, reference != nullptr ? &other : nullptr,
-                       detail::spans_of(windows), options);
+                       detail::spans_of(set.windows), options);
 }
 
 /// The evaluation text of a plan.

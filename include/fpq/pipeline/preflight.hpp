@@ -101,7 +101,7 @@ inline void require_finite_tensors(checkpoint const& source,
 /// Texts of a run as windows, and what a user should know before it starts.
 struct run_windows {
     token_windows calibration;  ///< empty: none, or sampled from the model when the run begins
-    token_windows evaluation;
+    evaluation_set evaluation;
     std::vector<std::string> notes;
 };
 

@@ -8,12 +8,14 @@
 
 namespace fpq {
 
-/// Raised by a run; `done` of `total` steps of the same size, in the phase named.
+/// Raised by a run: `done` of `total` steps of the same size, in the phase named, and `part` of the
+/// next one. An event of a finished step has no part.
 struct progress_event {
     std::string phase;
     std::size_t done = 0;
     std::size_t total = 0;
     std::string detail;
+    double part = 0.0;  ///< from 0 to 1
 };
 
 using progress_sink = std::function<void(progress_event const&)>;

@@ -117,6 +117,11 @@ inline nlohmann::json to_json(eval_result const& e) {
         json["top1_se"] = e.top1_se;
         json["reference_perplexity"] = e.reference_perplexity;
     }
+    for (auto const& [name, apart] : e.texts) {
+        nlohmann::json one = to_json(apart);
+        one["text"] = name;
+        json["texts"].push_back(std::move(one));
+    }
     return json;
 }
 
@@ -196,6 +201,28 @@ inline nlohmann::json to_json(run_report const& report) {
     return json;
 }
 
+/// The inverse of to_json, for the figures that it writes.
+inline eval_result eval_result_from(nlohmann::json const& e) {
+    eval_result out;
+    out.perplexity = e.at("perplexity");
+    out.targets = e.at("targets");
+    out.has_reference = e.contains("kl_mean");
+    if (out.has_reference) {
+        out.kl_mean = e.at("kl_mean");
+        out.kl_se = e.at("kl_se");
+        out.kl_p99 = e.at("kl_p99");
+        out.top1_agreement = e.at("top1_agreement");
+        out.top1_se = e.at("top1_se");
+        out.reference_perplexity = e.at("reference_perplexity");
+    }
+    if (e.contains("texts")) {
+        for (nlohmann::json const& one : e.at("texts")) {
+            out.texts.emplace_back(one.at("text").get<std::string>(), eval_result_from(one));
+        }
+    }
+    return out;
+}
+
 /// Puts what `json`, a report of the same run, says of linears and evaluation into `report`. Throws
 /// nlohmann::json::exception for anything else.
 inline void take_results(nlohmann::json const& json, run_report& report) {
@@ -207,20 +234,7 @@ inline void take_results(nlohmann::json const& json, run_report& report) {
     report.quantized_bytes = json.at("quantized_bytes");
     report.calibration_tokens = json.at("calibration_tokens");
     if (json.contains("evaluation")) {
-        nlohmann::json const& e = json.at("evaluation");
-        eval_result out;
-        out.perplexity = e.at("perplexity");
-        out.targets = e.at("targets");
-        out.has_reference = e.contains("kl_mean");
-        if (out.has_reference) {
-            out.kl_mean = e.at("kl_mean");
-            out.kl_se = e.at("kl_se");
-            out.kl_p99 = e.at("kl_p99");
-            out.top1_agreement = e.at("top1_agreement");
-            out.top1_se = e.at("top1_se");
-            out.reference_perplexity = e.at("reference_perplexity");
-        }
-        report.evaluation = out;
+        report.evaluation = eval_result_from(json.at("evaluation"));
     }
 }
 

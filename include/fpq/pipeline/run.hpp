@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -221,7 +222,10 @@ private:
         work_.transform_layer(index, layer);
         if (work_.needs_inputs(index)) {
             clock_.enter("observe");
+            std::size_t const windows = flow.calibration->windows();
             flow.calibration->observe(backend_, layer, [&](std::size_t window) {
+                within(index, fmt::format("window {}/{}", window + 1, windows), 0.0, 0.4, window,
+                       windows);
                 return work_.observing_hooks(index, window, flow.calibration->windows());
             });
         }
@@ -235,6 +239,8 @@ private:
             if (s == nullptr || !s->weight) {
                 continue;
             }
+            within(index, group.front()->module, 0.4, 0.3, solved.size(),
+                   graph_.layer(index).size());
             std::vector<typename B::view> weights;
             for (linear_node const* const node : group) {
                 weights.push_back(layer.linears[node->row].weight.view());
@@ -260,6 +266,15 @@ private:
             clock_.enter("evaluate");
             flow.evaluation->advance(backend_, layer, hooks);
         }
+    }
+
+    /// Tells how far a layer is: `share` of it, from `begin` on, is what is `done` of `of` equal
+    /// parts of the work at hand.
+    void within(std::size_t index, std::string const& detail, double begin, double share,
+                std::size_t done, std::size_t of) {
+        double const part =
+            begin + share * (static_cast<double>(done) + 0.5) / static_cast<double>(of);
+        progress_({"quantize", index, graph_.layers(), detail, part});
     }
 
     /// Whether anything behind layer `index` needs inputs.
@@ -358,7 +373,7 @@ rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
     run_windows const windows = read_windows(b, plan, model, progress);
     plan.notes.insert(plan.notes.end(), windows.notes.begin(), windows.notes.end());
     std::size_t evaluated = 0;
-    for (auto const& window : windows.evaluation) {
+    for (auto const& window : windows.evaluation.windows) {
         evaluated += window.size();
     }
     return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated))};
@@ -385,9 +400,9 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     check_inputs(plan, model);
     run_windows windows = read_windows(b, plan, model, progress);
     report.notes.insert(report.notes.end(), windows.notes.begin(), windows.notes.end());
-    nlohmann::json identity =
-        plan.output ? run_identity(plan, model.source(), windows.calibration, windows.evaluation)
-                    : nlohmann::json();
+    nlohmann::json identity = plan.output ? run_identity(plan, model.source(), windows.calibration,
+                                                         windows.evaluation.windows)
+                                          : nlohmann::json();
     detail::layer_line<B> line(b, plan, model, report, progress, known, std::move(identity));
     if (!line.earlier_result().is_null()) {
         take_results(line.earlier_result(), report);

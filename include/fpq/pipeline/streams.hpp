@@ -76,13 +76,20 @@ private:
     tensor<B> states_;
 };
 
+/// The windows of an evaluation, and which texts they are of.
+struct evaluation_set {
+    token_windows windows;
+    std::vector<text_windows_count> texts;  ///< that gave any, in order
+};
+
 /// An evaluation that runs along with a quantization.
 template <class B>
 class running_evaluation {
 public:
-    running_evaluation(B const& b, decoder<B> const& network, token_windows windows)
+    running_evaluation(B const& b, decoder<B> const& network, evaluation_set set)
         : network_(network),
-          windows_(std::move(windows)),
+          windows_(std::move(set.windows)),
+          texts_(std::move(set.texts)),
           original_(b, network, windows_),
           quantized_(b, network, windows_) {
         eval_model<B> const face{&network_, {}, {}};
@@ -112,12 +119,13 @@ public:
                                     std::span(scores).subspan(w * targets, targets));
             progress({"evaluate", w + 1, windows_.size(), ""});
         }
-        return detail::summarize_all(scores, targets, true);
+        return detail::summarize_all(scores, targets, true, texts_);
     }
 
 private:
     decoder<B> const& network_;
     token_windows windows_;
+    std::vector<text_windows_count> texts_;
     hidden_stream<B> original_;
     hidden_stream<B> quantized_;
 };
