@@ -156,6 +156,38 @@ TEST_CASE("calibration text can be sampled from the model itself", "[pipeline]")
     REQUIRE(report.linears.front().relative_error.has_value());
 }
 
+TEST_CASE("an export carries its recipe and a model card, the same wherever it ran", "[pipeline]") {
+    temporary_directory const out;
+    harness_flags f = small_run(format_family::nvfp);
+    f.output.kind = export_kind::realquant;
+    f.output.directory = out.path() / "one";
+    run_report const report = go(f);
+    f.output.directory = out.path() / "two";
+    f.threads = 1;
+    (void)go(f);
+    for (char const* const name : {"README.md", "recipe.json"}) {
+        std::string const text = fpq_test::read_text(out.path() / "one" / name);
+        CHECK(text == fpq_test::read_text(out.path() / "two" / name));
+        CHECK(text.find(f.model.parent_path().string()) == std::string::npos);
+    }
+    std::string const card = fpq_test::read_text(out.path() / "one" / "README.md");
+    CHECK(card.starts_with("---\nbase_model: \"tiny-llama\"\n"));
+    CHECK(card.find(fmt::format("{:.4f}", report.evaluation->perplexity)) != std::string::npos);
+    CHECK(card.find("compressed-tensors") != std::string::npos);
+    recipe again = recipe_from_json(
+        nlohmann::json::parse(fpq_test::read_text(out.path() / "one" / "recipe.json")), "recipe");
+    CHECK(again.model == "tiny-llama");
+    CHECK(again.calibration.dataset == "calib.txt");
+    std::vector<std::string> notes;
+    recipe const first = recipe_of(f, notes);
+    again.model = first.model;
+    again.calibration.dataset = first.calibration.dataset;
+    again.evaluation.texts = first.evaluation.texts;
+    again.output.directory = first.output.directory;
+    again.threads = first.threads;
+    CHECK(to_json(again) == to_json(first));
+}
+
 TEST_CASE("texts of an evaluation are told apart as well as together", "[pipeline]") {
     std::vector<std::filesystem::path> const texts{
         fpq_test::repo_dir() / "examples" / "text" / "eval.txt",

@@ -112,7 +112,8 @@ void check_inputs(run_plan const& plan, opened_model<B> const& model) {
     checkpoint const& source = model.source();
     if (plan.output) {
         planned_output const& out = *plan.output;
-        std::vector<std::string> names{"config.json", std::string(index_name)};
+        std::vector<std::string> names{"config.json", "README.md", "recipe.json",
+                                       std::string(index_name)};
         for (shard_layout const& shard : plan_shards(out.tensors, out.max_shard_size)) {
             names.push_back(shard.file);
         }

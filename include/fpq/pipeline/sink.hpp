@@ -28,6 +28,7 @@
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/journal.hpp"
+#include "fpq/pipeline/model_card.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/quant/packed_matrix.hpp"
@@ -135,6 +136,8 @@ public:
             return;
         }
         writer_->require_complete();
+        std::string const card = model_card(plan_, report);
+        writer_->add_file("README.md", std::as_bytes(std::span(card)));
         verify(report);
         writer_->staging().journal().add({{"verified", to_json(report)}});
         writer_->finish();
@@ -179,6 +182,7 @@ private:
             }
         }
         planned_output const& out = *plan_.output;
+        writer_->add_json("recipe.json", shared_recipe(plan_));
         for (named_json const& file : out.layout->files(out.linears, source_.config())) {
             writer_->add_json(file.name, file.content);
         }
