@@ -203,8 +203,8 @@ TEST_CASE("texts of an evaluation are told apart as well as together", "[pipelin
         f.evaluation.texts = {texts[i]};
         eval_result const alone = *go(f).evaluation;
         CHECK(alone.texts.empty());
-        auto const& [name, apart] = both.texts[i];
-        CHECK(name == texts[i].string());
+        eval_result const& apart = both.texts[i];
+        CHECK(apart.text == texts[i].string());
         CHECK(apart.perplexity == alone.perplexity);
         CHECK(apart.reference_perplexity == alone.reference_perplexity);
         CHECK(apart.kl_mean == alone.kl_mean);

@@ -28,8 +28,8 @@ int evaluate(fpq::tools::evaluate_options const& options) {
         fmt::print("KL 99 %          {:.8f} nats\n", e.kl_p99);
         fmt::print("top-1 agreement  {:.6f} +- {:.6f}\n", e.top1_agreement, e.top1_se);
     }
-    for (auto const& [name, apart] : e.texts) {
-        fmt::print("  {}: perplexity {:.6f}{}, {} targets\n", fpq::detail::printable(name),
+    for (fpq::eval_result const& apart : e.texts) {
+        fmt::print("  {}: perplexity {:.6f}{}, {} targets\n", fpq::detail::printable(apart.text),
                    apart.perplexity,
                    apart.has_reference ? fmt::format(" (reference {:.6f}), KL {:.8f}",
                                                      apart.reference_perplexity, apart.kl_mean)

@@ -18,9 +18,9 @@ void print_evaluation(run_report const& report) {
     fmt::print("KL to original   {:.6f} +- {:.6f} nats, 99th percentile {:.4f}\n", e.kl_mean,
                e.kl_se, e.kl_p99);
     fmt::print("top-1 agreement  {:.4f} +- {:.4f}\n", e.top1_agreement, e.top1_se);
-    for (auto const& [name, apart] : e.texts) {
+    for (eval_result const& apart : e.texts) {
         fmt::print("  {}: perplexity {:.4f} (original {:.4f}), KL {:.6f}, {} targets\n",
-                   fpq::detail::printable(name), apart.perplexity, apart.reference_perplexity,
+                   fpq::detail::printable(apart.text), apart.perplexity, apart.reference_perplexity,
                    apart.kl_mean, apart.targets);
     }
 }

@@ -98,7 +98,8 @@ inline std::vector<std::string> carried_files(std::filesystem::path const& sourc
         });
         for (std::string const& file : inner) {
             if ((!model || detail::is_numbered_module(name)) && !file.starts_with(".")) {
-                out.push_back(name + "/" + file);
+                std::string path = name;
+                out.push_back(path.append("/").append(file));
             }
         }
     }

@@ -72,7 +72,8 @@ struct eval_result {
     double kl_p99 = 0;          ///< nearest-rank 99th percentile of the per-position KL
     double top1_agreement = 0;  ///< share of positions with the same most likely token
     double top1_se = 0;
-    std::vector<std::pair<std::string, eval_result>> texts;  ///< each by itself, when several
+    std::string text;                ///< its name, when it is one of several
+    std::vector<eval_result> texts;  ///< each by itself, when there are several
 };
 
 namespace detail {
@@ -189,8 +190,9 @@ inline eval_result summarize_all(std::span<const position_score> scores, std::si
     std::size_t begin = 0;
     for (const text_windows_count& text : texts.size() > 1 ? texts : texts.first(0)) {
         const std::size_t count = text.windows * per_window;
-        out.texts.emplace_back(
-            text.name, summarize_all(scores.subspan(begin, count), per_window, has_reference, {}));
+        out.texts.push_back(
+            summarize_all(scores.subspan(begin, count), per_window, has_reference, {}));
+        out.texts.back().text = text.name;
         begin += count;
     }
     out.targets = scores.size();
@@ -290,7 +292,7 @@ template <class B>
             progress.step();
         }
     }
-    const eval_result result =
+    eval_result result =
         detail::summarize_all(scores, length - 1, reference != nullptr, options.texts);
     if (!std::isfinite(result.nll_mean) || !std::isfinite(result.kl_mean)) {
         fail_numeric("evaluation is not finite", model.frame->config().where, "finite logits",

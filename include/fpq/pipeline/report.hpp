@@ -117,9 +117,9 @@ inline nlohmann::json to_json(eval_result const& e) {
         json["top1_se"] = e.top1_se;
         json["reference_perplexity"] = e.reference_perplexity;
     }
-    for (auto const& [name, apart] : e.texts) {
+    for (eval_result const& apart : e.texts) {
         nlohmann::json one = to_json(apart);
-        one["text"] = name;
+        one["text"] = apart.text;
         json["texts"].push_back(std::move(one));
     }
     return json;
@@ -217,7 +217,8 @@ inline eval_result eval_result_from(nlohmann::json const& e) {
     }
     if (e.contains("texts")) {
         for (nlohmann::json const& one : e.at("texts")) {
-            out.texts.emplace_back(one.at("text").get<std::string>(), eval_result_from(one));
+            out.texts.push_back(eval_result_from(one));
+            out.texts.back().text = one.at("text");
         }
     }
     return out;

@@ -27,12 +27,12 @@ public:
 protected:
     using kind = expression_kind;
 
-    expression_ptr expression_() {
+    expression_ptr whole_expression() {
         nested const guard(*this);
         expression_ptr left = logical_or();
         while (accept_name("if")) {
             expression_ptr condition = logical_or();
-            expression_ptr otherwise = accept_name("else") ? expression_() : nullptr;
+            expression_ptr otherwise = accept_name("else") ? whole_expression() : nullptr;
             left = make(kind::conditional, {}, std::move(left), std::move(condition),
                         std::move(otherwise));
         }
@@ -49,7 +49,7 @@ protected:
 
     /// What may stand before a comma: with commas a list ("{% set a = 1, 2 %}").
     expression_ptr tuple() {
-        expression_ptr first = expression_();
+        expression_ptr first = whole_expression();
         if (!is_op(",")) {
             return first;
         }
@@ -60,7 +60,7 @@ protected:
                 now().kind == token_kind::output_end) {
                 break;
             }
-            items.push_back(expression_());
+            items.push_back(whole_expression());
         }
         return make_list("(", std::move(items));
     }
@@ -249,7 +249,7 @@ private:
                     break;
                 }
             }
-            items.push_back(expression_());
+            items.push_back(whole_expression());
         }
         return make_list("[", std::move(items));
     }
@@ -262,9 +262,9 @@ private:
                     break;
                 }
             }
-            add(*out, expression_());
+            add(*out, whole_expression());
             expect_op(":");
-            add(*out, expression_());
+            add(*out, whole_expression());
         }
         return out;
     }
@@ -290,7 +290,7 @@ private:
     }
 
     expression_ptr subscript(expression_ptr left) {
-        expression_ptr first = is_op(":") ? nullptr : expression_();
+        expression_ptr first = is_op(":") ? nullptr : whole_expression();
         if (accept_op("]")) {
             return make(kind::item, {}, std::move(left), std::move(first));
         }
@@ -298,7 +298,7 @@ private:
             fail_construct(here(), "a subscript of several values");
         }
         expect_op(":");
-        auto const part = [&] { return is_op(":") || is_op("]") ? nullptr : expression_(); };
+        auto const part = [&] { return is_op(":") || is_op("]") ? nullptr : whole_expression(); };
         expression_ptr second = part();
         expression_ptr step = accept_op(":") ? part() : nullptr;
         expect_op("]");
@@ -322,13 +322,13 @@ private:
             if (now().kind == token_kind::name && is_op("=", 1)) {
                 std::string name = take().text;
                 take();
-                expression_ptr given = expression_();
+                expression_ptr given = whole_expression();
                 out.depth = std::max(out.depth, given->depth + 1);
                 out.named.emplace_back(std::move(name), std::move(given));
             } else if (!out.named.empty()) {
                 fail_syntax(here(), "a named argument", found());
             } else {
-                add(out, expression_());
+                add(out, whole_expression());
             }
         }
     }

@@ -80,7 +80,10 @@ inline value mapped(machine& m, value const& v, arguments const& args) {
             continue;
         }
         value x = path_of(m, entry, m.string(*by, "map"));
-        out.push_back(x.is<undefined>() && otherwise != nullptr ? *otherwise : std::move(x));
+        if (x.is<undefined>() && otherwise != nullptr) {
+            x = *otherwise;
+        }
+        out.push_back(std::move(x));
     }
     return value::lazy(std::move(out));
 }

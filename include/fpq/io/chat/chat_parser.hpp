@@ -170,7 +170,7 @@ private:
             fail_construct(here(), "a loop over a list without brackets");
         }
         if (accept_name("if")) {
-            s.condition = expression_();
+            s.condition = whole_expression();
         }
         if (is_name("recursive")) {
             fail_construct(here(), "{% for ... recursive %}");
@@ -229,7 +229,7 @@ private:
                 expect_op(",");
             }
             s.names.push_back(expect_name("the name of a parameter"));
-            s.defaults.push_back(accept_op("=") ? expression_() : nullptr);
+            s.defaults.push_back(accept_op("=") ? whole_expression() : nullptr);
         }
         end_block();
         ++scopes_;

@@ -25,7 +25,7 @@ inline std::filesystem::path hub_cache_directory() {
         char const* const text = std::getenv(variable);
         return text == nullptr ? "" : text;
     };
-    if (auto const cache = of("HF_HUB_CACHE"); !cache.empty()) {
+    if (auto cache = of("HF_HUB_CACHE"); !cache.empty()) {
         return cache;
     }
     if (auto const home = of("HF_HOME"); !home.empty()) {

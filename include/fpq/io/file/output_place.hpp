@@ -95,7 +95,7 @@ inline std::vector<std::string> other_weights(std::filesystem::path const& direc
 /// write, and one that holds a directory under a name of `files`. What passes may still fill up.
 inline output_place check_output_directory(std::filesystem::path const& target,
                                            std::span<std::string const> files) {
-    output_place const place = find_output_place(target);
+    output_place place = find_output_place(target);
     std::filesystem::path const written =
         place.exists ? place.directory : detail::existing_ancestor(place.directory);
     if (::access(written.c_str(), W_OK | X_OK) != 0) {
