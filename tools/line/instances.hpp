@@ -39,6 +39,11 @@ extern template evaluation_set evaluation_windows<cpu>(opened_model<cpu> const&,
 extern template eval_result evaluate_models<cpu>(cpu const&, opened_model<cpu> const&,
                                                  opened_model<cpu> const*, evaluation_set const&,
                                                  progress_sink const&);
+// preflight.cpp
+extern template void check_inputs<cpu>(run_plan const&, opened_model<cpu> const&);
+extern template run_windows read_windows<cpu>(cpu const&, run_plan const&, opened_model<cpu> const&,
+                                              progress_sink const&);
+extern template double estimate_seconds<cpu>(cpu const&, run_plan const&, run_work const&);
 // plan.cpp
 extern template run_plan plan_run<cpu>(cpu const&, recipe const&, architecture_list);
 extern template rehearsal rehearse<cpu>(cpu const&, run_plan&, architecture_list,

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recipes to plans, and their rehearsal on the CPU.
-#include "fpq/backend/cpu/forward.hpp"
-#include "fpq/backend/cpu/quant.hpp"
 #include "line/instances.hpp"
 
 namespace fpq {
