@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "support/sanitized.hpp"
 
 TEST_CASE("parallel_for visits every index once whatever the threads and chunks", "[quant]") {
     for (std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{100}}) {
@@ -94,15 +95,6 @@ TEST_CASE("parallel_for gets other threads to help", "[quant]") {
     REQUIRE(inside == 2);
 }
 
-// Not under sanitizers: the child of a program with threads may find a lock of theirs held for
-// ever.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define FPQ_TEST_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define FPQ_TEST_SANITIZED
-#endif
-#endif
 #if !defined(FPQ_TEST_SANITIZED)
 TEST_CASE("a forked child has threads of its own", "[quant]") {
     auto const helped = [] {
