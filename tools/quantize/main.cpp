@@ -58,7 +58,7 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
             fpq::fail_usage("report", options.report.string(), "a file outside of the model",
                             "one in its directory");
         }
-        fpq::require_writable_file(options.report);
+        fpq::require_writable_file(options.report, 1024 + 64 * plan.entries.size());
     }
     if (options.dry_run) {
         (void)fpq::tools::choose_products(options.products);

@@ -3,10 +3,12 @@
 // only when they are whole (reports, results).
 #pragma once
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -44,9 +46,16 @@ inline std::string read_whole_file(std::filesystem::path const& path) {
 }  // namespace detail
 
 /// Refuses a path under which write_file_whole could not put a file: a directory, something in a
-/// directory that is absent or may not be written. Errors: fpq::error (input); nothing is left.
-inline void require_writable_file(std::filesystem::path const& path) {
+/// directory that is absent or may not be written, and where this process's limit of file size is
+/// below `bytes`. Errors: fpq::error (input); nothing is left.
+inline void require_writable_file(std::filesystem::path const& path, std::uint64_t bytes) {
     std::error_code failed;
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < bytes) {
+        fail_input("cannot write", path.string(), "some " + std::to_string(bytes) + " bytes",
+                   "a limit of " + std::to_string(limit.rlim_cur) + " bytes for a file");
+    }
     if (std::filesystem::is_directory(path, failed)) {
         fail_input("cannot write", path.string(), "a file", "a directory");
     }
