@@ -45,10 +45,31 @@ inline std::string read_whole_file(std::filesystem::path const& path) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// What write_file_whole replaces: the file itself, or the one that a link points to. Refuses a
+/// device, a pipe and a directory: a rename over one would take it away from everybody.
+inline std::filesystem::path replaced_file(std::filesystem::path const& path) {
+    std::error_code failed;
+    std::filesystem::file_status const status = std::filesystem::status(path, failed);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+        fail_input("cannot write", path.string(), "a regular file or nothing",
+                   std::filesystem::is_directory(status) ? "a directory" : "a device or a pipe");
+    }
+    if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, failed))) {
+        std::filesystem::path const target = std::filesystem::weakly_canonical(path, failed);
+        return failed ? path : target;
+    }
+    return path;
+}
+
+}  // namespace detail
+
 /// Refuses a path under which write_file_whole could not put a file: a directory, something in a
 /// directory that is absent or may not be written, and where this process's limit of file size is
 /// below `bytes`. Errors: fpq::error (input); nothing is left.
 inline void require_writable_file(std::filesystem::path const& path, std::uint64_t bytes) {
+    std::filesystem::path const file = detail::replaced_file(path);
     std::error_code failed;
     rlimit limit{};
     if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
@@ -56,19 +77,18 @@ inline void require_writable_file(std::filesystem::path const& path, std::uint64
         fail_input("cannot write", path.string(), "some " + std::to_string(bytes) + " bytes",
                    "a limit of " + std::to_string(limit.rlim_cur) + " bytes for a file");
     }
-    if (std::filesystem::is_directory(path, failed)) {
-        fail_input("cannot write", path.string(), "a file", "a directory");
-    }
     std::filesystem::path const temporary =
-        path.string() + ".partial-" + std::to_string(::getpid());
+        file.string() + ".partial-" + std::to_string(::getpid());
     { detail::unique_fd const fd = detail::create_file(temporary); }
     std::filesystem::remove(temporary, failed);
 }
 
-/// Writes `text` beside `path` and renames it. Errors: fpq::error (input); nothing is left behind.
+/// Writes `text` beside `path`, or what it links to, and renames it. Errors: fpq::error (input);
+/// nothing is left behind.
 inline void write_file_whole(std::filesystem::path const& path, std::string_view text) {
+    std::filesystem::path const file = detail::replaced_file(path);
     std::filesystem::path const temporary =
-        path.string() + ".partial-" + std::to_string(::getpid());
+        file.string() + ".partial-" + std::to_string(::getpid());
     std::error_code failed;
     try {
         detail::unique_fd const fd = detail::create_file(temporary);
@@ -77,7 +97,7 @@ inline void write_file_whole(std::filesystem::path const& path, std::string_view
         std::filesystem::remove(temporary, failed);
         throw;
     }
-    std::filesystem::rename(temporary, path, failed);
+    std::filesystem::rename(temporary, file, failed);
     if (failed) {
         std::error_code ignored;
         std::filesystem::remove(temporary, ignored);
