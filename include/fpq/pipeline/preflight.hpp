@@ -26,8 +26,10 @@
 #include "fpq/io/text/text_windows.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/calibration.hpp"
+#include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/plan.hpp"
+#include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
 
 namespace fpq {
@@ -161,6 +163,22 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
             evaluation_windows(model, evaluation_text_of(plan.evaluation, plan.calibration));
     }
     return out;
+}
+
+/// All that can be found out about a plan without running it, as run() does first: what passes
+/// runs. Notes of the texts are added to the plan's. Throws fpq::error as run() would.
+template <class B>
+rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
+                   progress_sink const& progress) {
+    opened_model<B> const model(b, plan.model, known);
+    check_inputs(plan, model);
+    run_windows const windows = read_windows(b, plan, model, progress);
+    plan.notes.insert(plan.notes.end(), windows.notes.begin(), windows.notes.end());
+    std::size_t evaluated = 0;
+    for (auto const& window : windows.evaluation.windows) {
+        evaluated += window.size();
+    }
+    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated))};
 }
 
 }  // namespace fpq
