@@ -7,6 +7,22 @@
 
 namespace fpq::tools {
 
+void check_json_file(evaluate_options const& options) {
+    if (options.json.empty()) {
+        return;
+    }
+    // Results beside the weights are fine, in the place of a file that is read they are not.
+    std::string const name = options.json.filename().string();
+    for (char const* const read : {"config", "generation_config", "tokenizer", "model", "vocab",
+                                   "merges", "added_tokens", "special_tokens", "hf_quant"}) {
+        if (name.starts_with(read)) {
+            require_outside("json", options.json, options.model);
+            require_outside("json", options.json, options.reference);
+        }
+    }
+    require_writable_file(options.json, 512);
+}
+
 void save_measurement(measurement const& m, evaluate_options const& options,
                       std::string const& products) {
     nlohmann::json json = to_json(m.result);

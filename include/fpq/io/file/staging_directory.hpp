@@ -46,8 +46,6 @@ inline std::filesystem::path staging_path(std::filesystem::path const& target) {
 /// directory in the way that is not ours.
 class staging_directory {
 public:
-    static constexpr char const* journal_name = "fpq-journal.jsonl";
-
     explicit staging_directory(std::filesystem::path const& target) {
         try {
             for (int tries = 0; !take(target); ++tries) {
@@ -77,10 +75,8 @@ public:
     }
     /// Removes what an earlier run left.
     void clear() {
-        for (auto const& entry : std::filesystem::directory_iterator(path_)) {
-            std::filesystem::remove_all(entry.path());
-        }
-        journal_ = journal_file(path_ / journal_name);
+        remove_files();
+        journal_ = journal_file(path_ / staging_journal_name);
         leftover_ = false;
         kept_ = false;
     }
@@ -107,7 +103,7 @@ public:
             } else if (::rename(path_.c_str(), place_.directory.c_str()) != 0) {
                 detail::fail_write("cannot rename to", place_.directory, errno);
             } else {
-                ::unlink((place_.directory / journal_name).c_str());
+                ::unlink((place_.directory / staging_journal_name).c_str());
             }
         } catch (std::exception const& why) {
             fail_input(why.what(), place_.exists ? "the whole result lies in " + path_.string() +
@@ -191,6 +187,7 @@ private:
         } else {
             make_parents(place_.directory.parent_path());
         }
+        require_staging(place_);
         std::filesystem::path const path = place_.staging();
         bool const fresh = ::mkdir(path.c_str(), 0777) == 0;
         if (!fresh && errno != EEXIST) {
@@ -205,13 +202,16 @@ private:
                 break;
         }
         bool const empty = std::filesystem::is_empty(path);
-        if (!empty && !std::filesystem::exists(path / journal_name)) {
+        if (find_output_place(target).exists != place_.exists) {
+            if (empty) {
+                ::rmdir(path.c_str());
+            }
             lock_ = {};
-            fail_input("directory in the way", path.string(), "nothing there, or a partial result",
-                       "files of somebody else");
+            return false;  // another run published between the first look and the lock
         }
+        require_ours(path);
         path_ = path;
-        journal_ = journal_file(path_ / journal_name);
+        journal_ = journal_file(path_ / staging_journal_name);
         kept_ = !empty;  // until it is cleared or published, another run's work is not removed
         leftover_ = !empty;
         if (nlohmann::json const* const move = journal_.find("move")) {
@@ -230,7 +230,7 @@ private:
         std::vector<std::string> names;
         for (auto const& entry : std::filesystem::directory_iterator(path_)) {
             std::string const name = entry.path().filename().string();
-            if (name != journal_name) {
+            if (name != staging_journal_name) {
                 names.push_back(name);
             }
         }
@@ -270,7 +270,7 @@ private:
         for (std::string const& name : names) {
             move_one(path_ / name, place_.directory / name);
         }
-        ::unlink((path_ / journal_name).c_str());
+        ::unlink((path_ / staging_journal_name).c_str());
         ::rmdir(path_.c_str());
     }
 
@@ -290,10 +290,25 @@ private:
         }
     }
 
+    /// The journal last: without it what is left would not be known as ours after a kill.
+    void remove_files() const {
+        for (auto const& entry : std::filesystem::directory_iterator(path_)) {
+            if (entry.path().filename() != staging_journal_name) {
+                std::filesystem::remove_all(entry.path());
+            }
+        }
+        std::filesystem::remove(path_ / staging_journal_name);
+    }
+
     void discard() noexcept {
         std::error_code ignored;
         if (!path_.empty() && !kept_) {
-            std::filesystem::remove_all(path_, ignored);
+            try {
+                remove_files();
+                std::filesystem::remove(path_, ignored);
+            } catch (std::exception const&) {
+                // what cannot be removed stays, with its journal
+            }
         }
         if (!kept_) {
             for (auto it = made_.rbegin(); it != made_.rend(); ++it) {
