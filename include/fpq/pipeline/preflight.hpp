@@ -114,13 +114,15 @@ void check_inputs(run_plan const& plan, opened_model<B> const& model) {
         planned_output const& out = *plan.output;
         std::vector<std::string> names{"config.json", "README.md", "recipe.json",
                                        std::string(index_name)};
-        for (shard_layout const& shard : plan_shards(out.tensors, out.max_shard_size)) {
+        std::vector<shard_layout> const shards = plan_shards(out.tensors, out.max_shard_size);
+        for (shard_layout const& shard : shards) {
             names.push_back(shard.file);
         }
         for (std::string const& name : carried_files(source.directory())) {
             names.push_back(name);
         }
-        output_place const place = check_output_directory(out.directory, names);
+        output_place const place =
+            check_output_directory(out.directory, names, planned_bytes(shards));
         require_distinct(source.directory(), place.directory);
     }
     detail::require_finite_tensors(source, detail::require_tensors(source, model.graph()),

@@ -371,6 +371,9 @@ rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
     opened_model<B> const model(b, plan.model, known);
     check_inputs(plan, model);
     run_windows const windows = read_windows(b, plan, model, progress);
+    if (plan.output) {
+        refuse_other_run(plan, model.source(), windows.calibration, windows.evaluation.windows);
+    }
     plan.notes.insert(plan.notes.end(), windows.notes.begin(), windows.notes.end());
     std::size_t evaluated = 0;
     for (auto const& window : windows.evaluation.windows) {
