@@ -379,7 +379,10 @@ rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
     for (auto const& window : windows.evaluation.windows) {
         evaluated += window.size();
     }
-    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated))};
+    // The texts were read as the run reads them.
+    std::uint64_t const texts = detail::peak_resident();
+    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated)),
+            std::max(texts, estimate_memory(plan, model.graph(), evaluated))};
 }
 
 /// Does what a plan says on a backend. `progress` may be called from the calling thread only.
