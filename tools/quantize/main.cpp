@@ -62,7 +62,7 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     }
     plan.restart = options.restart;
     if (options.dry_run) {
-        (void)fpq::tools::choose_products(options.products);
+        (void)fpq::tools::choose_products(options.products, backend.threads);
         fpq::rehearsal const seen = [&] {
             fpq::tools::progress_printer progress(options.verbose);
             return fpq::rehearse(backend, plan, fpq::shipped_architectures, std::ref(progress));
@@ -71,7 +71,7 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         return 0;
     }
     say_notes(plan.notes);
-    std::string const products = fpq::tools::choose_products(options.products);
+    std::string const products = fpq::tools::choose_products(options.products, backend.threads);
     std::string const left = " is left: the same command goes on with it, --restart discards it";
     std::filesystem::path const staging =
         plan.output ? fpq::staging_path(plan.output->directory) : std::filesystem::path();
