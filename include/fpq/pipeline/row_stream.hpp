@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <future>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -110,10 +111,14 @@ void row_stream<B>::one_linear(linear_node const& node, quant_args const& args, 
     report.add(std::move(line), packed_size(out.weight));
     finish();  // the other slot is free again
     if (plan_.threads > 1) {
-        writing_ = std::async(std::launch::async, [this, &out] { sink_.write(out); });
-    } else {
-        sink_.write(out);
+        try {
+            writing_ = std::async(std::launch::async, [this, &out] { sink_.write(out); });
+            return;
+        } catch (std::system_error const&) {
+            // No thread to be had: this one does it.
+        }
     }
+    sink_.write(out);
 }
 
 }  // namespace fpq

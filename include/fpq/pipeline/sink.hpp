@@ -75,8 +75,6 @@ public:
     void finish(run_report& report);
 
 private:
-    /// Whether to go on with what lies in the staging directory. Another run's work is refused
-    /// unless --restart discards it; one that finished no layer is not missed.
     bool goes_on(staging_directory& left);
 
     void find_earlier_result();
@@ -183,16 +181,8 @@ void quantized_sink<B>::finish(run_report& report) {
 
 template <class B>
 bool quantized_sink<B>::goes_on(staging_directory& left) {
-    nlohmann::json const* const begin = left.journal().find("begin");
-    bool const worth = left.journal().find("layer") != nullptr;
-    if (plan_.restart || begin == nullptr || !worth) {
+    if (!goes_on_with(left.journal(), identity_, left.path(), plan_.restart)) {
         return false;
-    }
-    std::string const other = difference(*begin, identity_);
-    if (!other.empty()) {
-        fail_usage("restart", left.path().string(),
-                   "the run that was interrupted there (or --restart, which discards it)",
-                   "another " + other);
     }
     finished_ = finished_layers(left.journal(), left.path());
     return true;
