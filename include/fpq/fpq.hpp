@@ -29,6 +29,7 @@
 #include "fpq/dialect/compressed_tensors_read.hpp"
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/fp_quant.hpp"
+#include "fpq/dialect/fp_quant_read.hpp"
 #include "fpq/dialect/modelopt.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/registry.hpp"
