@@ -138,6 +138,7 @@
 #include "fpq/pipeline/flags.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_work.hpp"
+#include "fpq/pipeline/low_sqnr.hpp"
 #include "fpq/pipeline/model_card.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/preflight.hpp"
