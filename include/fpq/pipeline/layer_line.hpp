@@ -19,6 +19,7 @@
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_work.hpp"
+#include "fpq/pipeline/low_sqnr.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
@@ -151,6 +152,9 @@ void layer_line<B>::run(streams<B>& flow) {
     if (flow.evaluation) {
         clock_.enter("evaluate");
         report_.evaluation = flow.evaluation->finish(backend_, network, head_hooks, progress_);
+    }
+    if (std::string low = low_sqnr_note(report_.linears, plan_, graph_); !low.empty()) {
+        report_.notes.push_back(std::move(low));
     }
     clock_.enter("write");
     rows_.finish();

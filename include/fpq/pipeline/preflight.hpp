@@ -18,6 +18,7 @@
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/dialect/carried_files.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/file/lfs_pointer.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
@@ -132,7 +133,8 @@ void check_inputs(run_plan const& plan, opened_model<B> const& model) {
                                    plan.threads);
     if (plan.output) {
         for (std::string const& name : carried_files(source.directory())) {
-            (void)detail::open_regular(source.directory() / name);
+            std::filesystem::path const path = source.directory() / name;
+            refuse_lfs_pointer(mapped_file(path).bytes(), path);
         }
     }
 }
