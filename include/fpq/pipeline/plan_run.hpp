@@ -27,9 +27,17 @@ run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
     if (source.config().contains("quantization_config")) {
         nlohmann::json const& quantizer =
             detail::member_or_null(source.config().at("quantization_config"), "quant_method");
+        std::string found =
+            "a quantization_config, quant_method " + detail::printable(quantizer.dump());
+        if (std::string const first = graph.linears().front().weight(); source.contains(first)) {
+            dtype const type = source.at(first).type;
+            bool const fp8 = type == dtype::f8_e4m3 || type == dtype::f8_e5m2;
+            found.append(fp8 ? ", FP8 weights (" : ", weights of ")
+                .append(dtype_name(type))
+                .append(fp8 ? ")" : "");
+        }
         fail_input("checkpoint is already quantized", r.model.string(),
-                   "bf16, fp16 or fp32 weights",
-                   "a quantization_config, quant_method " + detail::printable(quantizer.dump()));
+                   "bf16, fp16 or fp32 weights", found);
     }
     return resolve(b, r, source, graph);
 }
