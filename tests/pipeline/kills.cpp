@@ -61,6 +61,9 @@ bool disk_step(disk_call call) {
     if (call == disk_call::flush) {
         steps.flushes = true;
     }
+    if (steps.flushes && call == disk_call::open) {
+        return !steps.stopped;  // changes nothing
+    }
     return step(steps.flushes ? publish : steps.in_layers ? write : load);
 }
 
