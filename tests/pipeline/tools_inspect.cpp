@@ -122,6 +122,7 @@ TEST_CASE("an inspection in JSON is one object, with the findings where it verif
     nlohmann::json config = nlohmann::json::parse(fpq_test::read_text(all.model() / "config.json"));
     config["quantization_config"] = {{"quant_method", "another"}};
     fpq_test::write_text(all.out() / "config.json", config.dump());
+    CHECK_THAT(all.inspect("--summary --verify", 3), Catch::Contains("not read"));
     nlohmann::json const faulty = read("--verify", 3);
     CHECK(faulty.at("verify").at("faulty") == true);
     CHECK(faulty.at("verify").at("findings").dump().find("quant_method") != std::string::npos);

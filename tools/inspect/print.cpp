@@ -35,7 +35,7 @@ void print_summary(survey const& found) {
     fmt::print("tensors          {} in {} file{}, {} bytes\n", found.all_tensors, found.shards,
                found.shards == 1 ? "" : "s", found.all_bytes);
     if (found.layout.empty()) {
-        fmt::print("quantized        nothing\n");
+        fmt::print("quantized        {}\n", found.unread ? "in a way that is not read" : "nothing");
         return;
     }
     fmt::print("quantized        {} linears, {}\n", found.all_linears, found.layout);

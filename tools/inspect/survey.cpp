@@ -182,6 +182,7 @@ survey survey_of(checkpoint const& source, checkpoint const* original, name_filt
         if (!tolerant) {
             throw;
         }
+        out.unread = true;
     }
     std::vector<std::string> names = source.names();
     std::sort(names.begin(), names.end(), natural_less);

@@ -62,6 +62,7 @@ struct survey {
     std::size_t shards = 0;
     std::size_t all_tensors = 0;
     std::uint64_t all_bytes = 0;
+    bool unread = false;               ///< quantized in a way that is not read
     std::size_t all_linears = 0;       ///< quantized ones, shown or not
     std::vector<linear_line> linears;  ///< those that are shown, in the order of their numbers
     std::vector<tensor_line> tensors;  ///< those that are shown and of no quantized linear

@@ -2,6 +2,7 @@
 // Floor 5. The variables of a chat template.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 #include <utility>
 

@@ -43,10 +43,6 @@ inline std::string read_whole_file(std::filesystem::path const& path) {
     return text;
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// What write_file_whole replaces: the file itself, or the one that a link points to. Refuses a
 /// device, a pipe and a directory: a rename over one would take it away from everybody.
 inline std::filesystem::path replaced_file(std::filesystem::path const& path) {
@@ -102,6 +98,30 @@ inline void write_file_whole(std::filesystem::path const& path, std::string_view
         std::error_code ignored;
         std::filesystem::remove(temporary, ignored);
         fail_input("cannot write", path.string(), "a file", failed.message());
+    }
+}
+
+/// Refuses (fpq::error, usage, by flag) a file to be written that is `input`, links followed.
+inline void require_other_file(std::string_view flag, std::filesystem::path const& file,
+                               std::filesystem::path const& input) {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(file, input, ignored)) {
+        fail_usage(flag, file.string(), "another file", "one that is read");
+    }
+}
+
+/// Refuses (fpq::error, usage, by flag) a file to be written right in `directory`, links followed:
+/// it could take the place of one that is read.
+inline void require_outside(std::string_view flag, std::filesystem::path const& file,
+                            std::filesystem::path const& directory) {
+    std::error_code ignored;
+    for (std::filesystem::path const& at :
+         {std::filesystem::absolute(file, ignored),
+          std::filesystem::weakly_canonical(std::filesystem::absolute(file, ignored), ignored)}) {
+        if (std::filesystem::equivalent(at.parent_path(), directory, ignored)) {
+            fail_usage(flag, file.string(), "a file outside of the model",
+                       "one in its directory " + directory.string());
+        }
     }
 }
 
