@@ -215,6 +215,28 @@ TEST_CASE("a value is never the next flag, and an empty one stays empty", "[tool
           words{"a", "b", "c"});
 }
 
+TEST_CASE("a switch leaves the word behind it alone", "[tools]") {
+    inspect_options inspect;
+    program_spec const program = inspect_program(inspect);
+    std::size_t switches = 0;
+    for (flag_spec const& flag : flags_of_program(program)) {
+        if (!flag.value.empty() || flag.name.starts_with("<")) {
+            continue;
+        }
+        ++switches;
+        INFO(flag.name);
+        for (words const& line : {words{"--" + flag.name, "DIR"}, words{"DIR", "--" + flag.name}}) {
+            command_line const got = line_of(program, line);
+            CHECK(got.values.at("<directory>") == words{"DIR"});
+            CHECK(got.values.at(flag.name) == words{"true"});
+        }
+    }
+    CHECK(switches >= 3);
+    command_line const got = line_of(program, {"--only", "layers.0", "DIR", "--only=q_proj"});
+    CHECK(got.values.at("<directory>") == words{"DIR"});
+    CHECK(got.values.at("only") == words{"layers.0", "q_proj"});
+}
+
 TEST_CASE("help has every flag once, examples, and lines of at most 100 columns", "[tools]") {
     harness_flags f;
     run_options run;

@@ -85,6 +85,10 @@ flag_spec const* find_flag(program_spec const& program, std::string const& name)
 /// flag for it.
 std::vector<std::string> separated(program_spec const& program, int argc, char const* const* argv) {
     std::vector<std::string> words;
+    bool has_places = false;  // then a word behind a value is for one of them
+    for_each_flag(program, [&](flag_spec const& flag, std::string const&) {
+        has_places = has_places || is_place(flag);
+    });
     for (int i = 1; i < argc; ++i) {
         std::string const word = argv[i];
         std::string const name = flag_name(word);
@@ -108,7 +112,7 @@ std::vector<std::string> separated(program_spec const& program, int argc, char c
         } else {
             fail_usage("--" + name, {}, flag->value, "no value");
         }
-        if (flag->repeats && equals == std::string::npos) {
+        if (flag->repeats && !has_places && equals == std::string::npos) {
             while (i + 1 < argc && !std::string_view(argv[i + 1]).starts_with("--")) {
                 words.push_back("--" + name);
                 words.emplace_back(argv[++i]);
@@ -191,6 +195,7 @@ command_line read_command_line(program_spec const& program, int argc, char const
                                       : "--" + flag.name + "," + "--" + dashed(flag.name),
                        line.values[flag.name], flag.help)
             ->expected(1)
+            ->allow_extra_args(false)
             ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
             ->group(heading);
     });

@@ -19,7 +19,9 @@ struct flag_spec {
     std::string fallback;  ///< the default, for help; empty: none
     /// Takes one value; a switch takes "true" or "false". Throws fpq::error (usage).
     std::function<void(std::string const&)> take;
-    bool repeats = false;  ///< every value counts, several may follow one flag; else the last does
+    /// Every value counts, and several may follow one flag where no words stand by their place;
+    /// else the last does.
+    bool repeats = false;
     bool required = false;
 };
 
