@@ -212,6 +212,49 @@ TEST_CASE("a template that does not end is ended", "[io][chat]") {
               .find("more steps") != std::string::npos);
 }
 
+// Each takes minutes, gigabytes or the whole stack when the work of one operation is not counted.
+TEST_CASE("no operation of a template is free", "[io][chat]") {
+    std::string const doubled =
+        "{% set ns = namespace(x=['a', 'b']) %}"
+        "{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
+    for (char const* const use :
+         {"{{ ns.x }}", "{{ ns.x | tojson }}", "{{ ns.x | tojson(indent=2) }}",
+          "{{ ns.x == ns.x }}", "{{ ns.x in [ns.x] }}", "{{ [ns.x, ns.x] | unique | list }}"}) {
+        CAPTURE(use);
+        CHECK(refusal(doubled + use).find("more steps") != std::string::npos);
+    }
+    std::string const text = "{% set t = 'a' * 300000 %}{% set u = 'a' * 150000 + 'b' %}";
+    for (char const* const use :
+         {"{{ u in t }}", "{{ t.split(u) }}", "{{ t.replace(u, '') }}", "{{ t.find(u) }}",
+          "{{ t.count(u) }}", "{{ t.strip('b' * 150000 + 'a') }}",
+          "{% for i in range(9999) %}{% if t == t + '' %}{% endif %}{% endfor %}",
+          "{% for i in range(9999) %}{% if t | length == 1 %}{% endif %}{% endfor %}",
+          "{% for i in range(9999) %}{% if t.startswith(t) %}{% endif %}{% endfor %}",
+          "{% for i in range(9999) %}{{ t[1:2] }}{% endfor %}"}) {
+        CAPTURE(use);
+        CHECK(refusal(text + use).find("more steps") != std::string::npos);
+    }
+    std::string names;
+    for (int i = 0; i < 5000; ++i) {
+        names += "{% set v" + std::to_string(i) + " = 1 %}";
+    }
+    CHECK(refusal(names + "{% for i in range(99999) %}{% if v4999 %}{% endif %}{% endfor %}")
+              .find("more steps") != std::string::npos);
+    CHECK(refusal("{% set ns = namespace(x=1) %}"
+                  "{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}")
+              .find("nested too deep") != std::string::npos);
+    CHECK(refusal("{% set ns = namespace(x=1) %}{% for i in range(99999) %}"
+                  "{% for j in [ns.x] %}{% set ns.x = loop %}{% endfor %}{% endfor %}")
+              .find("nested too deep") != std::string::npos);
+    CHECK(render("{% set ns = namespace(x=1) %}{% for i in range(20000) %}"
+                 "{% set ns.x = namespace(y=ns.x) %}{% endfor %}end") == "end");
+}
+
+TEST_CASE("objects of a template that hold each other are freed", "[io][chat]") {
+    // The leak checker of the sanitizers sees it.
+    CHECK(render("{% set ns = namespace(x=1) %}{% set ns.x = [ns] %}{{ ns.x | length }}") == "1");
+}
+
 TEST_CASE("Llama-2's and Mistral's rules, written for this test", "[io][chat]") {
     constexpr std::string_view source =
         "{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}"

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "support/tiny_checkpoint.hpp"
 
@@ -501,4 +502,26 @@ TEST_CASE("a journal's torn last line does not count and is overwritten", "[io]"
         journal.add({{"c", 3}});
         REQUIRE(fpq::journal_file(at).lines().size() == lines + 1);
     }
+}
+
+TEST_CASE("a small file replaces a file, follows a link, and never a device, a pipe or a directory",
+          "[io]") {
+    temporary_directory dir;
+    fpq_test::write_text(dir.path() / "file", "old");
+    std::filesystem::create_symlink("file", dir.path() / "link");
+    REQUIRE(::mkfifo((dir.path() / "pipe").c_str(), 0600) == 0);
+    std::filesystem::create_symlink("/dev/null", dir.path() / "device");
+    std::filesystem::create_directory(dir.path() / "directory");
+    fpq::write_file_whole(dir.path() / "link", "new");
+    CHECK(std::filesystem::is_symlink(dir.path() / "link"));
+    CHECK(read_text(dir.path() / "file") == "new");
+    for (char const* const name : {"pipe", "device", "directory"}) {
+        CHECK_THROWS_WITH(fpq::write_file_whole(dir.path() / name, "x"),
+                          Catch::Contains("cannot write"));
+        CHECK_THROWS_WITH(fpq::require_writable_file(dir.path() / name, 1),
+                          Catch::Contains("cannot write"));
+    }
+    CHECK(std::filesystem::is_fifo(dir.path() / "pipe"));
+    CHECK(std::filesystem::is_symlink(dir.path() / "device"));
+    CHECK(files_in(dir.path()) == names{"device", "directory", "file", "link", "pipe"});
 }

@@ -226,8 +226,6 @@ TEST_CASE("whatever is not implemented is refused by key", "[model]") {
         set("layer_types", {"full_attention", "full_attention", "linear_attention"}),
         set("sliding_window", -1),
         set("dtype", 16),
-        rope("rope_type", {{"rope_type", "ntk"}, {"factor", 4}}),
-        rope("type", {{"type", "mrope"}}),
         rope("factor", {{"type", "linear"}}),
         rope("factor", {{"type", "linear"}, {"factor", 0}}),
         rope("high_freq_factor", llama3),

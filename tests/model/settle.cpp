@@ -106,13 +106,15 @@ TEST_CASE("a quantization_config over plain weights is taken away, over others i
 }
 
 TEST_CASE("a rotary embedding that is not implemented stops the forward pass only", "[model]") {
-    tiny_checkpoint_options options;
-    options.edit_config = [](nlohmann::json& c) {
-        c["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
-    };
-    settled const one(options);
-    CHECK(one.config.unknown_rope == "yarn");
-    CHECK_THROWS_WITH(one.config.require_sequence(2), Catch::Contains("yarn"));
+    for (std::string const kind : {"yarn", "su", "mrope", "another"}) {
+        tiny_checkpoint_options options;
+        options.edit_config = [&](nlohmann::json& c) {
+            c["rope_scaling"] = {{"rope_type", kind}, {"factor", 4.0}};
+        };
+        settled const one(options);
+        CHECK(one.config.unknown_rope == kind);
+        CHECK_THROWS_WITH(one.config.require_sequence(2), Catch::Contains(kind));
+    }
 }
 
 TEST_CASE("a git-lfs pointer is refused by its name, with what fetches the file", "[model]") {

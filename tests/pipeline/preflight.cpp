@@ -3,6 +3,7 @@
 #include "fpq/pipeline/preflight.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -160,4 +161,27 @@ TEST_CASE("work is counted by the plan", "[pipeline]") {
     CHECK(direct.products + direct.attention + direct.solving == 0.0);
     CHECK(direct.rounded == calibrated.rounded);
     CHECK(estimate_seconds(b, plan, direct) > 0.0);
+}
+
+TEST_CASE("the memory of a rehearsal counts the reading of texts, windows and an evaluation",
+          "[pipeline]") {
+    cpu const b{1};
+    harness_flags f = small_run(format_family::mxfp);
+    std::vector<std::string> notes;
+    run_plan plan = plan_run(b, recipe_of(f, notes), shipped_architectures);
+    opened_model<cpu> const model(b, plan.model, shipped_architectures);
+    model_config const& c = model.config();
+    std::uint64_t const without = estimate_memory(plan, model.graph(), 0);
+    CHECK(without == plan.peak_memory + 4 * plan.calibration_tokens);
+    std::uint64_t const more =
+        estimate_memory(plan, model.graph(), 2000) - estimate_memory(plan, model.graph(), 1000);
+    CHECK(more == 1000 * (4 + 2 * 4 * c.hidden_size));
+    CHECK(estimate_memory(plan, model.graph(), 1) > without + 8 * c.vocab_size);
+    // What reading took is the most that this process held.
+    constexpr std::size_t much = std::size_t{200} << 20;
+    {
+        std::vector<char> const held(much, 'x');
+        REQUIRE(held.back() == 'x');
+    }
+    CHECK(rehearse(b, plan, shipped_architectures, no_progress).memory >= much);
 }

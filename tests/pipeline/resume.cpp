@@ -228,6 +228,15 @@ TEST_CASE("another recipe is refused where a run was interrupted, unless it rest
     harness_flags other = f;
     other.calibration.seed += 1;
     CHECK_THROWS_WITH(go(other), Catch::Contains("--restart") && Catch::Contains("another recipe"));
+    auto const rehearsed = [](harness_flags const& flags, bool restart) {
+        cpu const b{1};
+        run_plan plan = plan_run(b, recipe_for(flags), shipped_architectures);
+        plan.restart = restart;
+        (void)rehearse(b, plan, shipped_architectures, no_progress);
+    };
+    CHECK_THROWS_WITH(rehearsed(other, false), Catch::Contains("another recipe"));
+    CHECK_NOTHROW(rehearsed(other, true));
+    CHECK_NOTHROW(rehearsed(f, false));
     CHECK(std::filesystem::exists(dir.path() / "out.partial"));
     std::string bytes = read_text(model / "model.safetensors");
     bytes.back() ^= 1;  // another model of the same shapes

@@ -15,6 +15,7 @@
 
 #include "catch.hpp"
 #include "support/shared_data.hpp"
+#include "support/tiny_checkpoint.hpp"
 
 namespace {
 
@@ -224,4 +225,56 @@ TEST_CASE("a saved recipe and a report run as their flags did, and flags overrid
     REQUIRE(mixed.code == 2);
     REQUIRE(mixed.text.find("modelopt cannot hold this") != std::string::npos);
     std::filesystem::remove_all(dir);
+}
+
+TEST_CASE("no report, recipe or result takes the place of a file that is read or written",
+          "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory const dir;
+    std::filesystem::path const at = dir.path();
+    std::filesystem::copy(model(), at / "model");
+    std::filesystem::copy_file(text(), at / "text.txt");
+    std::filesystem::create_directory(at / "out");
+    std::filesystem::create_symlink("model/config.json", at / "link.json");
+    std::filesystem::create_directory_symlink("model", at / "same");
+    std::string const before = fpq_test::read_text(at / "model" / "config.json");
+    std::string const a = at.string();
+    std::string const quantize = "fpq-quantize --model_name_or_path " + a +
+                                 "/model --format nvfp --w_bits 4 --gptq --dataset_name_or_path " +
+                                 a +
+                                 "/text.txt --sequence_length 96 --num_sequences 4"
+                                 " --export_quantized_model realquant --save_path " +
+                                 a + "/out --dry_run ";
+    for (std::string const file :
+         {"model/config.json", "model/new.json", "link.json", "same/config.json", "text.txt",
+          "out/config.json", "out/model.safetensors", "out/../out/tokenizer.json",
+          "out/README.md"}) {
+        for (std::string const flag : {"report", "save_recipe"}) {
+            outcome const o = call(quantize + "--" + flag + " " + a + "/" + file);
+            INFO(file << ": " << o.text);
+            CHECK(o.code == 2);
+            CHECK(o.text.find("fpq-quantize: " + flag) != std::string::npos);
+        }
+    }
+    CHECK(call(quantize + "--report " + a + "/r --save_recipe " + a + "/r").code == 2);
+    std::string const evaluate =
+        "fpq-evaluate --model " + a + "/model --sequence_length 96 --max_windows 1 --text " + a;
+    for (std::string const file : {"model/config.json", "link.json", "same/config.json", "text.txt",
+                                   "model/model.safetensors"}) {
+        outcome const o = call(evaluate + "/text.txt --json " + a + "/" + file);
+        INFO(file << ": " << o.text);
+        CHECK(o.code == 2);
+        CHECK(is_one_line(o.text));
+    }
+    outcome const late = call(evaluate + "/none.txt --json " + a + "/none/result.json");
+    CHECK(late.code == 3);  // before any text is read
+    CHECK(late.text.find("none/result.json") != std::string::npos);
+    for (int again = 0; again < 2; ++again) {  // beside the weights, and over an earlier result
+        CHECK(call(evaluate + "/text.txt --json " + a + "/model/result.json").code == 0);
+    }
+    CHECK(fpq_test::read_text(at / "model" / "config.json") == before);
+    CHECK(fpq_test::read_text(at / "text.txt") == fpq_test::read_text(text()));
+    CHECK(std::filesystem::is_empty(at / "out"));
 }

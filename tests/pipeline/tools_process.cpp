@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "support/sanitized.hpp"
 #include "support/shared_data.hpp"
 #include "support/tiny_checkpoint.hpp"
 
@@ -190,4 +191,49 @@ TEST_CASE("a signal ends a run in one line with the shell's exit code", "[tools]
         CHECK(own[0].rfind("fpq-quantize: interrupted: " + partial + " is left", 0) == 0);
         std::filesystem::remove_all(partial);
     }
+}
+
+TEST_CASE("a limit of address space is one line and exit code 3, or a whole run, never a wait",
+          "[tools]") {
+#if defined(FPQ_TEST_SANITIZED)
+    WARN("SKIPPED: sanitizers take more address space than there is memory");
+#else
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory dir;
+    auto const examples = fpq_test::repo_dir() / "examples";
+    fpq_test::write_text(dir.path() / "text.txt",
+                         fpq_test::read_text(examples / "text" / "calib.txt").substr(0, 20'000));
+    auto const out = dir.path() / "out";
+    std::string const gptq =
+        " --gptq --sequence_length 96 --num_sequences 4 --dataset_name_or_path " +
+        (dir.path() / "text.txt").string();
+    for (std::string const& more : {std::string(), gptq}) {
+        for (int const mebi : {20, 60, 150, 600}) {
+            std::string const log = (dir.path() / "log").string();
+            INFO(mebi << " MiB" << more);
+            int const code =
+                shell("ulimit -v " + std::to_string(mebi * 1024) + "; timeout -s KILL 60 " +
+                      rtn_to(out) + " --threads 2" + more + " > /dev/null 2> " + log);
+            std::string const said = fpq_test::read_text(log);
+            INFO(said);
+            if (code == 127) {
+                continue;  // too little to start a program at all
+            }
+            CHECK((code == 0 || code == 3));
+            CHECK(std::filesystem::exists(out / "config.json") == (code == 0));
+            CHECK(std::filesystem::exists(out) == (code == 0));
+            if (code == 3) {
+                std::string const name = "fpq-quantize: ";
+                REQUIRE(said.find(name) != std::string::npos);
+                CHECK(said.find('\n', said.find(name)) == said.size() - 1);
+                CHECK(said.find("terminate") == std::string::npos);
+            }
+            std::filesystem::remove_all(out);
+            std::filesystem::remove_all(dir.path() / "out.partial");
+        }
+    }
+    CHECK(shell(rtn_to(out) + " > /dev/null 2>&1") == 0);
+#endif
 }

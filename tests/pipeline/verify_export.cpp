@@ -157,6 +157,34 @@ TEST_CASE("a config that contradicts the tensors of an export is a fault", "[pip
                             c["quantization_config"]["config_groups"]["group_0"] = nullptr;
                         }),
                Catch::Contains("config_groups"));
+    CHECK_THAT(findings(out, {}, args("actorder", "group")), Catch::Contains("actorder"));
+    CHECK_THAT(findings(out, {}, args("scale_dtype", "torch.bfloat16")),
+               Catch::Contains("scale_dtype"));
+    CHECK(findings(out, {}, args("actorder", "static")) == "");
+    CHECK_THAT(findings(out, {},
+                        [](nlohmann::json& c) {
+                            c["quantization_config"]["config_groups"]["group_0"]["targets"] =
+                                nlohmann::json::array();
+                        }),
+               Catch::Contains("targets"));
+    CHECK_THAT(
+        findings(out, {},
+                 [](nlohmann::json& c) {
+                     c["quantization_config"]["config_groups"]["group_0"]["output_activations"] = {
+                         {"num_bits", 8}};
+                 }),
+        Catch::Contains("output_activations"));
+    auto const key = [](char const* name, nlohmann::json const& value) {
+        return [=](nlohmann::json& c) { c["quantization_config"][name] = value; };
+    };
+    CHECK_THAT(findings(out, {}, key("format", "dense")), Catch::Contains("format"));
+    CHECK_THAT(findings(out, {}, key("quantization_status", "frozen")),
+               Catch::Contains("quantization_status"));
+    CHECK_THAT(findings(out, {}, key("kv_cache_scheme", {{"num_bits", 8}})),
+               Catch::Contains("kv_cache_scheme"));
+    CHECK_THAT(findings(out, {}, key("sparsity_config", {{"format", "sparse-24-bitmask"}})),
+               Catch::Contains("sparsity_config"));
+    CHECK(findings(out, {}, key("sparsity_config", {{"format", "dense"}})) == "");
     CHECK_THAT(findings(out, {}, [](nlohmann::json& c) { c["tie_word_embeddings"] = true; }),
                Catch::Contains("lm_head.weight differs"));
 }
@@ -179,6 +207,60 @@ TEST_CASE("both matrices of an export that rotates are there, finite and what it
     };
     CHECK_THAT(findings(out, patched("\xc0\x7f"), {}), Catch::Contains(back));
     CHECK_THAT(findings(out, patched("\x80\x3f"), {}), Catch::Contains("transform_init"));
+    auto const key = [](char const* name, nlohmann::json const& value) {
+        return [=](nlohmann::json& c) { c["quantization_config"][name] = value; };
+    };
+    CHECK_THAT(findings(out, {}, key("transform_init", "other")),
+               Catch::Contains("transform_init"));
+    CHECK_THAT(findings(out, {}, key("backward_dtype", 7)), Catch::Contains("backward_dtype"));
+    CHECK_THAT(findings(out, {}, key("pseudoquantization", "yes")),
+               Catch::Contains("pseudoquantization"));
+    CHECK_THAT(findings(out, {}, [](nlohmann::json& c) { c["torch_dtype"] = "float16"; }),
+               Catch::Contains("torch_dtype"));
+}
+
+TEST_CASE("side files that a client cannot read are a fault", "[pipeline]") {
+    temporary_directory const dir;
+    auto const out = export_of(dir, false);
+    write_text(out / "generation_config.json", "{}");
+    CHECK(findings(out, {}, {}) == "");
+    write_text(out / "generation_config.json", "{");
+    CHECK_THAT(findings(out, {}, {}), Catch::Contains("generation_config.json"));
+    write_text(out / "generation_config.json", "{}");
+    std::string const pointer =
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n";
+    write_text(out / "tokenizer.model", pointer);
+    CHECK_THAT(findings(out, {}, {}),
+               Catch::Contains("tokenizer.model") && Catch::Contains("git-lfs"));
+
+    write_text(dir.path() / "model" / "tokenizer.model", pointer);
+    CHECK_THROWS_WITH(go(flags_for(dir, false)),
+                      Catch::Contains("tokenizer.model") && Catch::Contains("git lfs pull"));
+}
+
+TEST_CASE("codes that are no number, and inputs that the config does not quantize, are faults",
+          "[pipeline]") {
+    temporary_directory const dir;
+    tiny_checkpoint_options options;
+    options.tied = false;
+    make_tiny_checkpoint(dir.path() / "model", options);
+    harness_flags f = flags_for(dir, false);
+    f.scheme.w_bits = 8;
+    (void)go(f);
+    auto const nan = [](std::vector<raw_tensor>& all) {
+        for (raw_tensor& t : all) {
+            if (t.name == "model.layers.1.mlp.up_proj.weight") {
+                t.bytes[3] = '\xff';
+            }
+        }
+    };
+    CHECK(findings(dir.path() / "out", {}, {}) == "");
+    CHECK_THAT(findings(dir.path() / "out", nan, {}),
+               Catch::Contains("up_proj") && Catch::Contains("element 3"));
+    std::string const scale = "model.layers.1.mlp.up_proj.input_global_scale";
+    CHECK_THAT(findings(dir.path() / "out",
+                        with({scale, dtype::f32, {1}, std::string("\0\0\x80\x3f", 4)}), {}),
+               Catch::Contains(scale));
 }
 
 TEST_CASE("tensors that are not understood are copied, listed and no fault", "[pipeline]") {

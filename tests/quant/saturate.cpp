@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/core/half.hpp"
 #include "fpq/method/rounded_rows.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"
@@ -34,6 +35,26 @@ TEST_CASE("codes that decode to infinity become the largest that do not, others 
             }
             CHECK(is[0] > 2e38F);
         }
+    }
+}
+
+TEST_CASE("E4M3 scales that decode to infinity are lowered, others stay", "[quant]") {
+    for (float const most : {3.38953139e38F, std::numeric_limits<float>::max(), 1e38F, 1.0F}) {
+        std::vector<float> w(32, most / 1e4F);
+        w[0] = -most;
+        fpq::observer_options options;
+        options.global_scale = fpq::nvfp_global_scale(most, true);
+        auto const view = fpq::as_view(static_cast<float const*>(w.data()), 1, w.size());
+        fpq::packed_matrix const before = fpq::quantize(view, fpq::nvfp4, options, 1);
+        fpq::packed_matrix q = before;
+        fpq::saturate_to_finite(q);
+        CHECK(q.codes == before.codes);
+        CHECK(q.scales[1] == before.scales[1]);
+        std::vector<float> const was = fpq::dequantize(before.view(), 1);
+        std::vector<float> const is = fpq::dequantize(q.view(), 1);
+        CHECK(std::isfinite(fpq::round_to_bf16(is[0])));
+        CHECK(is[0] < -0.9F * most);
+        CHECK((q.scales == before.scales || !std::isfinite(fpq::round_to_bf16(was[0]))));
     }
 }
 

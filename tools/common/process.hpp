@@ -11,10 +11,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,6 +52,9 @@ struct interruption {
     std::array<char, room> line{};     // "program: interrupted"
     std::array<char, room> partial{};  // a path, or empty
     std::array<char, room> advice{};   // said when that path exists
+    std::array<char, room> memory{};   // "program: out of memory"
+    std::atomic_flag ending;
+    std::terminate_handler before = nullptr;
 };
 
 inline interruption& prepared() {
@@ -65,7 +72,10 @@ inline void put(char const* text) { static_cast<void>(!::write(2, text, std::str
 
 /// One line, and the exit code that shells give: 128 + the signal's number.
 inline void end_of_run(int number) {
-    interruption const& state = prepared();
+    interruption& state = prepared();
+    while (state.ending.test_and_set()) {
+        ::pause();  // a second signal, on another thread: the first has the word
+    }
     put(::isatty(2) == 1 ? "\r\033[K" : "");
     put(state.line.data());
     struct stat facts {};
@@ -78,11 +88,29 @@ inline void end_of_run(int number) {
     ::_exit(128 + number);
 }
 
+/// Memory may run out where nothing may be thrown: in a destructor.
+[[noreturn]] inline void end_of_memory() {
+    try {
+        if (std::exception_ptr const why = std::current_exception()) {
+            std::rethrow_exception(why);
+        }
+    } catch (std::bad_alloc const&) {
+        put(prepared().memory.data());
+        ::_exit(3);
+    } catch (...) {
+    }
+    if (prepared().before != nullptr) {
+        prepared().before();
+    }
+    std::abort();
+}
+
 }  // namespace detail
 
 /// SIGINT, SIGTERM and SIGHUP end the program at once with one line and exit code 130, 143 or 129;
 /// those that are ignored (nohup) stay so. Writing beyond a limit of file size or to a closed pipe
-/// is an error of the write, not the end of the process.
+/// is an error of the write, not the end of the process. Out of memory is a line and exit code 3,
+/// wherever it happens.
 inline void handle_signals(std::string_view program) {
     detail::keep(detail::prepared().line, std::string(program) + ": interrupted");
     for (int const number : {SIGINT, SIGTERM, SIGHUP}) {
@@ -96,6 +124,8 @@ inline void handle_signals(std::string_view program) {
     }
     ::signal(SIGXFSZ, SIG_IGN);
     ::signal(SIGPIPE, SIG_IGN);
+    detail::keep(detail::prepared().memory, std::string(program) + ": out of memory\n");
+    detail::prepared().before = std::set_terminate(detail::end_of_memory);
 }
 
 /// Names what an interrupted run leaves behind: when `path` exists then, the line goes on with it

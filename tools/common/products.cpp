@@ -74,7 +74,8 @@ fpq::tools::flag_spec fpq::tools::products_flag(std::string& choice) {
             [&choice, read](std::string const& text) { choice = read("--products", text); }};
 }
 
-std::string fpq::tools::choose_products(std::string const& choice) {
+std::string fpq::tools::choose_products(std::string const& choice, int threads) {
+    char const* why = "";
     if (choice == "eigen") {
         product_table const* const table = eigen_table();
         if (table == nullptr) {
@@ -85,14 +86,20 @@ std::string fpq::tools::choose_products(std::string const& choice) {
     }
     if (choice != "own") {
         loaded_openblas const& library = load_openblas();
-        if (library.there) {
+        if (library.there && !reserve_openblas(threads)) {
+            if (choice == "openblas") {
+                fail_input("not enough address space", "--products openblas",
+                           "130 MiB for each thread beside the run, or --products own",
+                           "a lower limit (ulimit -v)");
+            }
+            why = ": the limit of address space (ulimit -v) leaves OpenBLAS no room";
+        } else if (library.there) {
             use_products(&library.products);
             return library.name;
-        }
-        if (choice == "openblas") {
+        } else if (choice == "openblas") {
             fail_usage("OpenBLAS cannot be loaded", "--products", "libopenblas.so.0", library.name);
         }
     }
     use_products(nullptr);
-    return std::string(active_products().name);
+    return std::string(active_products().name) + why;
 }

@@ -11,9 +11,9 @@ namespace fpq::tools {
 /// --products (or FPQ_PRODUCTS in the environment, which is read here); `choice` gets the word.
 flag_spec products_flag(std::string& choice);
 
-/// Makes the process multiply with them; returns their name for a report. auto: OpenBLAS when it
-/// loads, else our own. Call it before threads start. Throws fpq::error (usage) when what was named
-/// is not there.
-std::string choose_products(std::string const& choice);
+/// Makes the process multiply with them, `threads` at once; returns their name for a report. auto:
+/// OpenBLAS when it loads and has room, else our own. Call it before threads start. Throws
+/// fpq::error when what was named is not there (usage) or has no room (input).
+std::string choose_products(std::string const& choice, int threads);
 
 }  // namespace fpq::tools

@@ -14,7 +14,8 @@ namespace {
 
 int evaluate(fpq::tools::evaluate_options const& options) {
     int const threads = options.threads > 0 ? options.threads : fpq::tools::default_threads();
-    std::string const products = fpq::tools::choose_products(options.products);
+    std::string const products = fpq::tools::choose_products(options.products, threads);
+    fpq::tools::check_json_file(options);
     fpq::tools::measurement const m = fpq::tools::measure(options, threads);
     fpq::eval_result const& e = m.result;
     fmt::print("perplexity       {:.6f}\n", e.perplexity);

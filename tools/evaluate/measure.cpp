@@ -1,17 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluate/measure.hpp"
 
+#include <cstddef>
 #include <optional>
+#include <string>
 
 #include "common/console.hpp"
 #include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/graph/families.hpp"
+#include "fpq/graph/model_config.hpp"
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "line/instances.hpp"
 
 namespace fpq::tools {
+
+namespace {
+
+/// How the checkpoint was read, and windows that it was not made for.
+void say_notes(model_config const& config, std::size_t length) {
+    for (auto const* notes : {&config.notes, &config.contradictions}) {
+        for (std::string const& note : *notes) {
+            say("note: {}\n", fpq::detail::printable(note, 400));
+        }
+    }
+    if (std::string const longer = config.long_windows(length); !longer.empty()) {
+        say("note: {}\n", longer);
+    }
+}
+
+}  // namespace
 
 measurement measure(evaluate_options const& options, int threads) {
     cpu const backend{threads};
@@ -21,6 +41,7 @@ measurement measure(evaluate_options const& options, int threads) {
     if (!options.reference.empty()) {
         reference.emplace(backend, model_directory(options.reference), shipped_architectures);
     }
+    say_notes(model.config(), options.sequence_length);
     evaluation_text const text{options.texts, options.sequence_length, options.max_characters,
                                options.max_windows, options.add_special};
     evaluation_set const set = evaluation_windows(model, text);

@@ -19,6 +19,10 @@ struct measurement {
 /// Opens the checkpoints and reads the texts of `options`, then evaluates on `threads` threads.
 measurement measure(evaluate_options const& options, int threads);
 
+/// Refuses a JSON file that cannot be written (input), or that would take the place of a text or a
+/// file of a checkpoint that is read (usage).
+void check_json_file(evaluate_options const& options);
+
 void save_measurement(measurement const& m, evaluate_options const& options,
                       std::string const& products);
 

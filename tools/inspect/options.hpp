@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "common/command_line.hpp"
 
@@ -11,6 +13,9 @@ namespace fpq::tools {
 struct inspect_options {
     std::filesystem::path directory;
     std::filesystem::path reference;
+    std::vector<std::string> only;  ///< names to show; empty: all
+    bool summary = false;
+    bool json = false;
     bool verify = false;
 };
 

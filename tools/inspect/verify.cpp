@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "inspect/verify.hpp"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/verify.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/graph/graph.hpp"
@@ -13,20 +14,21 @@
 
 namespace fpq::tools {
 
-bool verify(checkpoint& source) {
-    bool faulty = false;
+verification verify(checkpoint& source) {
+    verification out;
     std::optional<model_graph> graph;
     try {
         graph.emplace(settle_model(source, shipped_architectures));
     } catch (error const& why) {
-        fmt::print("warning: no shapes are checked: {}\n", why.what());
+        out.findings.push_back(std::string("warning: no shapes are checked: ") + why.what());
     }
-    for (std::string const& finding : verify_checkpoint(source, graph ? &*graph : nullptr)) {
-        fmt::print("{}\n", finding);
-        faulty = faulty || !finding.starts_with("warning: ");
+    for (std::string& finding : verify_checkpoint(source, graph ? &*graph : nullptr)) {
+        out.findings.push_back(std::move(finding));
     }
-    fmt::print("verify: {}\n", faulty ? "faults found" : "fine");
-    return faulty;
+    out.faulty =
+        std::any_of(out.findings.begin(), out.findings.end(),
+                    [](std::string const& finding) { return !finding.starts_with("warning: "); });
+    return out;
 }
 
 }  // namespace fpq::tools

@@ -2,7 +2,7 @@
 // Calibration windows, also sampled, on the CPU.
 #include "fpq/backend/cpu/forward.hpp"
 #include "fpq/backend/cpu/sample.hpp"
-#include "line/instances.hpp"
+#include "line/texts.hpp"
 
 namespace fpq {
 

@@ -2,7 +2,7 @@
 // Hidden states and evaluation on the CPU.
 #include "fpq/backend/cpu/forward.hpp"
 #include "fpq/backend/cpu/score.hpp"
-#include "line/instances.hpp"
+#include "line/texts.hpp"
 
 namespace fpq {
 

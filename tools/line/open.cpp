@@ -2,7 +2,7 @@
 // Opened checkpoints on the CPU.
 #include "fpq/model/opened_model.hpp"
 
-#include "line/instances.hpp"
+#include "line/models.hpp"
 
 namespace fpq {
 

@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The run on the CPU.
-#include "fpq/backend/cpu/forward.hpp"
-#include "fpq/backend/cpu/quant.hpp"
-#include "fpq/backend/cpu/score.hpp"
-#include "fpq/backend/cpu/solve.hpp"
 #include "line/instances.hpp"
 
 namespace fpq {

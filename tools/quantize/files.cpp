@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quantize/files.hpp"
 
+#include <system_error>
+
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
 #include "fpq/pipeline/report.hpp"
 
@@ -10,6 +15,42 @@ namespace fpq::tools {
 
 harness_flags read_recipe(std::filesystem::path const& file) {
     return flags_of(recipe_from_json(read_json_file(file), file.string()));
+}
+
+namespace {
+
+/// Whether a checkpoint made of `model` has a file of this name.
+bool is_of_checkpoint(std::string const& name, std::filesystem::path const& model) {
+    std::error_code ignored;
+    return name == "README.md" || name == "recipe.json" || name == "hf_quant_config.json" ||
+           name == index_name || name.ends_with(".safetensors") ||
+           std::filesystem::exists(model / name, ignored);
+}
+
+/// Links followed, also where the end is not there yet.
+std::filesystem::path whole_path(std::filesystem::path const& path) {
+    std::error_code ignored;
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, ignored), ignored);
+}
+
+}  // namespace
+
+void check_written_file(std::string_view flag, std::filesystem::path const& file, recipe const& r) {
+    if (file.empty()) {
+        return;
+    }
+    require_other_file(flag, file, r.calibration.dataset);
+    for (std::filesystem::path const& text : r.evaluation.texts) {
+        require_other_file(flag, file, text);
+    }
+    std::filesystem::path const model = model_directory(r.model);
+    require_outside(flag, file, model);
+    if (r.output.kind != export_kind::none && !r.output.directory.empty() &&
+        whole_path(file).parent_path() == whole_path(r.output.directory / "x").parent_path() &&
+        is_of_checkpoint(file.filename().string(), model)) {
+        fail_usage(flag, file.string(), "another name or directory",
+                   "a file of the checkpoint that is written there");
+    }
 }
 
 void save_recipe(recipe const& r, std::filesystem::path const& file) {

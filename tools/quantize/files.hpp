@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "fpq/pipeline/flags.hpp"
 
@@ -16,6 +17,10 @@ namespace fpq::tools {
 /// The flags of a recipe or a report. Throws fpq::error: input for what is no JSON, usage for what
 /// is no recipe.
 harness_flags read_recipe(std::filesystem::path const& file);
+
+/// Refuses a file to be written that is a text or one of the model's or of the checkpoint to be
+/// written (usage, by flag). Empty: none.
+void check_written_file(std::string_view flag, std::filesystem::path const& file, recipe const& r);
 
 void save_recipe(recipe const& r, std::filesystem::path const& file);
 void save_report(run_report const& report, std::string const& products,

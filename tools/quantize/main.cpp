@@ -46,22 +46,23 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     fpq::recipe const recipe = fpq::recipe_of(flags, notes);
     say_notes(notes);
     say_notes(fpq::tools::idle_flags(given, recipe, options));
+    fpq::tools::check_written_file("report", options.report, recipe);
+    fpq::tools::check_written_file("save_recipe", options.save_recipe, recipe);
     if (!options.save_recipe.empty()) {
+        if (options.save_recipe == options.report) {
+            fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
+                            "the same");
+        }
         fpq::tools::save_recipe(recipe, options.save_recipe);
     }
     fpq::cpu const backend{recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads()};
     fpq::run_plan plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
     if (!options.report.empty()) {
-        std::error_code ignored;
-        if (std::filesystem::equivalent(std::filesystem::absolute(options.report).parent_path(),
-                                        recipe.model, ignored)) {
-            fpq::fail_usage("report", options.report.string(), "a file outside of the model",
-                            "one in its directory");
-        }
         fpq::require_writable_file(options.report, 1024 + 64 * plan.entries.size());
     }
+    plan.restart = options.restart;
     if (options.dry_run) {
-        (void)fpq::tools::choose_products(options.products);
+        (void)fpq::tools::choose_products(options.products, backend.threads);
         fpq::rehearsal const seen = [&] {
             fpq::tools::progress_printer progress(options.verbose);
             return fpq::rehearse(backend, plan, fpq::shipped_architectures, std::ref(progress));
@@ -70,8 +71,7 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         return 0;
     }
     say_notes(plan.notes);
-    std::string const products = fpq::tools::choose_products(options.products);
-    plan.restart = options.restart;
+    std::string const products = fpq::tools::choose_products(options.products, backend.threads);
     std::string const left = " is left: the same command goes on with it, --restart discards it";
     std::filesystem::path const staging =
         plan.output ? fpq::staging_path(plan.output->directory) : std::filesystem::path();

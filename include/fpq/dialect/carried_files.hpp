@@ -32,17 +32,26 @@ inline bool is_weight_file(std::string_view name) {
         ".ggml",        ".h5",      ".msgpack",   ".onnx",     ".onnx_data",
         ".ot",          ".npz",     ".tflite",    ".pdparams", ".ckpt",
         ".index.json",  ".mlmodel", ".llamafile", ".engine",   ".distcp"};
-    return ends_with_any(name, ends);
+    return ends_with_any(name, ends) || name.find(".safetensors.") != std::string_view::npos;
 }
 
-/// Written by the export, or true of the source alone.
+/// Written by the export, true of the source alone, or left there by a trainer or an editor.
 inline bool is_left_behind(std::string_view name) {
-    constexpr std::array<std::string_view, 10> names{
-        "config.json",       "hf_quant_config.json",  "quantize_config.json",
-        "quant_config.json", "trainer_state.json",    "README.md",
-        "recipe.json",       "optimizer_config.json", "all_results.json",
-        "train_results.json"};
-    return name.starts_with(".") || std::find(names.begin(), names.end(), name) != names.end();
+    constexpr std::array<std::string_view, 3> ends{".bak", ".orig", "~"};
+    constexpr std::array<std::string_view, 12> names{"latest",
+                                                     "zero_to_fp32.py",
+                                                     "config.json",
+                                                     "hf_quant_config.json",
+                                                     "quantize_config.json",
+                                                     "quant_config.json",
+                                                     "trainer_state.json",
+                                                     "README.md",
+                                                     "recipe.json",
+                                                     "optimizer_config.json",
+                                                     "all_results.json",
+                                                     "train_results.json"};
+    return name.starts_with(".") || name.starts_with("events.out.tfevents") ||
+           ends_with_any(name, ends) || std::find(names.begin(), names.end(), name) != names.end();
 }
 
 /// Directories of other formats and of a trainer.

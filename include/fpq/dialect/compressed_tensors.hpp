@@ -10,6 +10,7 @@
 //   MXFP8   weight F8_E4M3 (out, in);       weight_scale U8, E8M0 (out, in/32)
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -235,7 +236,35 @@ inline bool is_compressed_tensors(nlohmann::json const& q) {
     return json_equals(member_or_null(q, "quant_method"), "compressed-tensors");
 }
 
-inline void verify_compressed_tensors(checkpoint const&, std::vector<std::string>&) {}
+/// Keys beside the groups: some clients read the format at the top, some that of the group, and
+/// weights of another status are taken for plain ones.
+inline void verify_compressed_tensors(checkpoint const& source,
+                                      std::vector<std::string>& findings) {
+    nlohmann::json const& q = member_or_null(source.config(), "quantization_config");
+    nlohmann::json const& top = member_or_null(q, "format");
+    for (auto const& [name, group] : member_or_null(q, "config_groups").items()) {
+        nlohmann::json const& own = member_or_null(group, "format");
+        if (!own.is_null() && !top.is_null() && own != top &&
+            !json_equals(top, "mixed-precision")) {
+            findings.push_back("quantization_config: format: expected " + printable(own.dump()) +
+                               " as in " + printable(name) + ", found " + printable(top.dump()));
+        }
+    }
+    nlohmann::json const& status = member_or_null(q, "quantization_status");
+    if (!status.is_null() && !json_equals(status, "compressed")) {
+        findings.push_back("quantization_config: quantization_status: expected compressed, found " +
+                           printable(status.dump()));
+    }
+    if (nlohmann::json const& cache = member_or_null(q, "kv_cache_scheme"); !cache.is_null()) {
+        bool const scales =
+            std::any_of(source.names().begin(), source.names().end(),
+                        [](std::string const& name) { return name.ends_with(".k_scale"); });
+        findings.emplace_back(scales ? "warning: quantization_config: kv_cache_scheme: clients "
+                                       "quantize keys and values, which fpq does not evaluate"
+                                     : "quantization_config: kv_cache_scheme: expected scales of "
+                                       "keys and values (k_scale), found none");
+    }
+}
 
 inline constexpr std::array<std::string_view, 5> compressed_tensors_parts{
     ".weight_packed", ".weight", ".weight_scale", ".weight_global_scale", ".input_global_scale"};

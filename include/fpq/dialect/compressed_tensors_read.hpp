@@ -14,8 +14,9 @@
 
 namespace fpq::detail {
 
-/// Which strategy, symmetry and time of scaling a client reads of a format's arguments: scales of
-/// weights are stored, those of inputs are found by the client. Defaults are the library's.
+/// Which strategy, symmetry, order, type and time of scaling a client reads of a format's
+/// arguments: scales of weights are stored, those of inputs are found by the client. Defaults are
+/// the library's.
 inline void require_compressed_tensors_manner(checkpoint const& source, nlohmann::json const& args,
                                               bool global, bool input) {
     auto const refuse = [&](char const* key, std::string_view expected) {
@@ -39,6 +40,17 @@ inline void require_compressed_tensors_manner(checkpoint const& source, nlohmann
     }
     if (input && !(global ? json_equals(dynamic, "local") : dynamic == true)) {
         refuse("dynamic", global ? "local" : "true");
+    }
+    // The other orders need an index of groups beside the weight, which these formats have not.
+    nlohmann::json const& order = member_or_null(args, "actorder");
+    if (!order.is_null() && order != false && !json_equals(order, "weight") &&
+        !json_equals(order, "static")) {
+        refuse("actorder", "null, weight or static");
+    }
+    std::string_view const scale = global ? "torch.float8_e4m3fn" : "torch.uint8";
+    nlohmann::json const& type = member_or_null(args, "scale_dtype");
+    if (!type.is_null() && !json_equals(type, scale)) {
+        refuse("scale_dtype", scale);
     }
 }
 
@@ -83,9 +95,17 @@ inline stored_scheme read_compressed_tensors_group(checkpoint const& source,
     if (!inputs.is_null()) {
         s.input = quant_args{row->input, scale_rule::minmax, scale_rule::even, true, true};
     }
+    if (nlohmann::json const& output = member_or_null(group, "output_activations");
+        !output.is_null()) {
+        fail_config(source, "config_groups: output_activations", "null", output);
+    }
     for (std::string const& target :
          json_strings(source, member_or_null(group, "targets"), "config_groups.targets")) {
         s.targets.emplace_back(target, error_category::input);
+    }
+    if (s.targets.empty()) {
+        fail_config(source, "config_groups.targets", "at least one target",
+                    member_or_null(group, "targets"));
     }
     return s;
 }
@@ -98,6 +118,11 @@ inline stored_layout read_compressed_tensors(checkpoint const& source, nlohmann:
     nlohmann::json const& transform = member_or_null(q, "transform_config");
     if (!transform.is_null() && !transform.empty()) {
         fail_config(source, "transform_config", "none", transform);
+    }
+    nlohmann::json const& sparsity = member_or_null(q, "sparsity_config");
+    if (!sparsity.is_null() && !sparsity.empty() &&
+        !json_equals(member_or_null(sparsity, "format"), "dense")) {
+        fail_config(source, "sparsity_config", "none", sparsity);
     }
     stored_layout out;
     for (auto const& [name, group] : groups.items()) {

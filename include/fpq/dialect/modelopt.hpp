@@ -141,6 +141,7 @@ inline nlohmann::json modelopt_config_aside(nlohmann::json const& file,
     }
     nlohmann::json out = {{"quant_method", "modelopt"},
                           {"quant_algo", member_or_null(q, "quant_algo")},
+                          {"kv_cache_scheme", member_or_null(q, "kv_cache_quant_algo")},
                           {"ignore", member_or_null(q, "exclude_modules")}};
     if (nlohmann::json const& size = member_or_null(q, "group_size");
         !size.is_null() && size != nvfp4.group) {
@@ -223,15 +224,26 @@ inline bool is_modelopt(nlohmann::json const& q) {
 
 /// hf_quant_config.json, which some clients prefer, must say what config.json says.
 inline void verify_modelopt(checkpoint const& source, std::vector<std::string>& findings) {
+    nlohmann::json const& here = member_or_null(source.config(), "quantization_config");
+    if (!member_or_null(here, "kv_cache_scheme").is_null()) {
+        findings.emplace_back(
+            "warning: quantization_config: kv_cache_scheme: clients quantize keys and values, "
+            "which fpq does not evaluate");
+    }
     std::filesystem::path const path = source.directory() / "hf_quant_config.json";
     if (!std::filesystem::exists(path)) {
         findings.emplace_back(
             "warning: hf_quant_config.json is missing; some modelopt clients read only that");
         return;
     }
-    nlohmann::json const& here = member_or_null(source.config(), "quantization_config");
     nlohmann::json const file = read_json_file(path);
     nlohmann::json const& there = member_or_null(file, "quantization");
+    if (member_or_null(there, "kv_cache_quant_algo").is_null() !=
+        member_or_null(here, "kv_cache_scheme").is_null()) {
+        findings.emplace_back(
+            "hf_quant_config.json: kv_cache_quant_algo: differs from config.json's "
+            "kv_cache_scheme");
+    }
     auto const same = [&](char const* other, nlohmann::json const& found,
                           nlohmann::json const& expected) {
         if (found != expected) {
@@ -243,7 +255,7 @@ inline void verify_modelopt(checkpoint const& source, std::vector<std::string>& 
     same("exclude_modules", member_or_null(there, "exclude_modules"),
          member_or_null(here, "ignore"));
     nlohmann::json const& size = member_or_null(there, "group_size");
-    if (!size.is_null() && size != nvfp4.group) {
+    if (size != nvfp4.group) {  // clients require it
         findings.push_back("hf_quant_config.json: group_size: expected " +
                            std::to_string(nvfp4.group) + ", found " + printable(size.dump()));
     }

@@ -3,6 +3,7 @@
 // codes with their scales, checked and left in the map.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -110,6 +111,17 @@ inline void view_packed(checkpoint const& source, stored_scheme const& how,
     if (std::optional<std::size_t> const at = first_bad_scale(how.format.scale, bytes)) {
         fail_input("bad block scale", tensor_place(scales) + ": byte " + std::to_string(*at),
                    "a finite positive scale", std::to_string(bytes[*at]));
+    }
+    if (how.code_type == dtype::f8_e4m3) {
+        auto const nan = std::find_if(codes.bytes.begin(), codes.bytes.end(), [](std::byte code) {
+            return (code & std::byte{0x7F}) == std::byte{0x7F};
+        });
+        if (nan != codes.bytes.end()) {
+            fail_input(
+                "bad codes",
+                tensor_place(codes) + ": element " + std::to_string(nan - codes.bytes.begin()),
+                "a finite value", "NaN");
+        }
     }
     out.weight.format = how.format;
     out.weight.rows = codes.shape[0];

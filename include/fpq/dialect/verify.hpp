@@ -14,14 +14,20 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "fpq/core/half.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/dialect/carried_files.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/registry.hpp"
 #include "fpq/dialect/verify_tensors.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/file/lfs_pointer.hpp"
+#include "fpq/io/file/mapped_file.hpp"
+#include "fpq/io/json/json_file.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 
 namespace fpq {
@@ -41,7 +47,7 @@ public:
             say_line const tell = [this](std::string line) { say(std::move(line)); };
             check_linears(quantized, tell);
             check_coverage(quantized);
-            check_finite_tensors(source_, quantized, tell);
+            check_finite_tensors(source_, graph_, quantized, tell);
             if (graph_ != nullptr) {
                 lines_.insert(lines_.end(), graph_->config().contradictions.begin(),
                               graph_->config().contradictions.end());
@@ -70,9 +76,28 @@ private:
                 std::find(used.begin(), used.end(), name) == used.end()) {
                 say("stale shard " + name + ": loaders that take every file mix generations");
             }
+            check_side_file(entry);
         }
         if (source_.index().is_object()) {
             check_index();
+        }
+    }
+
+    /// Tokenizers, templates, settings: there as files, and JSON where they say so.
+    void check_side_file(std::filesystem::directory_entry const& entry) {
+        std::string const name = entry.path().filename().string();
+        std::error_code unknown;
+        if (name.starts_with(".") || is_weight_file(name) || !entry.is_regular_file(unknown)) {
+            return;
+        }
+        try {
+            mapped_file const file(entry.path());
+            refuse_lfs_pointer(file.bytes(), entry.path());
+            if (name.ends_with(".json")) {
+                check_json_file(entry.path());
+            }
+        } catch (error const& why) {
+            say(why.what());
         }
     }
 
@@ -112,7 +137,14 @@ private:
                 say(why.what());
             }
             quantized.release(module);
-            bool const plain_name = quantized.scheme_of(module)->code_suffix == ".weight";
+            stored_scheme const& how = *quantized.scheme_of(module);
+            bool const plain_name = how.code_suffix == ".weight";
+            tensor_ref const& codes = source_.at(module + std::string(how.code_suffix));
+            if (how.pseudo && codes.type != how.code_type) {
+                say("tensor '" + codes.name + "': expected " +
+                    std::string(dtype_name(how.code_type)) + ", found " +
+                    std::string(dtype_name(codes.type)));
+            }
             if (!plain_name && source_.contains(module + ".weight")) {
                 say("module '" + module + "': quantized and also a plain .weight");
             }

@@ -88,9 +88,14 @@ inline void check_plain_tensors(checkpoint const& source, model_graph const& gra
     }
 }
 
-/// Every plain tensor of floats, of the graph or not. Quantized linears are their reader's.
-inline void check_finite_tensors(checkpoint const& source, quantized_source const& quantized,
-                                 say_line const& say) {
+/// Every plain tensor of floats; what no part of `graph` reads is a warning. Quantized linears are
+/// their reader's.
+inline void check_finite_tensors(checkpoint const& source, model_graph const* graph,
+                                 quantized_source const& quantized, say_line const& say) {
+    std::set<std::string> known;
+    if (graph != nullptr) {
+        graph->for_each_tensor([&](std::string const& name) { known.insert(name); });
+    }
     for (std::string const& name : source.names()) {
         tensor_ref const& t = source.at(name);
         auto const [module, part] = module_and_part(name);
@@ -109,9 +114,20 @@ inline void check_finite_tensors(checkpoint const& source, quantized_source cons
             source.release(name, piece);
         });
         if (!fault.empty()) {
-            say(std::move(fault));
+            bool const read = known.empty() || known.contains(name);
+            say(read ? std::move(fault) : "warning: " + fault);
         }
     }
+}
+
+/// Whether a client reads such a part of a linear: no scale of inputs that stay as they are, and no
+/// global scale of a format without one (fp_quant stores both always).
+inline bool is_read(quantized_source const& quantized, stored_scheme const& how,
+                    std::string_view part) {
+    bool const of_input = part.starts_with(".input_");
+    bool const global = part.ends_with("_global_scale");
+    return quantized.kind() == &fp_quant ||
+           ((!of_input || how.input) && (!global || how.format.has_global));
 }
 
 /// Tensors that no part of the model reads and that the export does not list as kept: clients
@@ -131,6 +147,7 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
         bool const cache = part == ".k_scale" || part == ".v_scale" || part == ".q_scale";
         bool const of_linear =
             part != ".bias" && part != ".weight" && quantized.is_quantized(module) &&
+            is_read(quantized, *quantized.scheme_of(module), part) &&
             quantized.kind()->parts.end() !=
                 std::find(quantized.kind()->parts.begin(), quantized.kind()->parts.end(), part);
         bool const listed = !modules.contains(module) && quantized.is_ignored(module);

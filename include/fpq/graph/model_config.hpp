@@ -46,6 +46,7 @@ struct model_config {
     std::size_t head_dim = 0;  ///< even; not always hidden_size / heads
     std::size_t vocab_size = 0;
     std::size_t max_position = 0;    ///< tokens the model was made for; a hint, not a limit
+    bool says_max_position = false;  ///< config.json does, else a default stands above
     std::size_t sliding_window = 0;  ///< tokens a position can see; 0: all earlier ones
     float rms_norm_eps = 1e-6F;
     rope_config rope;
@@ -68,6 +69,16 @@ struct model_config {
     /// token i sees tokens j with i - j < window.
     [[nodiscard]] std::size_t max_sequence_without_window() const noexcept {
         return sliding_window != 0 ? sliding_window : std::numeric_limits<std::size_t>::max();
+    }
+
+    /// A line about windows of `length` tokens when config.json says that the model was not made
+    /// for them, else empty.
+    [[nodiscard]] std::string long_windows(std::size_t length) const {
+        return says_max_position && length > max_position
+                   ? "windows of " + std::to_string(length) +
+                         " tokens are longer than max_position_embeddings " +
+                         std::to_string(max_position) + ": the model was not made for them"
+                   : std::string();
     }
 
     /// Throws fpq::error when the forward pass cannot run on `length` tokens: the rotary embedding

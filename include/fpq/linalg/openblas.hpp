@@ -6,12 +6,18 @@
 #pragma once
 
 #include <dlfcn.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/linalg/product_table.hpp"
@@ -85,6 +91,59 @@ private:
 };
 
 }  // namespace detail
+
+namespace detail {
+
+/// Whether `bytes` of address space are to be had in one piece.
+inline bool has_address_space(std::size_t bytes) noexcept {
+    void* const at =
+        ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at != MAP_FAILED && ::munmap(at, bytes) == 0;
+}
+
+/// Bytes of address space that this process holds; 0 where the system does not tell.
+inline std::size_t held_address_space() {
+    std::ifstream facts("/proc/self/statm");
+    std::size_t pages = 0;
+    facts >> pages;
+    return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace detail
+
+/// Lets OpenBLAS take the buffers that `threads` products at once need, which it keeps: where
+/// address space is limited (ulimit -v) it would wait for ever for one that it cannot have. False:
+/// there is no room for them and for some more, and no product may be asked of it.
+inline bool reserve_openblas(int threads) {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return true;
+    }
+    void* const library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_NOLOAD);
+    void* const take = library == nullptr ? nullptr : dlsym(library, "blas_memory_alloc");
+    void* const give = library == nullptr ? nullptr : dlsym(library, "blas_memory_free");
+    constexpr std::size_t mebi = std::size_t{1} << 20;
+    constexpr std::size_t usual = 130 * mebi;    // a buffer and what surrounds it
+    constexpr std::size_t largest = 258 * mebi;  // of any build
+    constexpr std::size_t spare = 64 * mebi;     // for the program itself
+    auto const count = static_cast<std::size_t>(std::max(threads, 1));
+    if (take == nullptr || give == nullptr ||
+        !detail::has_address_space(std::max(largest, count * usual) + spare)) {
+        return false;
+    }
+    auto const alloc = reinterpret_cast<void* (*)(int)>(take);
+    std::size_t const before = detail::held_address_space();
+    std::vector<void*> buffers{alloc(0)};
+    std::size_t const size = detail::held_address_space() - before;
+    bool const fits = detail::has_address_space((count - 1) * size + spare);
+    while (fits && buffers.size() < count) {
+        buffers.push_back(alloc(0));
+    }
+    for (void* const buffer : buffers) {
+        reinterpret_cast<void (*)(void*)>(give)(buffer);
+    }
+    return fits;
+}
 
 /// The kernels that OpenBLAS shall take on this processor, by its name for them; null: its choice.
 inline char const* openblas_core_type() noexcept {

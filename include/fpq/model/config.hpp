@@ -80,7 +80,6 @@ inline rope_config read_rope_object(const json_value& rope, double theta, std::s
     if (rope.has("rope_type") && rope.optional<std::string>("type").value_or(kind) != kind) {
         rope.refuse_member("type", "contradictory rotary embedding types", "\"" + kind + "\"");
     }
-    const char* const key = rope.has("rope_type") ? "rope_type" : "type";
     if (rope.optional<double>("partial_rotary_factor", {0.0, 1.0}).value_or(1.0) != 1.0) {
         rope.refuse_member("partial_rotary_factor", "partial rotary embedding is not supported",
                            "1");
@@ -94,12 +93,9 @@ inline rope_config read_rope_object(const json_value& rope, double theta, std::s
         }
         return out;
     }
-    if (kind == "yarn" || kind == "dynamic" || kind == "longrope") {
+    if (kind != "linear" && kind != "llama3") {
         unknown = kind;
         return out;
-    }
-    if (kind != "linear" && kind != "llama3") {
-        rope.refuse_member(key, "unsupported rotary embedding", "default, linear or llama3");
     }
     out.factor = rope.required<double>("factor", {1.0, config_max_factor});
     if (kind == "linear") {
@@ -213,6 +209,7 @@ inline void read_sizes(const json_value& config, model_config& model) {
     model.vocab_size = config.required<std::size_t>(keys.vocab_size, {1, config_max_vocab});
     model.max_position =
         config.optional<std::size_t>(keys.max_position, {1, config_max_position}).value_or(2048);
+    model.says_max_position = config.has(keys.max_position);
     if (model.heads % model.kv_heads != 0) {
         config.refuse_member(
             keys.kv_heads, "bad model configuration",

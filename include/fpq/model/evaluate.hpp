@@ -51,7 +51,7 @@ struct eval_options {
     /// Called after every (batch, model, layer) and window of logits with steps done and in all.
     std::function<void(std::size_t done, std::size_t total)> progress;
     /// Whole texts of which the windows are, in order; empty: one.
-    std::vector<text_windows_count> texts;
+    std::vector<text_windows_count> texts{};
 };
 
 /// Natural logarithms. The second part is zero without a reference. Standard errors are those of

@@ -30,48 +30,19 @@ class decoder {
 public:
     /// `head` is empty exactly when the configuration ties it to the embedding. Sizes are checked.
     decoder(std::shared_ptr<model_graph const> graph, typename B::table embedding,
-            typename B::vector final_norm, std::optional<typename B::table> head)
-        : graph_(std::move(graph)),
-          embedding_(std::move(embedding)),
-          head_(head ? *std::move(head) : embedding_),
-          final_norm_(std::move(final_norm)),
-          rope_(std::make_shared<rope_cache>()) {
-        model_config const& c = config();
-        require(graph_->embedding(),
-                embedding_.rows() == c.vocab_size && embedding_.cols() == c.hidden_size);
-        require(graph_->head().module,
-                head_.rows() == c.vocab_size && head_.cols() == c.hidden_size);
-        require(graph_->final_norm(), final_norm_.size() == c.hidden_size);
-    }
+            typename B::vector final_norm, std::optional<typename B::table> head);
 
     [[nodiscard]] model_graph const& graph() const noexcept { return *graph_; }
     [[nodiscard]] model_config const& config() const noexcept { return graph_->config(); }
 
     /// hidden (tokens, hidden) = rows of the embedding. Refuses ids outside the vocabulary.
     void embed_tokens(B const& b, std::span<std::int32_t const> tokens,
-                      typename B::view hidden) const {
-        for (std::size_t i = 0; i < tokens.size(); ++i) {
-            if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= config().vocab_size) {
-                fail_input("token outside the model's vocabulary",
-                           config().where + ": token " + std::to_string(i),
-                           "0 to " + std::to_string(config().vocab_size - 1),
-                           std::to_string(tokens[i]));
-            }
-        }
-        embed(b, embedding_, tokens, hidden);
-    }
+                      typename B::view hidden) const;
 
     /// One layer over one window, in place: hidden (tokens, hidden). Refuses a window longer than
     /// the model's sliding window. Memory: a few (tokens, intermediate) buffers.
     void forward_layer(B const& b, decoder_layer<B> const& layer, typename B::view hidden,
-                       layer_hooks<B> const& hooks) const {
-        config().require_sequence(hidden.rows);
-        std::shared_ptr<rope_table const> const table = rope(hidden.rows);
-        forward_layer_with(b, layer, hidden, hooks, [&](auto q, auto k, auto v, auto out) {
-            rotate(b, layer, q, k, *table, 0, 1);
-            attention(b, q, k, v, heads(), out);
-        });
-    }
+                       layer_hooks<B> const& hooks) const;
 
     /// The layer with attend(q, k, v, out) in place of a window's attention: q and out (tokens,
     /// query size), k and v (tokens, kv size) before norm and rotation, which are attend's to do.
@@ -96,13 +67,7 @@ public:
 
     /// Norm and rotation of q and k: token i stands at position first + i * step.
     void rotate(B const& b, decoder_layer<B> const& layer, typename B::view q, typename B::view k,
-                rope_table const& table, std::size_t first, std::size_t step) const {
-        model_config const& c = config();
-        rotate_heads(b, q, c.head_dim, layer.norm(norm_place::query_head), c.rms_norm_eps, table,
-                     first, step);
-        rotate_heads(b, k, c.head_dim, layer.norm(norm_place::key_head), c.rms_norm_eps, table,
-                     first, step);
-    }
+                rope_table const& table, std::size_t first, std::size_t step) const;
 
     [[nodiscard]] attention_shape heads() const noexcept {
         return {config().heads, config().kv_heads, config().head_dim};
@@ -115,24 +80,10 @@ public:
 
     /// out (tokens, vocab) = head of rows of the last layer's output. The hook sees head_input.
     void head_logits(B const& b, typename B::const_view hidden, layer_hooks<B> const& hooks,
-                     typename B::view out) const {
-        auto normed = make(b, hidden.rows, hidden.cols);
-        head_input(b, hidden, normed.view());
-        if (hooks.on_input) {
-            hooks.on_input(tap::head_input, normed.view());
-        }
-        logits(b, normed.view(), head_, out);
-    }
+                     typename B::view out) const;
 
     /// Rotary table of at least `positions` positions; grows on demand and is shared by copies.
-    [[nodiscard]] std::shared_ptr<rope_table const> rope(std::size_t positions) const {
-        std::lock_guard<std::mutex> const lock(rope_->mutex);
-        if (!rope_->table || rope_->table->positions() < positions) {
-            rope_->table =
-                std::make_shared<rope_table const>(config().rope, config().head_dim, positions);
-        }
-        return rope_->table;
-    }
+    [[nodiscard]] std::shared_ptr<rope_table const> rope(std::size_t positions) const;
 
     /// The same model with another head, (vocab, hidden): a quantized one.
     void replace_head(typename B::table head) { head_ = std::move(head); }
@@ -153,60 +104,19 @@ private:
         }
     };
 
-    void require(std::string const& module, bool good) const {
-        if (!good) {
-            fail_input("tensor does not fit the model configuration", config().where,
-                       "rows and columns of " + module, "other sizes");
-        }
-    }
+    void require(std::string const& module, bool good) const;
 
     /// Applies every linear that reads `input`, in the order of the table, to x (tokens, width).
     void apply(B const& b, decoder_layer<B> const& layer, tap input, typename B::view x,
-               layer_hooks<B> const& hooks, part_outputs& out) const {
-        if (hooks.on_input) {
-            hooks.on_input(input, x);
-        }
-        auto const rows = graph_->family().linears;
-        for (std::size_t r = 0; r < rows.size(); ++r) {
-            if (rows[r].input != input) {
-                continue;
-            }
-            linear_weights<B> const& w = layer.linears[r];
-            out.buffers.push_back(make(b, x.rows, w.weight.rows()));
-            auto const y = out.buffers.back().view();
-            linear(b, x, w.weight.view(), w.bias, y);
-            std::size_t at = 0;
-            for (std::size_t i = 0; i < rows[r].part_count; ++i) {
-                std::size_t const width = part_width(config(), rows[r].parts[i]);
-                out.parts[static_cast<std::size_t>(rows[r].parts[i])] = y.cols_at(at, width);
-                at += width;
-            }
-        }
-    }
+               layer_hooks<B> const& hooks, part_outputs& out) const;
 
     /// The linears behind norm(hidden), or behind hidden itself where the family has no such norm.
     void read(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
-              typename B::const_view hidden, layer_hooks<B> const& hooks, part_outputs& out) const {
-        auto x = make(b, hidden.rows, hidden.cols);
-        if (layer.norm(norm).empty()) {
-            copy(b, hidden, x.view());  // the hook may change it
-        } else {
-            rms_norm(b, hidden, layer.norm(norm), config().rms_norm_eps, x.view());
-        }
-        apply(b, layer, input, x.view(), hooks, out);
-    }
+              typename B::const_view hidden, layer_hooks<B> const& hooks, part_outputs& out) const;
 
     /// hidden += norm(linear(x)), the norm where the family has one.
     void add_block(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
-                   typename B::view x, layer_hooks<B> const& hooks, typename B::view hidden) const {
-        part_outputs out;
-        apply(b, layer, input, x, hooks, out);
-        typename B::view const y = out.at(input == tap::mlp_middle ? part::down : part::o);
-        if (!layer.norm(norm).empty()) {
-            rms_norm(b, y, layer.norm(norm), config().rms_norm_eps, y);
-        }
-        add(b, hidden, y);
-    }
+                   typename B::view x, layer_hooks<B> const& hooks, typename B::view hidden) const;
 
     std::shared_ptr<model_graph const> graph_;
     typename B::table embedding_;
@@ -214,5 +124,135 @@ private:
     typename B::vector final_norm_;
     std::shared_ptr<rope_cache> rope_;
 };
+
+template <class B>
+decoder<B>::decoder(std::shared_ptr<model_graph const> graph, typename B::table embedding,
+                    typename B::vector final_norm, std::optional<typename B::table> head)
+    : graph_(std::move(graph)),
+      embedding_(std::move(embedding)),
+      head_(head ? *std::move(head) : embedding_),
+      final_norm_(std::move(final_norm)),
+      rope_(std::make_shared<rope_cache>()) {
+    model_config const& c = config();
+    require(graph_->embedding(),
+            embedding_.rows() == c.vocab_size && embedding_.cols() == c.hidden_size);
+    require(graph_->head().module, head_.rows() == c.vocab_size && head_.cols() == c.hidden_size);
+    require(graph_->final_norm(), final_norm_.size() == c.hidden_size);
+}
+
+template <class B>
+void decoder<B>::embed_tokens(B const& b, std::span<std::int32_t const> tokens,
+                              typename B::view hidden) const {
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= config().vocab_size) {
+            fail_input("token outside the model's vocabulary",
+                       config().where + ": token " + std::to_string(i),
+                       "0 to " + std::to_string(config().vocab_size - 1),
+                       std::to_string(tokens[i]));
+        }
+    }
+    embed(b, embedding_, tokens, hidden);
+}
+
+template <class B>
+void decoder<B>::forward_layer(B const& b, decoder_layer<B> const& layer, typename B::view hidden,
+                               layer_hooks<B> const& hooks) const {
+    config().require_sequence(hidden.rows);
+    std::shared_ptr<rope_table const> const table = rope(hidden.rows);
+    forward_layer_with(b, layer, hidden, hooks, [&](auto q, auto k, auto v, auto out) {
+        rotate(b, layer, q, k, *table, 0, 1);
+        attention(b, q, k, v, heads(), out);
+    });
+}
+
+template <class B>
+void decoder<B>::rotate(B const& b, decoder_layer<B> const& layer, typename B::view q,
+                        typename B::view k, rope_table const& table, std::size_t first,
+                        std::size_t step) const {
+    model_config const& c = config();
+    rotate_heads(b, q, c.head_dim, layer.norm(norm_place::query_head), c.rms_norm_eps, table, first,
+                 step);
+    rotate_heads(b, k, c.head_dim, layer.norm(norm_place::key_head), c.rms_norm_eps, table, first,
+                 step);
+}
+
+template <class B>
+void decoder<B>::head_logits(B const& b, typename B::const_view hidden, layer_hooks<B> const& hooks,
+                             typename B::view out) const {
+    auto normed = make(b, hidden.rows, hidden.cols);
+    head_input(b, hidden, normed.view());
+    if (hooks.on_input) {
+        hooks.on_input(tap::head_input, normed.view());
+    }
+    logits(b, normed.view(), head_, out);
+}
+
+template <class B>
+std::shared_ptr<rope_table const> decoder<B>::rope(std::size_t positions) const {
+    std::lock_guard<std::mutex> const lock(rope_->mutex);
+    if (!rope_->table || rope_->table->positions() < positions) {
+        rope_->table =
+            std::make_shared<rope_table const>(config().rope, config().head_dim, positions);
+    }
+    return rope_->table;
+}
+
+template <class B>
+void decoder<B>::require(std::string const& module, bool good) const {
+    if (!good) {
+        fail_input("tensor does not fit the model configuration", config().where,
+                   "rows and columns of " + module, "other sizes");
+    }
+}
+
+template <class B>
+void decoder<B>::apply(B const& b, decoder_layer<B> const& layer, tap input, typename B::view x,
+                       layer_hooks<B> const& hooks, part_outputs& out) const {
+    if (hooks.on_input) {
+        hooks.on_input(input, x);
+    }
+    auto const rows = graph_->family().linears;
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+        if (rows[r].input != input) {
+            continue;
+        }
+        linear_weights<B> const& w = layer.linears[r];
+        out.buffers.push_back(make(b, x.rows, w.weight.rows()));
+        auto const y = out.buffers.back().view();
+        linear(b, x, w.weight.view(), w.bias, y);
+        std::size_t at = 0;
+        for (std::size_t i = 0; i < rows[r].part_count; ++i) {
+            std::size_t const width = part_width(config(), rows[r].parts[i]);
+            out.parts[static_cast<std::size_t>(rows[r].parts[i])] = y.cols_at(at, width);
+            at += width;
+        }
+    }
+}
+
+template <class B>
+void decoder<B>::read(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
+                      typename B::const_view hidden, layer_hooks<B> const& hooks,
+                      part_outputs& out) const {
+    auto x = make(b, hidden.rows, hidden.cols);
+    if (layer.norm(norm).empty()) {
+        copy(b, hidden, x.view());  // the hook may change it
+    } else {
+        rms_norm(b, hidden, layer.norm(norm), config().rms_norm_eps, x.view());
+    }
+    apply(b, layer, input, x.view(), hooks, out);
+}
+
+template <class B>
+void decoder<B>::add_block(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
+                           typename B::view x, layer_hooks<B> const& hooks,
+                           typename B::view hidden) const {
+    part_outputs out;
+    apply(b, layer, input, x, hooks, out);
+    typename B::view const y = out.at(input == tap::mlp_middle ? part::down : part::o);
+    if (!layer.norm(norm).empty()) {
+        rms_norm(b, y, layer.norm(norm), config().rms_norm_eps, y);
+    }
+    add(b, hidden, y);
+}
 
 }  // namespace fpq

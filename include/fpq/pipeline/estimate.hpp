@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 8. How long a run will take on this machine: operations are counted from the plan, rates
-// are measured with the products and the rounding that the run uses.
+// Floor 8. How long a run will take on this machine, and how much memory: operations are counted
+// from the plan, rates are measured with the products and the rounding that the run uses.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -16,6 +19,7 @@
 #include "fpq/graph/graph.hpp"
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"
+#include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/plan.hpp"
 
 namespace fpq {
@@ -102,7 +106,33 @@ double seconds_of(F f) {
     return least;
 }
 
+/// Bytes of memory that this process held at its widest moment so far; 0 where the system does not
+/// tell.
+inline std::uint64_t peak_resident() {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+        if (line.starts_with("VmHWM:")) {
+            return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+        }
+    }
+    return 0;
+}
+
 }  // namespace detail
+
+/// Bytes at the widest moment of a run behind the reading of its texts: the plan's, all windows,
+/// and what an evaluation keeps of them: hidden states and logits, original and quantized.
+inline std::uint64_t estimate_memory(run_plan const& plan, model_graph const& graph,
+                                     std::size_t evaluation_tokens) {
+    model_config const& c = graph.config();
+    std::uint64_t const tokens = plan.calibration_tokens + std::uint64_t{evaluation_tokens};
+    std::uint64_t bytes = plan.peak_memory + tokens * sizeof(std::int32_t);
+    if (evaluation_tokens > 0) {
+        bytes += 2 * std::uint64_t{evaluation_tokens} * c.hidden_size * sizeof(float);
+        bytes += 2 * std::uint64_t{detail::logit_rows} * c.vocab_size * sizeof(float);
+    }
+    return bytes;
+}
 
 /// Seconds that `work` takes on `b`, from rates measured now (under a second).
 template <class B>

@@ -3,6 +3,8 @@
 // for each finished layer what was written and reported.
 #pragma once
 
+#include <fcntl.h>
+
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -23,6 +25,8 @@
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/io/file/journal_file.hpp"
 #include "fpq/io/file/mapped_file.hpp"
+#include "fpq/io/file/output_place.hpp"
+#include "fpq/io/file/staging_directory.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/text/text_windows.hpp"
 #include "fpq/linalg/products.hpp"
@@ -130,6 +134,40 @@ inline std::string difference(nlohmann::json const& before, nlohmann::json const
         }
     }
     return {};
+}
+
+/// Whether a run of `identity` goes on with what another left. Work of another identity is refused
+/// (fpq::error, usage) unless `restart` discards it; one that finished no layer is not missed.
+inline bool goes_on_with(journal_file const& journal, nlohmann::json const& identity,
+                         std::filesystem::path const& staging, bool restart) {
+    nlohmann::json const* const begin = journal.find("begin");
+    bool const worth = journal.find("layer") != nullptr;
+    if (restart || begin == nullptr || !worth) {
+        return false;
+    }
+    std::string const other = difference(*begin, identity);
+    if (!other.empty()) {
+        fail_usage("restart", staging.string(),
+                   "the run that was interrupted there (or --restart, which discards it)",
+                   "another " + other);
+    }
+    return true;
+}
+
+/// Refuses, as the run of a plan with an output would, to take the place of another run that was
+/// interrupted. Nothing is written.
+inline void refuse_other_run(run_plan const& plan, checkpoint const& source,
+                             token_windows const& calibration, token_windows const& evaluation) {
+    std::filesystem::path const staging = staging_path(plan.output->directory);
+    std::error_code absent;
+    if (!std::filesystem::exists(staging / staging_journal_name, absent)) {
+        return;
+    }
+    journal_file const journal(staging / staging_journal_name, O_RDONLY);
+    if (journal.find("move") == nullptr) {  // else the run finishes it first
+        (void)goes_on_with(journal, run_identity(plan, source, calibration, evaluation), staging,
+                           plan.restart);
+    }
 }
 
 /// One finished layer of a journal.

@@ -79,166 +79,45 @@ public:
 
     /// True when some linear of the layer must see inputs before it is solved: layers() means the
     /// head.
-    [[nodiscard]] bool needs_inputs(std::size_t layer) const {
-        bool needed = false;
-        for_each_node(layer, [&](linear_node const& node) {
-            scheme const* const s = plan_.scheme_of(graph_, node);
-            needed = needed || (s != nullptr && s->weight && needs_.second_moment) ||
-                     (s != nullptr && s->input && s->input->format.has_global);
-        });
-        return needed;
-    }
+    [[nodiscard]] bool needs_inputs(std::size_t layer) const;
 
     /// w' = w M^-T for the linears that have a transform.
-    void transform_layer(std::size_t layer, decoder_layer<B>& weights) const {
-        for (linear_node const& node : graph_.layer(layer)) {
-            if (block_transform const* const t = transform(plan_.scheme_of(graph_, node))) {
-                transform_weights(backend_, *t, weights.linears[node.row].weight.view());
-            }
-        }
-    }
+    void transform_layer(std::size_t layer, decoder_layer<B>& weights) const;
 
     /// Hooks of the calibration forward over window `window` of `windows`: x becomes its transform,
     /// is recorded, then quantized with the global scale of this window alone. Windows come in
     /// order.
     [[nodiscard]] layer_hooks<B> observing_hooks(std::size_t layer, std::size_t window,
-                                                 std::size_t windows) {
-        layer_hooks<B> hooks;
-        hooks.on_input = [this, layer, window, windows](tap input, typename B::view x) {
-            scheme const* const s = scheme_at(layer, input);
-            if (s == nullptr) {
-                return;
-            }
-            if (block_transform const* const t = transform(s)) {
-                transform_inputs(backend_, *t, x);
-            }
-            input_statistics<B>& seen = statistics_[index(input)];
-            float const most = amax(backend_, x);
-            seen.amax = std::max(seen.amax, most);
-            if (needs_.second_moment && s->weight) {
-                if (!seen.second_moment) {
-                    seen.second_moment = make_moment(backend_, x.cols, windows);
-                }
-                accumulate(backend_, *seen.second_moment, window, x);
-            }
-            if (s->input) {
-                fake_quantize(backend_, *s->input, global_scale_of(*s->input, most), x);
-            }
-        };
-        return hooks;
-    }
+                                                 std::size_t windows);
 
     /// Hooks of the forward that the quantized model will do.
     [[nodiscard]] layer_hooks<B> quantized_hooks(std::size_t layer,
-                                                 input_scales const& scales) const {
-        layer_hooks<B> hooks;
-        hooks.on_input = [this, layer, scales](tap input, typename B::view x) {
-            scheme const* const s = scheme_at(layer, input);
-            if (s == nullptr) {
-                return;
-            }
-            if (block_transform const* const t = transform(s)) {
-                transform_inputs(backend_, *t, x);
-            }
-            if (s->input) {
-                fake_quantize(backend_, *s->input, scales[index(input)], x);
-            }
-        };
-        return hooks;
-    }
+                                                 input_scales const& scales) const;
 
     /// One scale for each tap, from all windows seen: the smallest G, the widest range.
-    [[nodiscard]] input_scales find_input_scales(std::size_t layer) const {
-        input_scales scales;
-        scales.fill(1.0F);
-        for_each_node(layer, [&](linear_node const& node) {
-            scheme const* const s = plan_.scheme_of(graph_, node);
-            if (s != nullptr && s->input) {
-                scales[index(node.input)] =
-                    global_scale_of(*s->input, statistics_[index(node.input)].amax);
-            }
-        });
-        return scales;
-    }
+    [[nodiscard]] input_scales find_input_scales(std::size_t layer) const;
 
     /// The groups of a layer that engines fuse; the head alone for layers().
-    [[nodiscard]] std::vector<std::vector<linear_node const*>> groups(std::size_t layer) const {
-        return layer == graph_.layers()
-                   ? std::vector<std::vector<linear_node const*>>{{&graph_.head()}}
-                   : graph_.groups(layer);
-    }
+    [[nodiscard]] std::vector<std::vector<linear_node const*>> groups(std::size_t layer) const;
 
     /// Lets the methods work on one group and replaces its weights (in the transformed basis) by
-    /// the decoded ones, rounded to bf16. write(linear) gets each result.
-    template <class Write>
-    void solve(std::vector<linear_node const*> const& nodes,
-               std::vector<typename B::view> const& weights, input_scales const& scales,
-               run_report& report, Write write) {
-        scheme const& s = *plan_.scheme_of(graph_, *nodes.front());
-        linear_group<B> group;
-        group.args = *s.weight;
-        float most = 0.0F;
-        for (std::size_t i = 0; i < nodes.size(); ++i) {
-            group.members.push_back({nodes[i]->module, weights[i], {}});
-            most = std::max(most, amax(backend_, weights[i]));
-        }
-        group.global_scale = global_scale_of(group.args, most);
-        std::optional<typename B::hessian>& seen = finished_[index(nodes.front()->input)];
-        if (auto const moment = std::move(statistics_[index(nodes.front()->input)].second_moment)) {
-            seen.emplace(finish(backend_, std::move(*moment)));  // the first group of this tap
-        }
-        group.second_moment = seen ? &*seen : nullptr;
-        apply(backend_, plan_.methods, group);
-        for (std::size_t i = 0; i < nodes.size(); ++i) {
-            solve_result& result = group.members[i].result;
-            if (most >= largest_safe_maximum) {
-                saturate_to_finite(result.weight);
-            }
-            local_loss local;
-            error_stats const error =
-                decode_weights(backend_, result.weight.view(), weights[i], local);
-            linear_report line;
-            line.module = nodes[i]->module;
-            line.rows = nodes[i]->out;
-            line.cols = nodes[i]->in;
-            line.dead_columns = result.report.dead_columns;
-            line.set_loss(error, local);
-            if (seen && result.report.energy > 0.0) {
-                line.relative_error = result.report.relative_error;
-            }
-            line.damping_retries = result.report.damping_retries;
-            line.damping = result.report.damping;
-            line.global_scale = result.weight.global_scale;
-            line.input_global_scale = scales[index(nodes[i]->input)];
-            report.add(std::move(line), packed_size(result.weight));
-            write(quantized_linear{nodes[i]->module, std::move(result.weight),
-                                   scales[index(nodes[i]->input)], transform(&s)});
-        }
-    }
+    /// the decoded ones, rounded to bf16. Gives what was solved, in the order of the nodes.
+    [[nodiscard]] std::vector<quantized_linear> solve(std::vector<linear_node const*> const& nodes,
+                                                      std::vector<typename B::view> const& weights,
+                                                      input_scales const& scales,
+                                                      run_report& report);
 
     /// Forgets what was seen of a layer.
-    void forget() {
-        statistics_ = {};
-        finished_ = {};
-    }
+    void forget();
 
-    [[nodiscard]] block_transform const* transform(scheme const* s) const {
-        if (s == nullptr) {
-            return nullptr;
-        }
-        auto const& t = transforms_[static_cast<std::size_t>(s - plan_.schemes.data())];
-        return t ? &*t : nullptr;
-    }
+    [[nodiscard]] block_transform const* transform(scheme const* s) const;
 
 private:
     static constexpr std::size_t index(tap input) noexcept {
         return static_cast<std::size_t>(input);
     }
 
-    [[nodiscard]] scheme const* scheme_at(std::size_t layer, tap input) const {
-        return input == tap::head_input ? plan_.scheme_of(graph_, graph_.head())
-                                        : plan_.input_scheme(graph_, layer, input);
-    }
+    [[nodiscard]] scheme const* scheme_at(std::size_t layer, tap input) const;
 
     template <class F>
     void for_each_node(std::size_t layer, F f) const {
@@ -259,5 +138,159 @@ private:
     std::array<input_statistics<B>, tap_count> statistics_;
     std::array<std::optional<typename B::hessian>, tap_count> finished_;
 };
+
+template <class B>
+bool layer_work<B>::needs_inputs(std::size_t layer) const {
+    bool needed = false;
+    for_each_node(layer, [&](linear_node const& node) {
+        scheme const* const s = plan_.scheme_of(graph_, node);
+        needed = needed || (s != nullptr && s->weight && needs_.second_moment) ||
+                 (s != nullptr && s->input && s->input->format.has_global);
+    });
+    return needed;
+}
+
+template <class B>
+void layer_work<B>::transform_layer(std::size_t layer, decoder_layer<B>& weights) const {
+    for (linear_node const& node : graph_.layer(layer)) {
+        if (block_transform const* const t = transform(plan_.scheme_of(graph_, node))) {
+            transform_weights(backend_, *t, weights.linears[node.row].weight.view());
+        }
+    }
+}
+
+template <class B>
+layer_hooks<B> layer_work<B>::observing_hooks(std::size_t layer, std::size_t window,
+                                              std::size_t windows) {
+    layer_hooks<B> hooks;
+    hooks.on_input = [this, layer, window, windows](tap input, typename B::view x) {
+        scheme const* const s = scheme_at(layer, input);
+        if (s == nullptr) {
+            return;
+        }
+        if (block_transform const* const t = transform(s)) {
+            transform_inputs(backend_, *t, x);
+        }
+        input_statistics<B>& seen = statistics_[index(input)];
+        float const most = amax(backend_, x);
+        seen.amax = std::max(seen.amax, most);
+        if (needs_.second_moment && s->weight) {
+            if (!seen.second_moment) {
+                seen.second_moment = make_moment(backend_, x.cols, windows);
+            }
+            accumulate(backend_, *seen.second_moment, window, x);
+        }
+        if (s->input) {
+            fake_quantize(backend_, *s->input, global_scale_of(*s->input, most), x);
+        }
+    };
+    return hooks;
+}
+
+template <class B>
+layer_hooks<B> layer_work<B>::quantized_hooks(std::size_t layer, input_scales const& scales) const {
+    layer_hooks<B> hooks;
+    hooks.on_input = [this, layer, scales](tap input, typename B::view x) {
+        scheme const* const s = scheme_at(layer, input);
+        if (s == nullptr) {
+            return;
+        }
+        if (block_transform const* const t = transform(s)) {
+            transform_inputs(backend_, *t, x);
+        }
+        if (s->input) {
+            fake_quantize(backend_, *s->input, scales[index(input)], x);
+        }
+    };
+    return hooks;
+}
+
+template <class B>
+input_scales layer_work<B>::find_input_scales(std::size_t layer) const {
+    input_scales scales;
+    scales.fill(1.0F);
+    for_each_node(layer, [&](linear_node const& node) {
+        scheme const* const s = plan_.scheme_of(graph_, node);
+        if (s != nullptr && s->input) {
+            scales[index(node.input)] =
+                global_scale_of(*s->input, statistics_[index(node.input)].amax);
+        }
+    });
+    return scales;
+}
+
+template <class B>
+std::vector<std::vector<linear_node const*>> layer_work<B>::groups(std::size_t layer) const {
+    return layer == graph_.layers() ? std::vector<std::vector<linear_node const*>>{{&graph_.head()}}
+                                    : graph_.groups(layer);
+}
+
+template <class B>
+std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const*> const& nodes,
+                                                   std::vector<typename B::view> const& weights,
+                                                   input_scales const& scales, run_report& report) {
+    scheme const& s = *plan_.scheme_of(graph_, *nodes.front());
+    linear_group<B> group;
+    group.args = *s.weight;
+    float most = 0.0F;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        group.members.push_back({nodes[i]->module, weights[i], {}});
+        most = std::max(most, amax(backend_, weights[i]));
+    }
+    group.global_scale = global_scale_of(group.args, most);
+    std::optional<typename B::hessian>& seen = finished_[index(nodes.front()->input)];
+    if (auto const moment = std::move(statistics_[index(nodes.front()->input)].second_moment)) {
+        seen.emplace(finish(backend_, std::move(*moment)));  // the first group of this tap
+    }
+    group.second_moment = seen ? &*seen : nullptr;
+    apply(backend_, plan_.methods, group);
+    std::vector<quantized_linear> solved;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        solve_result& result = group.members[i].result;
+        if (most >= largest_safe_maximum) {
+            saturate_to_finite(result.weight);
+        }
+        local_loss local;
+        error_stats const error = decode_weights(backend_, result.weight.view(), weights[i], local);
+        linear_report line;
+        line.module = nodes[i]->module;
+        line.rows = nodes[i]->out;
+        line.cols = nodes[i]->in;
+        line.dead_columns = result.report.dead_columns;
+        line.set_loss(error, local);
+        if (seen && result.report.energy > 0.0) {
+            line.relative_error = result.report.relative_error;
+        }
+        line.damping_retries = result.report.damping_retries;
+        line.damping = result.report.damping;
+        line.global_scale = result.weight.global_scale;
+        line.input_global_scale = scales[index(nodes[i]->input)];
+        report.add(std::move(line), packed_size(result.weight));
+        solved.push_back({nodes[i]->module, std::move(result.weight),
+                          scales[index(nodes[i]->input)], transform(&s)});
+    }
+    return solved;
+}
+
+template <class B>
+void layer_work<B>::forget() {
+    statistics_ = {};
+    finished_ = {};
+}
+
+template <class B>
+block_transform const* layer_work<B>::transform(scheme const* s) const {
+    if (s == nullptr) {
+        return nullptr;
+    }
+    auto const& t = transforms_[static_cast<std::size_t>(s - plan_.schemes.data())];
+    return t ? &*t : nullptr;
+}
+
+template <class B>
+scheme const* layer_work<B>::scheme_at(std::size_t layer, tap input) const {
+    return input == tap::head_input ? plan_.scheme_of(graph_, graph_.head())
+                                    : plan_.input_scheme(graph_, layer, input);
+}
 
 }  // namespace fpq

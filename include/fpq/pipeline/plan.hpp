@@ -69,7 +69,7 @@ struct run_plan {
 
     std::vector<plan_entry> entries;     ///< in the order of the checkpoint's names
     std::vector<std::string> notes;      ///< what a user should know before starting
-    std::uint64_t peak_memory = 0;       ///< bytes, estimated
+    std::uint64_t peak_memory = 0;       ///< bytes, estimated, without texts and evaluation
     std::size_t calibration_tokens = 0;  ///< 0: no calibration
     nlohmann::json recipe;               ///< what it was made of, for the report
 
@@ -97,7 +97,8 @@ struct run_plan {
 
 /// What a rehearsal found out beside the plan.
 struct rehearsal {
-    double seconds = 0.0;  ///< that the run will take, estimated on this machine
+    double seconds = 0.0;      ///< that the run will take, estimated on this machine
+    std::uint64_t memory = 0;  ///< bytes at the widest moment, texts counted
 };
 
 /// A table for `--dry_run`, layers in the order of their numbers.
@@ -126,7 +127,7 @@ inline std::string describe_plan(run_plan const& plan, rehearsal const& seen) {
                         detail::printable(plan.output->directory.string(), 200));
     }
     text += fmt::format("calibration: {} tokens\n", plan.calibration_tokens);
-    text += fmt::format("peak memory: about {} MiB\n", plan.peak_memory >> 20);
+    text += fmt::format("peak memory: about {} MiB\n", seen.memory >> 20);
     text += fmt::format("time: about {:.0f} s with {} threads, from rates measured here\n",
                         std::max(1.0, seen.seconds), plan.threads);
     for (std::string const& note : plan.notes) {

@@ -18,6 +18,7 @@
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/dialect/carried_files.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/file/lfs_pointer.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
@@ -26,8 +27,11 @@
 #include "fpq/io/text/text_windows.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/calibration.hpp"
+#include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/evaluation.hpp"
+#include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/plan.hpp"
+#include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
 
 namespace fpq {
@@ -114,20 +118,23 @@ void check_inputs(run_plan const& plan, opened_model<B> const& model) {
         planned_output const& out = *plan.output;
         std::vector<std::string> names{"config.json", "README.md", "recipe.json",
                                        std::string(index_name)};
-        for (shard_layout const& shard : plan_shards(out.tensors, out.max_shard_size)) {
+        std::vector<shard_layout> const shards = plan_shards(out.tensors, out.max_shard_size);
+        for (shard_layout const& shard : shards) {
             names.push_back(shard.file);
         }
         for (std::string const& name : carried_files(source.directory())) {
             names.push_back(name);
         }
-        output_place const place = check_output_directory(out.directory, names);
+        output_place const place =
+            check_output_directory(out.directory, names, planned_bytes(shards));
         require_distinct(source.directory(), place.directory);
     }
     detail::require_finite_tensors(source, detail::require_tensors(source, model.graph()),
                                    plan.threads);
     if (plan.output) {
         for (std::string const& name : carried_files(source.directory())) {
-            (void)detail::open_regular(source.directory() / name);
+            std::filesystem::path const path = source.directory() / name;
+            refuse_lfs_pointer(mapped_file(path).bytes(), path);
         }
     }
 }
@@ -161,6 +168,28 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
             evaluation_windows(model, evaluation_text_of(plan.evaluation, plan.calibration));
     }
     return out;
+}
+
+/// All that can be found out about a plan without running it, as run() does first: what passes
+/// runs. Notes of the texts are added to the plan's. Throws fpq::error as run() would.
+template <class B>
+rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
+                   progress_sink const& progress) {
+    opened_model<B> const model(b, plan.model, known);
+    check_inputs(plan, model);
+    run_windows const windows = read_windows(b, plan, model, progress);
+    if (plan.output) {
+        refuse_other_run(plan, model.source(), windows.calibration, windows.evaluation.windows);
+    }
+    plan.notes.insert(plan.notes.end(), windows.notes.begin(), windows.notes.end());
+    std::size_t evaluated = 0;
+    for (auto const& window : windows.evaluation.windows) {
+        evaluated += window.size();
+    }
+    // The texts were read as the run reads them.
+    std::uint64_t const texts = detail::peak_resident();
+    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated)),
+            std::max(texts, estimate_memory(plan, model.graph(), evaluated))};
 }
 
 }  // namespace fpq

@@ -37,7 +37,7 @@ struct calibration_args {
     std::size_t sequence_length = 2048;
     std::size_t num_sequences = 1024;
     std::uint64_t seed = 42;
-    std::string text_column;  ///< of rows, the member that is the text; empty: known shapes
+    std::string text_column{};  ///< of rows, the member that is the text; empty: known shapes
 
     [[nodiscard]] bool operator==(calibration_args const&) const noexcept = default;
 };

@@ -130,7 +130,7 @@ inline nlohmann::json to_json(linear_report const& l) {
             {"rows", l.rows},
             {"cols", l.cols},
             {"sqnr_db", json_of(l.sqnr_db)},
-            {"worst_row_sqnr_db", json_of(l.local.worst_row_db)},
+            {"worst_row_sqnr_db", l.sqnr_db ? json_of(l.local.worst_row_db) : nlohmann::json()},
             {"nonzero_blocks", l.local.blocks},
             {"zeroed_blocks", l.local.zeroed_blocks},
             {"relative_error", json_of(l.relative_error)},

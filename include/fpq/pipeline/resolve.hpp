@@ -99,14 +99,10 @@ private:
         if (!moment && !global_inputs) {
             plan_.calibration.dataset.clear();  // nothing would look at it
         }
-        std::size_t const most = graph_.config().max_position;
-        if ((looks() || plan_.evaluation.perplexity) &&
-            recipe_.calibration.sequence_length > most &&
-            source_.config().contains(std::string(graph_.family().keys.max_position))) {
-            plan_.notes.push_back("windows of " +
-                                  std::to_string(recipe_.calibration.sequence_length) +
-                                  " tokens are longer than max_position_embeddings " +
-                                  std::to_string(most) + ": the model was not made for them");
+        std::string const longer =
+            graph_.config().long_windows(recipe_.calibration.sequence_length);
+        if ((looks() || plan_.evaluation.perplexity) && !longer.empty()) {
+            plan_.notes.push_back(longer);
         }
         if (looks()) {
             plan_.calibration_tokens =

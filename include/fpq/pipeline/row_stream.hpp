@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <future>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -35,32 +36,13 @@ public:
 
     /// Whether a linear can be streamed when nothing watches its layer: rounding to nearest without
     /// statistics, no rotation, scales that belong to rows.
-    [[nodiscard]] static bool holds(run_plan const& plan, scheme const& s) {
-        return plan.methods.size() == 1 &&
-               std::holds_alternative<rtn_method>(plan.methods.front()) &&
-               !needs_of(plan.methods).second_moment && s.transform.is_identity() && s.weight &&
-               s.weight->format.grain != granularity::tensor;
-    }
+    [[nodiscard]] static bool holds(run_plan const& plan, scheme const& s);
 
     /// Rounds and writes the linears of one group.
-    void round(std::vector<linear_node const*> const& nodes, float input_scale,
-               run_report& report) {
-        quant_args const& args = *plan_.scheme_of(graph_, *nodes.front())->weight;
-        float most = 0.0F;
-        for (linear_node const* const node : nodes) {
-            most = std::max(most, detail::finite_amax(weight(*node), plan_.threads));
-        }
-        for (linear_node const* const node : nodes) {
-            one_linear(*node, args, most, input_scale, report);
-        }
-    }
+    void round(std::vector<linear_node const*> const& nodes, float input_scale, run_report& report);
 
     /// Waits for the last write. Throws what it threw.
-    void finish() {
-        if (writing_.valid()) {
-            writing_.get();
-        }
-    }
+    void finish();
 
 private:
     [[nodiscard]] tensor_ref const& weight(linear_node const& node) const {
@@ -68,32 +50,7 @@ private:
     }
 
     void one_linear(linear_node const& node, quant_args const& args, float most, float input_scale,
-                    run_report& report) {
-        if (node.bias) {
-            (void)detail::load_vector(source_, node.bias_name(), node.out);
-        }
-        quantized_linear& out = slots_[next_++ % slots_.size()];
-        out.module = node.module;
-        out.input_global_scale = input_scale;
-        detail::rounding_loss const loss = detail::round_tensor(
-            weight(node), node.out, node.in, args.format,
-            observer_of(args, global_scale_of(args, most)), most, plan_.threads, out.weight);
-        source_.release(node.weight());
-        linear_report line;
-        line.module = out.module;
-        line.rows = node.out;
-        line.cols = node.in;
-        line.set_loss(loss.error, loss.local);
-        line.global_scale = out.weight.global_scale;
-        line.input_global_scale = input_scale;
-        report.add(std::move(line), packed_size(out.weight));
-        finish();  // the other slot is free again
-        if (plan_.threads > 1) {
-            writing_ = std::async(std::launch::async, [this, &out] { sink_.write(out); });
-        } else {
-            sink_.write(out);
-        }
-    }
+                    run_report& report);
 
     run_plan const& plan_;
     checkpoint const& source_;
@@ -103,5 +60,65 @@ private:
     std::size_t next_ = 0;
     std::future<void> writing_;  // last: its destructor waits while the slots still live
 };
+
+template <class B>
+bool row_stream<B>::holds(run_plan const& plan, scheme const& s) {
+    return plan.methods.size() == 1 && std::holds_alternative<rtn_method>(plan.methods.front()) &&
+           !needs_of(plan.methods).second_moment && s.transform.is_identity() && s.weight &&
+           s.weight->format.grain != granularity::tensor;
+}
+
+template <class B>
+void row_stream<B>::round(std::vector<linear_node const*> const& nodes, float input_scale,
+                          run_report& report) {
+    quant_args const& args = *plan_.scheme_of(graph_, *nodes.front())->weight;
+    float most = 0.0F;
+    for (linear_node const* const node : nodes) {
+        most = std::max(most, detail::finite_amax(weight(*node), plan_.threads));
+    }
+    for (linear_node const* const node : nodes) {
+        one_linear(*node, args, most, input_scale, report);
+    }
+}
+
+template <class B>
+void row_stream<B>::finish() {
+    if (writing_.valid()) {
+        writing_.get();
+    }
+}
+
+template <class B>
+void row_stream<B>::one_linear(linear_node const& node, quant_args const& args, float most,
+                               float input_scale, run_report& report) {
+    if (node.bias) {
+        (void)detail::load_vector(source_, node.bias_name(), node.out);
+    }
+    quantized_linear& out = slots_[next_++ % slots_.size()];
+    out.module = node.module;
+    out.input_global_scale = input_scale;
+    detail::rounding_loss const loss = detail::round_tensor(
+        weight(node), node.out, node.in, args.format,
+        observer_of(args, global_scale_of(args, most)), most, plan_.threads, out.weight);
+    source_.release(node.weight());
+    linear_report line;
+    line.module = out.module;
+    line.rows = node.out;
+    line.cols = node.in;
+    line.set_loss(loss.error, loss.local);
+    line.global_scale = out.weight.global_scale;
+    line.input_global_scale = input_scale;
+    report.add(std::move(line), packed_size(out.weight));
+    finish();  // the other slot is free again
+    if (plan_.threads > 1) {
+        try {
+            writing_ = std::async(std::launch::async, [this, &out] { sink_.write(out); });
+            return;
+        } catch (std::system_error const&) {
+            // No thread to be had: this one does it.
+        }
+    }
+    sink_.write(out);
+}
 
 }  // namespace fpq

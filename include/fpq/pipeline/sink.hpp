@@ -54,37 +54,7 @@ class quantized_sink {
 public:
     /// Reserves the output when the plan has one, and puts in it all that is not quantized; or goes
     /// on with what an earlier run of the same identity left. All references outlive the sink.
-    quantized_sink(run_plan const& plan, opened_model<B> const& model, nlohmann::json identity)
-        : plan_(plan),
-          source_(model.source()),
-          graph_(model.graph()),
-          identity_(std::move(identity)) {
-        if (!plan.output) {
-            return;
-        }
-        planned_output const& out = *plan.output;
-        require_distinct(source_.directory(), out.directory);
-        writer_.emplace(out.directory, out.tensors, out.max_shard_size,
-                        [this](staging_directory& left) { return goes_on(left); });
-        find_earlier_result();
-        if (!earlier_.is_null()) {
-            writer_.reset();
-            return;
-        }
-        for (export_linear const& linear : out.linears.linears) {
-            planned_.emplace(linear.module, &linear);
-        }
-        if (!writer_->resumed()) {
-            writer_->staging().journal().add({{"begin", identity_}});
-        }
-        for (layer_record const& layer : finished_) {
-            for (auto const& [name, print] : layer.tensors) {
-                writer_->mark_written(name);
-                fingerprints_[name] = print;
-            }
-        }
-        write_rest();
-    }
+    quantized_sink(run_plan const& plan, opened_model<B> const& model, nlohmann::json identity);
 
     /// Layers that an earlier run finished: solved, written, and still what was written.
     [[nodiscard]] std::vector<layer_record> const& finished() const noexcept { return finished_; }
@@ -96,138 +66,26 @@ public:
     [[nodiscard]] nlohmann::json const& earlier_result() const noexcept { return earlier_; }
 
     /// A layer is done: from now on it is not done again.
-    void finish_layer(std::size_t layer, std::vector<linear_report> linears, std::uint64_t bytes) {
-        if (!writer_) {
-            return;
-        }
-        writer_->staging().journal().add(
-            to_json(layer_record{layer, std::exchange(of_layer_, {}), std::move(linears), bytes}));
-        writer_->staging().keep();
-    }
+    void finish_layer(std::size_t layer, std::vector<linear_report> linears, std::uint64_t bytes);
 
-    void write(quantized_linear const& linear) {
-        if (!writer_) {
-            return;
-        }
-        linear_record record;
-        record.module = linear.module;
-        record.weight = linear.weight.view();
-        record.act_global_scale = linear.input_global_scale;
-        if (linear.transform != nullptr) {
-            // The client multiplies gradients by the second matrix; its writer stores the first.
-            record.forward_matrix = linear.transform->matrix().data();
-            record.backward_matrix = linear.transform->matrix().data();
-            record.transform_block = linear.transform->block();
-        }
-        planned_output const& out = *plan_.output;
-        for (tensor_data const& tensor :
-             out.layout->write(out.linears, *planned_.at(linear.module), record)) {
-            std::uint64_t const print = fingerprint(tensor.bytes);
-            fingerprints_[tensor.name] = print;
-            of_layer_[tensor.name] = print;
-            writer_->write(tensor);
-        }
-    }
+    void write(quantized_linear const& linear);
 
     /// Opens what was written and compares it; then publishes it. `report` is what a later run is
     /// told should this one be cut short in between.
-    void finish(run_report& report) {
-        if (!writer_) {
-            return;
-        }
-        writer_->require_complete();
-        std::string const card = model_card(plan_, report);
-        writer_->add_file("README.md", std::as_bytes(std::span(card)));
-        verify(report);
-        writer_->staging().journal().add({{"verified", to_json(report)}});
-        writer_->finish();
-    }
+    void finish(run_report& report);
 
 private:
-    /// Whether to go on with what lies in the staging directory. Another run's work is refused
-    /// unless --restart discards it; one that finished no layer is not missed.
-    bool goes_on(staging_directory& left) {
-        nlohmann::json const* const begin = left.journal().find("begin");
-        bool const worth = left.journal().find("layer") != nullptr;
-        if (plan_.restart || begin == nullptr || !worth) {
-            return false;
-        }
-        std::string const other = difference(*begin, identity_);
-        if (!other.empty()) {
-            fail_usage("restart", left.path().string(),
-                       "the run that was interrupted there (or --restart, which discards it)",
-                       "another " + other);
-        }
-        finished_ = finished_layers(left.journal(), left.path());
-        return true;
-    }
+    bool goes_on(staging_directory& left);
 
-    void find_earlier_result() {
-        bool same = false;
-        for (nlohmann::json const& line : writer_->staging().finished_move()) {
-            same = same || (line.contains("begin") && line.at("begin") == identity_);
-            if (same && line.contains("verified")) {
-                earlier_ = line.at("verified");
-            }
-        }
-    }
+    void find_earlier_result();
 
     /// What is not quantized, the files beside the weights and those that the layout makes: first,
     /// so that what is written can be opened as soon as a layer of it is done.
-    void write_rest() {
-        for (plan_entry const& entry : plan_.entries) {
-            if (entry.action == tensor_action::copy) {
-                writer_->write(entry.tensor, source_.at(entry.tensor).bytes,
-                               [&](auto piece) { source_.release(entry.tensor, piece); });
-            }
-        }
-        planned_output const& out = *plan_.output;
-        writer_->add_json("recipe.json", shared_recipe(plan_));
-        for (named_json const& file : out.layout->files(out.linears, source_.config())) {
-            writer_->add_json(file.name, file.content);
-        }
-        for (std::string const& name : carried_files(source_.directory())) {
-            writer_->copy_file(source_.directory() / name, name);
-        }
-    }
+    void write_rest();
 
-    void verify(run_report& report) {
-        checkpoint const written(writer_->staging().path());
-        std::vector<std::pair<std::string, std::uint64_t>> const expected(fingerprints_.begin(),
-                                                                          fingerprints_.end());
-        parallel_for(expected.size(), 1, plan_.threads, [&](std::size_t i, std::size_t) {
-            auto const& [name, print] = expected[i];
-            if (fingerprint(written.at(name).bytes) != print) {
-                fail_input("written tensor differs", plan_.output->directory.string() + ": " + name,
-                           "the bytes that were written", "others");
-            }
-            written.release(name);
-        });
-        for (plan_entry const& entry : plan_.entries) {
-            if (entry.action == tensor_action::copy) {
-                compare_copy(written, entry.tensor);
-            }
-        }
-        for (std::string const& finding : verify_checkpoint(written, &graph_)) {
-            report.notes.push_back("verify: " + finding);
-        }
-    }
+    void verify(run_report& report);
 
-    void compare_copy(checkpoint const& written, std::string const& name) const {
-        std::span<std::byte const> const a = source_.at(name).bytes;
-        std::span<std::byte const> const b = written.at(name).bytes;
-        bool equal = a.size() == b.size();
-        detail::for_each_piece(a, [&](std::span<std::byte const> piece) {
-            std::size_t const skip = static_cast<std::size_t>(piece.data() - a.data());
-            equal = equal && std::memcmp(piece.data(), b.data() + skip, piece.size()) == 0;
-            source_.release(name, piece);
-            written.release(name, equal ? b.subspan(skip, piece.size()) : b);
-        });
-        if (!equal) {
-            fail_input("written tensor differs", plan_.output->directory.string() + ": " + name,
-                       "the bytes of the source", "others");
-        }
-    }
+    void compare_copy(checkpoint const& written, std::string const& name) const;
 
     run_plan const& plan_;
     checkpoint const& source_;
@@ -240,5 +98,163 @@ private:
     tensor_prints fingerprints_;  // of all quantized tensors
     tensor_prints of_layer_;      // of those since the last finished layer
 };
+
+template <class B>
+quantized_sink<B>::quantized_sink(run_plan const& plan, opened_model<B> const& model,
+                                  nlohmann::json identity)
+    : plan_(plan), source_(model.source()), graph_(model.graph()), identity_(std::move(identity)) {
+    if (!plan.output) {
+        return;
+    }
+    planned_output const& out = *plan.output;
+    require_distinct(source_.directory(), out.directory);
+    writer_.emplace(out.directory, out.tensors, out.max_shard_size,
+                    [this](staging_directory& left) { return goes_on(left); });
+    find_earlier_result();
+    if (!earlier_.is_null()) {
+        writer_.reset();
+        return;
+    }
+    for (export_linear const& linear : out.linears.linears) {
+        planned_.emplace(linear.module, &linear);
+    }
+    if (!writer_->resumed()) {
+        writer_->staging().journal().add({{"begin", identity_}});
+    }
+    for (layer_record const& layer : finished_) {
+        for (auto const& [name, print] : layer.tensors) {
+            writer_->mark_written(name);
+            fingerprints_[name] = print;
+        }
+    }
+    write_rest();
+}
+
+template <class B>
+void quantized_sink<B>::finish_layer(std::size_t layer, std::vector<linear_report> linears,
+                                     std::uint64_t bytes) {
+    if (!writer_) {
+        return;
+    }
+    writer_->staging().journal().add(
+        to_json(layer_record{layer, std::exchange(of_layer_, {}), std::move(linears), bytes}));
+    writer_->staging().keep();
+}
+
+template <class B>
+void quantized_sink<B>::write(quantized_linear const& linear) {
+    if (!writer_) {
+        return;
+    }
+    linear_record record;
+    record.module = linear.module;
+    record.weight = linear.weight.view();
+    record.act_global_scale = linear.input_global_scale;
+    if (linear.transform != nullptr) {
+        // The client multiplies gradients by the second matrix; its writer stores the first.
+        record.forward_matrix = linear.transform->matrix().data();
+        record.backward_matrix = linear.transform->matrix().data();
+        record.transform_block = linear.transform->block();
+    }
+    planned_output const& out = *plan_.output;
+    for (tensor_data const& tensor :
+         out.layout->write(out.linears, *planned_.at(linear.module), record)) {
+        std::uint64_t const print = fingerprint(tensor.bytes);
+        fingerprints_[tensor.name] = print;
+        of_layer_[tensor.name] = print;
+        writer_->write(tensor);
+    }
+}
+
+template <class B>
+void quantized_sink<B>::finish(run_report& report) {
+    if (!writer_) {
+        return;
+    }
+    writer_->require_complete();
+    std::string const card = model_card(plan_, report);
+    writer_->add_file("README.md", std::as_bytes(std::span(card)));
+    verify(report);
+    writer_->staging().journal().add({{"verified", to_json(report)}});
+    writer_->finish();
+}
+
+template <class B>
+bool quantized_sink<B>::goes_on(staging_directory& left) {
+    if (!goes_on_with(left.journal(), identity_, left.path(), plan_.restart)) {
+        return false;
+    }
+    finished_ = finished_layers(left.journal(), left.path());
+    return true;
+}
+
+template <class B>
+void quantized_sink<B>::find_earlier_result() {
+    bool same = false;
+    for (nlohmann::json const& line : writer_->staging().finished_move()) {
+        same = same || (line.contains("begin") && line.at("begin") == identity_);
+        if (same && line.contains("verified")) {
+            earlier_ = line.at("verified");
+        }
+    }
+}
+
+template <class B>
+void quantized_sink<B>::write_rest() {
+    for (plan_entry const& entry : plan_.entries) {
+        if (entry.action == tensor_action::copy) {
+            writer_->write(entry.tensor, source_.at(entry.tensor).bytes,
+                           [&](auto piece) { source_.release(entry.tensor, piece); });
+        }
+    }
+    planned_output const& out = *plan_.output;
+    writer_->add_json("recipe.json", shared_recipe(plan_));
+    for (named_json const& file : out.layout->files(out.linears, source_.config())) {
+        writer_->add_json(file.name, file.content);
+    }
+    for (std::string const& name : carried_files(source_.directory())) {
+        writer_->copy_file(source_.directory() / name, name);
+    }
+}
+
+template <class B>
+void quantized_sink<B>::verify(run_report& report) {
+    checkpoint const written(writer_->staging().path());
+    std::vector<std::pair<std::string, std::uint64_t>> const expected(fingerprints_.begin(),
+                                                                      fingerprints_.end());
+    parallel_for(expected.size(), 1, plan_.threads, [&](std::size_t i, std::size_t) {
+        auto const& [name, print] = expected[i];
+        if (fingerprint(written.at(name).bytes) != print) {
+            fail_input("written tensor differs", plan_.output->directory.string() + ": " + name,
+                       "the bytes that were written", "others");
+        }
+        written.release(name);
+    });
+    for (plan_entry const& entry : plan_.entries) {
+        if (entry.action == tensor_action::copy) {
+            compare_copy(written, entry.tensor);
+        }
+    }
+    for (std::string const& finding : verify_checkpoint(written, &graph_)) {
+        report.notes.push_back("verify: " + finding);
+    }
+}
+
+template <class B>
+void quantized_sink<B>::compare_copy(checkpoint const& written, std::string const& name) const {
+    std::span<std::byte const> const a = source_.at(name).bytes;
+    std::span<std::byte const> const b = written.at(name).bytes;
+    bool equal = a.size() == b.size();
+    detail::for_each_piece(a, [&](std::span<std::byte const> piece) {
+        std::size_t const skip = static_cast<std::size_t>(piece.data() - a.data());
+        equal = equal && std::memcmp(piece.data(), b.data() + skip, piece.size()) == 0;
+        source_.release(name, piece);
+        written.release(name, equal ? b.subspan(skip, piece.size()) : b);
+    });
+    if (!equal) {
+        fail_input("written tensor differs", plan_.output->directory.string() + ": " + name,
+                   "the bytes of the source", "others");
+    }
+}
 
 }  // namespace fpq

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
@@ -20,20 +21,16 @@
 
 namespace fpq {
 
+/// The hooks for one window.
+template <class B>
+using window_hooks = std::function<layer_hooks<B>(std::size_t window)>;
+
 /// Hidden states (windows * tokens, hidden), all windows of one length.
 template <class B>
 class hidden_stream {
 public:
     /// `network` outlives the stream.
-    hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows)
-        : network_(&network),
-          windows_(windows.size()),
-          tokens_(windows.front().size()),
-          states_(make(b, windows.size() * tokens_, network.config().hidden_size)) {
-        for (std::size_t w = 0; w < windows_; ++w) {
-            network.embed_tokens(b, windows[w], window(w));
-        }
-    }
+    hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows);
 
     [[nodiscard]] std::size_t windows() const noexcept { return windows_; }
 
@@ -43,31 +40,13 @@ public:
     }
 
     /// Replaces every window by its output of `layer`.
-    void advance(B const& b, decoder_layer<B> const& layer, layer_hooks<B> const& hooks) {
-        for (std::size_t w = 0; w < windows_; ++w) {
-            network_->forward_layer(b, layer, window(w), hooks);
-        }
-    }
+    void advance(B const& b, decoder_layer<B> const& layer, layer_hooks<B> const& hooks);
 
     /// Runs `layer` on a copy of every window w, for what hooks(w) see.
-    template <class Hooks>
-    void observe(B const& b, decoder_layer<B> const& layer, Hooks const& hooks) {
-        tensor<B> scratch = make(b, tokens_, states_.cols());
-        for (std::size_t w = 0; w < windows_; ++w) {
-            copy(b, window(w), scratch.view());
-            network_->forward_layer(b, layer, scratch.view(), hooks(w));
-        }
-    }
+    void observe(B const& b, decoder_layer<B> const& layer, window_hooks<B> const& hooks);
 
     /// What the head reads of every window w, for what hooks(w) see.
-    template <class Hooks>
-    void observe_head(B const& b, Hooks const& hooks) {
-        tensor<B> scratch = make(b, tokens_, states_.cols());
-        for (std::size_t w = 0; w < windows_; ++w) {
-            network_->head_input(b, window(w), scratch.view());
-            hooks(w).on_input(tap::head_input, scratch.view());
-        }
-    }
+    void observe_head(B const& b, window_hooks<B> const& hooks);
 
 private:
     decoder<B> const* network_;
@@ -75,6 +54,44 @@ private:
     std::size_t tokens_;
     tensor<B> states_;
 };
+
+template <class B>
+hidden_stream<B>::hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows)
+    : network_(&network),
+      windows_(windows.size()),
+      tokens_(windows.front().size()),
+      states_(make(b, windows.size() * tokens_, network.config().hidden_size)) {
+    for (std::size_t w = 0; w < windows_; ++w) {
+        network.embed_tokens(b, windows[w], window(w));
+    }
+}
+
+template <class B>
+void hidden_stream<B>::advance(B const& b, decoder_layer<B> const& layer,
+                               layer_hooks<B> const& hooks) {
+    for (std::size_t w = 0; w < windows_; ++w) {
+        network_->forward_layer(b, layer, window(w), hooks);
+    }
+}
+
+template <class B>
+void hidden_stream<B>::observe(B const& b, decoder_layer<B> const& layer,
+                               window_hooks<B> const& hooks) {
+    tensor<B> scratch = make(b, tokens_, states_.cols());
+    for (std::size_t w = 0; w < windows_; ++w) {
+        copy(b, window(w), scratch.view());
+        network_->forward_layer(b, layer, scratch.view(), hooks(w));
+    }
+}
+
+template <class B>
+void hidden_stream<B>::observe_head(B const& b, window_hooks<B> const& hooks) {
+    tensor<B> scratch = make(b, tokens_, states_.cols());
+    for (std::size_t w = 0; w < windows_; ++w) {
+        network_->head_input(b, window(w), scratch.view());
+        hooks(w).on_input(tap::head_input, scratch.view());
+    }
+}
 
 /// The windows of an evaluation, and which texts they are of.
 struct evaluation_set {
@@ -86,16 +103,7 @@ struct evaluation_set {
 template <class B>
 class running_evaluation {
 public:
-    running_evaluation(B const& b, decoder<B> const& network, evaluation_set set)
-        : network_(network),
-          windows_(std::move(set.windows)),
-          texts_(std::move(set.texts)),
-          original_(b, network, windows_),
-          quantized_(b, network, windows_) {
-        eval_model<B> const face{&network_, {}, {}};
-        std::vector<std::span<std::int32_t const>> const spans(windows_.begin(), windows_.end());
-        detail::require_evaluable<B>(face, nullptr, spans);
-    }
+    running_evaluation(B const& b, decoder<B> const& network, evaluation_set set);
 
     /// The original layer.
     void advance_original(B const& b, decoder_layer<B> const& layer) {
@@ -108,19 +116,7 @@ public:
 
     /// After the last layer; `quantized` is the network with what became of its head.
     [[nodiscard]] eval_result finish(B const& b, decoder<B> const& quantized,
-                                     layer_hooks<B> const& head, progress_sink const& progress) {
-        eval_model<B> const original{&network_, {}, {}};
-        eval_model<B> const subject{&quantized, {}, head};
-        std::size_t const targets = windows_.front().size() - 1;
-        std::vector<position_score> scores(windows_.size() * targets);
-        for (std::size_t w = 0; w < windows_.size(); ++w) {
-            detail::score_window<B>(b, subject, quantized_.window(w), &original,
-                                    original_.window(w), windows_[w],
-                                    std::span(scores).subspan(w * targets, targets));
-            progress({"evaluate", w + 1, windows_.size(), ""});
-        }
-        return detail::summarize_all(scores, targets, true, texts_);
-    }
+                                     layer_hooks<B> const& head, progress_sink const& progress);
 
 private:
     decoder<B> const& network_;
@@ -129,6 +125,34 @@ private:
     hidden_stream<B> original_;
     hidden_stream<B> quantized_;
 };
+
+template <class B>
+running_evaluation<B>::running_evaluation(B const& b, decoder<B> const& network, evaluation_set set)
+    : network_(network),
+      windows_(std::move(set.windows)),
+      texts_(std::move(set.texts)),
+      original_(b, network, windows_),
+      quantized_(b, network, windows_) {
+    eval_model<B> const face{&network_, {}, {}};
+    std::vector<std::span<std::int32_t const>> const spans(windows_.begin(), windows_.end());
+    detail::require_evaluable<B>(face, nullptr, spans);
+}
+
+template <class B>
+eval_result running_evaluation<B>::finish(B const& b, decoder<B> const& quantized,
+                                          layer_hooks<B> const& head,
+                                          progress_sink const& progress) {
+    eval_model<B> const original{&network_, {}, {}};
+    eval_model<B> const subject{&quantized, {}, head};
+    std::size_t const targets = windows_.front().size() - 1;
+    std::vector<position_score> scores(windows_.size() * targets);
+    for (std::size_t w = 0; w < windows_.size(); ++w) {
+        detail::score_window<B>(b, subject, quantized_.window(w), &original, original_.window(w),
+                                windows_[w], std::span(scores).subspan(w * targets, targets));
+        progress({"evaluate", w + 1, windows_.size(), ""});
+    }
+    return detail::summarize_all(scores, targets, true, texts_);
+}
 
 /// What flows through the layers of a run. Members that nothing needs are empty.
 template <class B>

@@ -28,6 +28,7 @@ namespace detail {
 
 /// The member that "a.b" names.
 inline value path_of(machine& m, value v, std::string const& path) {
+    m.spend(path.size());
     for (std::string_view const part : split(path, ".", path.size())) {
         v = v.is<undefined>() ? v : item(m, v, value::of(part));
     }
@@ -63,7 +64,7 @@ inline value selected(machine& m, std::string const& name, value const& v, argum
             out.push_back(entry);
         }
     }
-    return value::lazy(std::move(out));
+    return m.lazy(std::move(out));
 }
 
 inline value mapped(machine& m, value const& v, arguments const& args) {
@@ -85,7 +86,7 @@ inline value mapped(machine& m, value const& v, arguments const& args) {
         }
         out.push_back(std::move(x));
     }
-    return value::lazy(std::move(out));
+    return m.lazy(std::move(out));
 }
 
 inline value joined(machine& m, value const& v, arguments const& args) {
@@ -118,6 +119,9 @@ inline value as_json(machine& m, value const& v, arguments const& args) {
         }
         width = static_cast<std::size_t>(n);
     }
+    std::size_t const most = m.steps + 1;
+    std::size_t const line = 1 + width.value_or(0) * (v.depth() + 1);
+    m.spend(std::min(v.size(), most / line + 1) * line);
     return m.text(json_of(v, width, m.at));
 }
 
@@ -153,6 +157,7 @@ inline value first_or_last(machine& m, std::string const& name, value const& v) 
         if ((*g)->items.empty()) {
             return value::missing(name);
         }
+        m.spend((*g)->items.size());
         value out = (*g)->items.front();
         (*g)->items.erase((*g)->items.begin());
         return out;
@@ -165,7 +170,7 @@ inline value reversed(machine& m, value const& v) {
     value_list all = m.iterate(v);
     std::reverse(all.begin(), all.end());
     if (v.string() == nullptr) {
-        return value::lazy(std::move(all));
+        return m.lazy(std::move(all));
     }
     std::string out;
     for (value const& letter : all) {
@@ -185,12 +190,12 @@ inline value unique(machine& m, value const& v) {
                 return entry.string() != nullptr && other.string() != nullptr
                            ? *with_case(m, *entry.string(), letter_case::lower).string() ==
                                  *with_case(m, *other.string(), letter_case::lower).string()
-                           : equal(entry, other);
+                           : m.equal(entry, other);
             })) {
             out.push_back(entry);
         }
     }
-    return value::lazy(std::move(out));
+    return m.lazy(std::move(out));
 }
 
 /// What a filter without arguments gives, or nothing when it is not known.
@@ -199,7 +204,7 @@ inline std::optional<value> plain_filter(machine& m, std::string const& name, va
         return value::integer(static_cast<std::int64_t>(m.length(v)));
     }
     if (name == "string") {
-        return v.string() != nullptr ? v : value::of(m.printed(v));
+        return v.string() != nullptr ? v : m.text(m.printed(v));
     }
     if (name == "safe") {
         return v;  // nothing is escaped
@@ -214,7 +219,7 @@ inline std::optional<value> plain_filter(machine& m, std::string const& name, va
         return first_or_last(m, name, v);
     }
     if (name == "list") {
-        return value::of(m.iterate(v));
+        return m.list(m.iterate(v));
     }
     if (name == "reverse") {
         return reversed(m, v);
@@ -224,12 +229,12 @@ inline std::optional<value> plain_filter(machine& m, std::string const& name, va
     }
     if (name == "items") {
         if (v.is<undefined>()) {
-            return value::lazy({});
+            return m.lazy({});
         }
         if (v.members() == nullptr) {
             m.fail("items of " + machine::described(v));
         }
-        return value::lazy(*dict_method(m, *v.members(), "items", {}).items());
+        return m.lazy(value_list(*dict_method(m, *v.members(), "items", {}).items()));
     }
     if (name == "abs" && v.is<std::int64_t>()) {
         return truth(value::boolean(*v.get<std::int64_t>() < 0))

@@ -40,7 +40,7 @@ inline value range(machine& m, arguments const& args) {
         m.spend(1);
         out.push_back(value::integer(i));
     }
-    return value::of(std::move(out));
+    return m.list(std::move(out));
 }
 
 /// The same inputs give the same bytes: the clock of templates stands at 26 July 2024, the day
@@ -72,8 +72,7 @@ inline value call_global(machine& m, std::string const& name, arguments const& a
         if (!args.positional.empty()) {
             m.refuse(name + " of a value");
         }
-        return name == "dict" ? value::of(args.named)
-                              : value(std::make_shared<name_space>(name_space{args.named}));
+        return name == "dict" ? m.dict(value_members(args.named)) : m.space(args.named);
     }
     if (name == "range") {
         return detail::range(m, args);

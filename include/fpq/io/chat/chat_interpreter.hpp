@@ -24,7 +24,14 @@ namespace fpq::chat {
 
 class interpreter {
 public:
-    interpreter(place at, std::size_t steps) { machine_ = {std::move(at), steps}; }
+    interpreter(place at, std::size_t steps) : machine_{std::move(at), steps} {}
+    interpreter(interpreter const&) = delete;
+    interpreter& operator=(interpreter const&) = delete;
+    ~interpreter() {
+        for (auto const& space : machine_.spaces) {
+            space->members.clear();
+        }
+    }
 
     std::string run(std::vector<statement> const& body, value_members const& variables) {
         scope globals(nullptr);
@@ -99,11 +106,11 @@ private:
             case statement_kind::assign_block: {
                 std::string text;
                 flow const next = execute(st.arms[0].body, s, text);
-                s.set(st.names[0], value::of(std::move(text)));
+                set(s, st.names[0], machine_.text(std::move(text)));
                 return next;
             }
             case statement_kind::macro:
-                s.set(st.text, value(callable{st.text, &st, &s}));
+                set(s, st.text, value(callable{st.text, &st, &s}));
                 break;
             case statement_kind::group:
                 return execute(st.arms[0].body, s, out);
@@ -121,12 +128,13 @@ private:
             bind(st.names, std::move(v), s);
             return;
         }
-        value const* const target = s.find(st.text);
+        value const* const target = find(s, st.text);
         auto const* space =
             target == nullptr ? nullptr : target->get<std::shared_ptr<name_space>>();
         if (space == nullptr) {
             machine_.fail("assignment to a member of '" + st.text + "', which is no namespace");
         }
+        machine_.look((*space)->members.size());
         for (auto& [key, old] : (*space)->members) {
             if (key == st.names[0]) {
                 old = std::move(v);
@@ -138,7 +146,7 @@ private:
 
     void bind(std::vector<std::string> const& names, value v, scope& s) {
         if (names.size() == 1) {
-            s.set(names[0], std::move(v));
+            set(s, names[0], std::move(v));
             return;
         }
         value_list const parts = machine_.iterate(v);
@@ -147,7 +155,7 @@ private:
                           std::to_string(parts.size()) + " values");
         }
         for (std::size_t i = 0; i < names.size(); ++i) {
-            s.set(names[i], parts[i]);
+            set(s, names[i], parts[i]);
         }
     }
 
@@ -165,10 +173,11 @@ private:
             items = std::move(kept);
         }
         auto const state = std::make_shared<loop_state>(loop_state{std::move(items), 0, 1});
+        value const loop = machine_.loop(state);
         for (; state->index < state->items.size(); ++state->index) {
             machine_.spend(steps_of_a_turn);
             scope inner(&s);
-            inner.set("loop", value(state));
+            inner.set("loop", loop);
             bind(st.names, state->items[state->index], inner);
             if (execute(st.arms[0].body, inner, out) == flow::stop) {
                 break;
@@ -180,6 +189,17 @@ private:
         }
     }
 
+    [[nodiscard]] value const* find(scope const& s, std::string const& name) {
+        std::size_t looked = name.size();
+        value const* const found = s.find(name, looked);
+        machine_.look(looked);
+        return found;
+    }
+    void set(scope& s, std::string const& name, value v) {
+        machine_.look(s.size() + name.size());
+        s.set(name, std::move(v));
+    }
+
     value eval(expression const& e, scope& s) {
         level const here(*this);
         machine_.at.line = e.line;
@@ -187,7 +207,7 @@ private:
             case kind::constant:
                 return e.literal;
             case kind::name: {
-                value const* const v = s.find(e.text);
+                value const* const v = find(s, e.text);
                 return v == nullptr ? value::missing(e.text) : *v;
             }
             case kind::list: {
@@ -195,7 +215,8 @@ private:
                 for (expression_ptr const& item : e.args) {
                     out.push_back(eval(*item, s));
                 }
-                return e.text == "(" ? value::tuple_of(std::move(out)) : value::of(std::move(out));
+                return e.text == "(" ? machine_.tuple(std::move(out))
+                                     : machine_.list(std::move(out));
             }
             case kind::dict:
                 return dict(e, s);
@@ -277,10 +298,10 @@ private:
             }
             put(out, *key.string(), eval(*e.args[i + 1], s));
         }
-        return value::of(std::move(out));
+        return machine_.dict(std::move(out));
     }
     void put(value_members& members, std::string const& key, value v) {
-        machine_.spend(members.size() / 8 + 1);
+        machine_.look(members.size() + key.size());
         for (auto& [name, old] : members) {
             if (name == key) {
                 old = std::move(v);
@@ -353,6 +374,7 @@ private:
         arguments positional;
         positional.positional = args.positional;
         positional.only(machine_, "macro " + f.name, st.names.size());
+        machine_.look(2 * args.named.size() * st.names.size());
         for (auto const& [name, v] : args.named) {
             if (std::find(st.names.begin(), st.names.end(), name) == st.names.end()) {
                 machine_.refuse("macro " + f.name + " with argument " + name);
@@ -362,9 +384,10 @@ private:
         scope inner(f.home);
         for (std::size_t i = 0; i < st.names.size(); ++i) {
             value const* const given = args.get(i, st.names[i]);
-            inner.set(st.names[i], given != nullptr ? *given
-                                   : st.defaults[i] ? eval(*st.defaults[i], inner)
-                                                    : value::missing(st.names[i]));
+            set(inner, st.names[i],
+                given != nullptr ? *given
+                : st.defaults[i] ? eval(*st.defaults[i], inner)
+                                 : value::missing(st.names[i]));
         }
         std::string out;
         execute(st.arms[0].body, inner, out);

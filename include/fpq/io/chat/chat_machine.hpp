@@ -3,6 +3,7 @@
 // do. A template comes with a checkpoint: it is untrusted, and it must end.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -21,13 +22,50 @@ namespace fpq::chat {
 
 struct machine {
     place at;
-    std::size_t steps = 0;  // left: nodes that are evaluated and bytes and items that are made
+    std::size_t steps = 0;  // left: nodes that are evaluated, bytes and items that are made or read
+
+    std::vector<std::shared_ptr<name_space>> spaces{};  // all; they may hold each other
 
     void spend(std::size_t n) {
         if (n > steps) {
             fail_render(at, "more steps than a conversation needs");
         }
         steps -= n;
+    }
+    /// A look at n bytes or names.
+    void look(std::size_t n) { spend(n / 16); }
+    /// A search for a part, which may be read again at every place of the text.
+    void search(std::size_t text, std::size_t part) {
+        std::size_t reads = 0;
+        spend(__builtin_mul_overflow(text, part / 16 + 1, &reads) ? steps + 1 : reads / 16);
+    }
+    /// A walk through all of v.
+    void walk(value const& v) { spend(v.size()); }
+
+    [[nodiscard]] value list(value_list&& items) {
+        spend(items.size());
+        return bounded(value::of(std::move(items)));
+    }
+    [[nodiscard]] value tuple(value_list&& items) {
+        spend(items.size());
+        return bounded(value::tuple_of(std::move(items)));
+    }
+    [[nodiscard]] value lazy(value_list&& items) {
+        spend(items.size());
+        return bounded(value::lazy(std::move(items)));
+    }
+    [[nodiscard]] value dict(value_members&& members) {
+        spend(members.size());
+        return bounded(value::of(std::move(members)));
+    }
+    [[nodiscard]] value loop(std::shared_ptr<loop_state> const& state) {
+        spend(state->items.size());
+        return bounded(value::of(state));
+    }
+    [[nodiscard]] value space(value_members members) {
+        spend(members.size());
+        spaces.push_back(std::make_shared<name_space>(name_space{std::move(members)}));
+        return value(spaces.back());
     }
     [[nodiscard]] value text(std::string&& s) {
         spend(s.size());
@@ -46,6 +84,7 @@ struct machine {
             spend(s->size());
             return *s;
         }
+        walk(v);
         std::string out = text_of(v, at);
         spend(out.size());
         return out;
@@ -75,6 +114,9 @@ struct machine {
     /// What a loop over v goes through.
     [[nodiscard]] value_list iterate(value const& v) {
         value_list out;
+        if (v.string() != nullptr) {
+            walk(v);
+        }
         if (auto const* l = v.items()) {
             out = *l;
         } else if (auto const* m = v.members()) {
@@ -97,7 +139,7 @@ struct machine {
     }
 
     /// len(v).
-    [[nodiscard]] std::size_t length(value const& v) const {
+    [[nodiscard]] std::size_t length(value const& v) {
         if (auto const* l = v.items()) {
             return l->size();
         }
@@ -105,12 +147,60 @@ struct machine {
             return m->size();
         }
         if (auto const* s = v.string()) {
+            walk(v);
             return characters(*s).size();
         }
         if (!v.is<undefined>()) {
             fail("length of " + described(v));
         }
         return 0;
+    }
+
+    /// The member, or null.
+    [[nodiscard]] value const* member(value_members const& members, std::string_view key) {
+        look(members.size() + key.size());
+        return chat::member(members, key);
+    }
+
+    /// a == b.
+    [[nodiscard]] bool equal(value const& a, value const& b) {
+        spend(1);
+        if (a.is_number() && b.is_number()) {
+            auto const* const x = a.get<std::int64_t>();
+            auto const* const y = b.get<std::int64_t>();
+            return x != nullptr && y != nullptr ? *x == *y : real_of(a) == real_of(b);
+        }
+        if (a.string() != nullptr && b.string() != nullptr) {
+            look(std::min(a.size(), b.size()));
+            return *a.string() == *b.string();
+        }
+        if (auto const* x = a.items(), *y = b.items(); x != nullptr && y != nullptr) {
+            bool same = x->size() == y->size() && a.is<value::tuple>() == b.is<value::tuple>();
+            for (std::size_t i = 0; same && i < x->size(); ++i) {
+                same = equal((*x)[i], (*y)[i]);
+            }
+            return same;
+        }
+        if (auto const* x = a.members(), *y = b.members(); x != nullptr && y != nullptr) {
+            bool same = x->size() == y->size();
+            for (std::size_t i = 0; same && i < x->size(); ++i) {
+                value const* const other = member(*y, (*x)[i].first);
+                same = other != nullptr && equal((*x)[i].second, *other);
+            }
+            return same;
+        }
+        return (a.is<undefined>() && b.is<undefined>()) ||
+               (a.is<value::none>() && b.is<value::none>());
+    }
+
+private:
+    static constexpr std::size_t depth_limit = 200;  // what walks and frees values is recursive
+
+    [[nodiscard]] value bounded(value&& v) const {
+        if (v.depth() > depth_limit) {
+            fail("lists and dicts nested too deep");
+        }
+        return std::move(v);
     }
 };
 

@@ -48,22 +48,24 @@ inline value split_method(machine& m, std::string const& text, arguments const& 
         if (cuts >= 0) {
             m.refuse("split at white space with maxsplit");
         }
+        m.spend(text.size());
         parts = split_words(text);
     } else {
         std::string const& by = m.string(*separator, "split");
         if (by.empty()) {
             m.fail("split at an empty text");
         }
+        m.search(text.size(), by.size());
         parts = split(
             text, by,
             cuts < 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(cuts));
     }
     value_list out;
-    m.spend(text.size() + parts.size());
+    m.spend(parts.size());
     for (std::string_view const part : parts) {
-        out.push_back(value::of(part));
+        out.push_back(m.text(part));
     }
-    return value::of(std::move(out));
+    return m.list(std::move(out));
 }
 
 /// Whether the text begins or ends with the argument, or one of its list.
@@ -74,9 +76,10 @@ inline bool begins_or_ends(machine& m, std::string const& text, std::string cons
     if (what == nullptr) {
         m.fail(name + " without an argument");
     }
-    value_list const all = what->items() != nullptr ? *what->items() : value_list{*what};
+    value_list const all = what->items() != nullptr ? m.iterate(*what) : value_list{*what};
     return std::any_of(all.begin(), all.end(), [&](value const& v) {
         std::string const& part = m.string(v, name);
+        m.look(part.size());
         return name == "startswith" ? text.starts_with(part) : text.ends_with(part);
     });
 }
@@ -97,6 +100,7 @@ inline value replace_method(machine& m, std::string const& text, arguments const
     if (from.empty()) {
         m.refuse("replace of an empty text");
     }
+    m.search(text.size(), from.size());
     std::size_t const times = split(text, from, std::numeric_limits<std::size_t>::max()).size();
     if (to.size() > m.steps / times) {
         m.spend(m.steps + 1);
@@ -114,8 +118,11 @@ inline value string_method(machine& m, std::string const& text, std::string cons
         bool const right = name != "lstrip";
         value const* const set = args.get(0, "");
         if (set != nullptr && !set->is<value::none>()) {
-            return m.text(strip_set(text, m.string(*set, name), left, right));
+            std::string const& letters = m.string(*set, name);
+            m.search(text.size(), letters.size());
+            return m.text(strip_set(text, letters, left, right));
         }
+        m.look(text.size());
         std::string_view out = left ? strip_left(text) : std::string_view(text);
         return m.text(right ? strip_right(out) : out);
     }
@@ -141,6 +148,7 @@ inline value string_method(machine& m, std::string const& text, std::string cons
         std::string const& part =
             m.string(args.positional.empty() ? value() : args.positional[0], name);
         m.spend(text.size());
+        m.search(text.size(), part.size());
         if (name == "find") {
             std::size_t const at = text.find(part);
             return value::integer(
@@ -175,7 +183,7 @@ inline value dict_method(machine& m, value_members const& members, std::string c
         args.only(m, name, 2);
         std::string const& key =
             m.string(args.positional.empty() ? value() : args.positional[0], name);
-        if (value const* const found = member(members, key)) {
+        if (value const* const found = m.member(members, key)) {
             return *found;
         }
         return args.positional.size() > 1 ? args.positional[1] : value::null();
@@ -185,13 +193,13 @@ inline value dict_method(machine& m, value_members const& members, std::string c
     for (auto const& [key, v] : members) {
         out.push_back(name == "keys"     ? value::of(key)
                       : name == "values" ? v
-                                         : value::tuple_of(value_list{value::of(key), v}));
+                                         : m.tuple(value_list{value::of(key), v}));
+        m.look(key.size());
     }
-    m.spend(out.size());
     if (name != "keys" && name != "values" && name != "items") {
         m.refuse("method " + name + " of a dict");
     }
-    return value::of(std::move(out));
+    return m.list(std::move(out));
 }
 
 }  // namespace fpq::chat

@@ -67,8 +67,7 @@ inline value arithmetic(machine& m, std::string const& op, value const& a, value
         x != nullptr && y != nullptr && op == "+" && a.is<value::tuple>() == b.is<value::tuple>()) {
         value_list out = *x;
         out.insert(out.end(), y->begin(), y->end());
-        m.spend(out.size());
-        return a.is<value::tuple>() ? value::tuple_of(std::move(out)) : value::of(std::move(out));
+        return a.is<value::tuple>() ? m.tuple(std::move(out)) : m.list(std::move(out));
     }
     bool const whole = !a.is<double>() && !b.is<double>();
     if (a.is_number() && b.is_number()) {
@@ -103,14 +102,15 @@ inline value arithmetic(machine& m, std::string const& op, value const& a, value
 /// item in whole.
 inline bool contains(machine& m, value const& item, value const& whole) {
     if (auto const* s = whole.string()) {
-        m.spend(s->size() / 16);
-        return s->find(m.string(item, "in")) != std::string::npos;
+        std::string const& part = m.string(item, "in");
+        m.search(s->size(), part.size());
+        return s->find(part) != std::string::npos;
     }
     if (auto const* d = whole.members()) {
-        return item.string() != nullptr && member(*d, *item.string()) != nullptr;
+        return item.string() != nullptr && m.member(*d, *item.string()) != nullptr;
     }
     for (value const& other : m.iterate(whole)) {
-        if (equal(item, other)) {
+        if (m.equal(item, other)) {
             return true;
         }
     }
@@ -119,7 +119,7 @@ inline bool contains(machine& m, value const& item, value const& whole) {
 
 inline bool compare(machine& m, std::string const& op, value const& a, value const& b) {
     if (op == "==" || op == "!=") {
-        return equal(a, b) == (op == "==");
+        return m.equal(a, b) == (op == "==");
     }
     if (op == "in" || op == "not in") {
         return contains(m, a, b) == (op == "in");
@@ -134,6 +134,7 @@ inline bool compare(machine& m, std::string const& op, value const& a, value con
         auto const *i = a.get<std::int64_t>(), *j = b.get<std::int64_t>();
         order = i != nullptr && j != nullptr ? (*i > *j) - (*i < *j) : (x > y) - (x < y);
     } else if (a.string() != nullptr && b.string() != nullptr) {
+        m.look(std::min(a.size(), b.size()));
         order = a.string()->compare(*b.string());
     } else {
         m.fail("operator " + op + " of " + machine::described(a) + " and " + machine::described(b));
@@ -196,9 +197,9 @@ inline value attribute(machine& m, value const& v, std::string const& name) {
     }
     value const* found = nullptr;
     if (auto const* d = v.members()) {
-        found = member(*d, name);
+        found = m.member(*d, name);
     } else if (auto const* n = v.get<std::shared_ptr<name_space>>()) {
-        found = member((*n)->members, name);
+        found = m.member((*n)->members, name);
     } else if (auto const* l = v.get<std::shared_ptr<loop_state>>()) {
         return detail::loop_member(m, **l, name);
     }
@@ -211,7 +212,7 @@ inline value item(machine& m, value const& v, value const& key) {
         m.fail("an item of " + machine::described(v));
     }
     if (auto const* name = key.string()) {
-        value const* const found = v.members() == nullptr ? nullptr : member(*v.members(), *name);
+        value const* const found = v.members() == nullptr ? nullptr : m.member(*v.members(), *name);
         if (found != nullptr) {
             return *found;
         }
@@ -243,6 +244,9 @@ inline value slice(machine& m, value const& v, value const* from, value const* t
         return x != nullptr && !x->is<value::none>() ? x : nullptr;
     };
     bool const is_text = v.string() != nullptr;
+    if (is_text) {
+        m.walk(v);
+    }
     if (!is_text && v.items() == nullptr) {
         if (v.is<undefined>()) {
             m.fail("a slice of " + machine::described(v));
@@ -283,8 +287,8 @@ inline value slice(machine& m, value const& v, value const* from, value const* t
         i += by;
     }
     return is_text                ? m.text(std::move(text))
-           : v.is<value::tuple>() ? value::tuple_of(std::move(items))
-                                  : value::of(std::move(items));
+           : v.is<value::tuple>() ? m.tuple(std::move(items))
+                                  : m.list(std::move(items));
 }
 
 }  // namespace fpq::chat

@@ -2,6 +2,7 @@
 // Floor 5. The variables of a chat template.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 #include <utility>
 
@@ -13,14 +14,17 @@ namespace fpq::chat {
 class scope {
 public:
     explicit scope(scope const* parent) : parent_(parent) {}
-    [[nodiscard]] value const* find(std::string_view name) const {
+    /// The variable, or null; `looked`: grows by the names that were looked at.
+    [[nodiscard]] value const* find(std::string_view name, std::size_t& looked) const {
         for (scope const* s = this; s != nullptr; s = s->parent_) {
+            looked += s->variables_.size() + 1;
             if (value const* const v = member(s->variables_, name)) {
                 return v;
             }
         }
         return nullptr;
     }
+    [[nodiscard]] std::size_t size() const noexcept { return variables_.size(); }
     void set(std::string_view name, value v) {
         for (auto& [key, old] : variables_) {
             if (key == name) {

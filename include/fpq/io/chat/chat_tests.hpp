@@ -17,9 +17,9 @@ namespace fpq::chat {
 
 namespace detail {
 
-inline bool same_object(machine const& m, value const& a, value const& b) {
+inline bool same_object(machine& m, value const& a, value const& b) {
     if (a.is<bool>() || a.is<value::none>() || b.is<bool>() || b.is<value::none>()) {
-        return type_name(a) == type_name(b) && equal(a, b);
+        return type_name(a) == type_name(b) && m.equal(a, b);
     }
     m.refuse("test 'sameas' of other values than true, false and none");
 }

@@ -3,6 +3,7 @@
 // namespaces; copying is cheap.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,7 +39,8 @@ struct loop_state {
     std::size_t index = 0;  // from 0
     std::size_t depth = 1;
 };
-/// A macro, or a global function when `body` is null.
+/// A macro, or a global function when `body` is null. Macros stand at the top of a template: their
+/// scope outlives all that can hold them.
 struct callable {
     std::string name;
     statement const* body = nullptr;
@@ -60,21 +62,40 @@ public:
 
     value() = default;
     explicit value(data d) : data_(std::move(d)) {}
-    static value of(std::string_view s) { return value(std::make_shared<std::string const>(s)); }
+    static value of(std::string_view s) { return of(std::string(s)); }
     static value of(std::string&& s) {
-        return value(std::make_shared<std::string const>(std::move(s)));
+        value out(std::make_shared<std::string const>(std::move(s)));
+        out.add_size(out.string()->size());
+        return out;
     }
     static value of(value_list items) {
-        return value(std::make_shared<value_list const>(std::move(items)));
+        value out(std::make_shared<value_list const>(std::move(items)));
+        out.add(*out.items());
+        return out;
     }
     static value of(value_members members) {
-        return value(std::make_shared<value_members const>(std::move(members)));
+        value out(std::make_shared<value_members const>(std::move(members)));
+        for (auto const& [key, v] : *out.members()) {
+            out.add_size(key.size());
+            out.add(v);
+        }
+        return out;
     }
     static value tuple_of(value_list items) {
-        return value(data(tuple{std::make_shared<value_list const>(std::move(items))}));
+        value out(data(tuple{std::make_shared<value_list const>(std::move(items))}));
+        out.add(*out.items());
+        return out;
     }
     static value lazy(value_list items) {
-        return value(std::make_shared<generator>(generator{std::move(items), false}));
+        auto const made = std::make_shared<generator>(generator{std::move(items), false});
+        value out(made);
+        out.add(made->items);
+        return out;
+    }
+    static value of(std::shared_ptr<loop_state> const& loop) {
+        value out(loop);
+        out.add(loop->items);
+        return out;
     }
     static value boolean(bool b) { return value(data(b)); }
     static value integer(std::int64_t i) { return value(data(i)); }
@@ -107,8 +128,29 @@ public:
         return is<bool>() || is<std::int64_t>() || is<double>();
     }
 
+    /// Values and bytes of text within, each as often as it appears: what a walk through all of it
+    /// costs. It can be far more than the memory: a list may hold another many times.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// Levels of lists and dicts below this one.
+    [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
+
 private:
+    void add_size(std::size_t n) noexcept { size_ = std::min(size_ + n, size_limit); }
+    void add(value const& item) noexcept {
+        add_size(item.size_);
+        depth_ = std::max(depth_, item.depth_ + 1);
+    }
+    void add(value_list const& items) noexcept {
+        for (value const& item : items) {
+            add(item);
+        }
+    }
+
+    static constexpr std::size_t size_limit = std::size_t{1} << 62;  // a sum of two does not wrap
+
     data data_;
+    std::size_t size_ = 1;
+    std::size_t depth_ = 0;
 };
 
 /// The member, or null.
@@ -168,34 +210,6 @@ inline double real_of(value const& v) {
         return *b ? 1 : 0;
     }
     return static_cast<double>(*v.get<std::int64_t>());
-}
-
-/// a == b.
-inline bool equal(value const& a, value const& b) {
-    if (a.is_number() && b.is_number()) {
-        auto const* const x = a.get<std::int64_t>();
-        auto const* const y = b.get<std::int64_t>();
-        return x != nullptr && y != nullptr ? *x == *y : real_of(a) == real_of(b);
-    }
-    if (a.string() != nullptr && b.string() != nullptr) {
-        return *a.string() == *b.string();
-    }
-    if (auto const* x = a.items(), *y = b.items(); x != nullptr && y != nullptr) {
-        bool same = x->size() == y->size() && a.is<value::tuple>() == b.is<value::tuple>();
-        for (std::size_t i = 0; same && i < x->size(); ++i) {
-            same = equal((*x)[i], (*y)[i]);
-        }
-        return same;
-    }
-    if (auto const* x = a.members(), *y = b.members(); x != nullptr && y != nullptr) {
-        bool same = x->size() == y->size();
-        for (std::size_t i = 0; same && i < x->size(); ++i) {
-            value const* const other = member(*y, (*x)[i].first);
-            same = other != nullptr && equal((*x)[i].second, *other);
-        }
-        return same;
-    }
-    return (a.is<undefined>() && b.is<undefined>()) || (a.is<value::none>() && b.is<value::none>());
 }
 
 /// JSON as a value; the order of members stays. An integer beyond 64 bits is a float.

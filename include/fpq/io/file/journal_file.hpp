@@ -26,11 +26,13 @@ public:
     /// No journal: nothing may be added.
     journal_file() = default;
 
-    /// Opens the journal at `path`, made when it is absent. Errors: fpq::error (input).
-    explicit journal_file(std::filesystem::path path) : path_(std::move(path)) {
-        detail::unique_fd fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+    /// Opens the journal at `path`, made when it is absent; with `access` O_RDONLY only to look at
+    /// one that is there. Errors: fpq::error (input).
+    explicit journal_file(std::filesystem::path path, int access = O_RDWR | O_CREAT)
+        : path_(std::move(path)) {
+        detail::unique_fd fd(::open(path_.c_str(), access | O_CLOEXEC, 0666));
         if (!fd) {
-            detail::fail_write("cannot create", path_, errno);
+            detail::fail_write("cannot open", path_, errno);
         }
         std::string text;
         char piece[65536];

@@ -3,10 +3,14 @@
 // take one. Nothing is written here.
 #pragma once
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -20,6 +24,9 @@
 
 namespace fpq {
 
+/// The journal of a staging directory, by which it is known to be ours.
+inline constexpr char const* staging_journal_name = "fpq-journal.jsonl";
+
 /// A target with every link followed.
 struct output_place {
     std::filesystem::path directory;
@@ -32,6 +39,25 @@ struct output_place {
                       : std::filesystem::path(directory.string() + ".partial");
     }
 };
+
+namespace detail {
+
+/// Without waiting; `exclusive` or shared. True: taken, until `fd` is closed. False: another holds
+/// it. Errors: fpq::error (input) where the file system has no locks: two runs could mix there.
+inline bool try_lock(int fd, bool exclusive, std::filesystem::path const& path) {
+    while (::flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) {
+            return false;
+        }
+        if (errno != EINTR) {
+            fail_input("cannot lock", path.string(), "a file system with locks (flock)",
+                       system_words(errno));
+        }
+    }
+    return true;
+}
+
+}  // namespace detail
 
 /// Refuses (fpq::error, input) what can never be a directory of ours: a file, a place below a file,
 /// a link to nothing, a loop of links, a name that is none.
@@ -91,10 +117,60 @@ inline std::vector<std::string> other_weights(std::filesystem::path const& direc
     return out;
 }
 
+/// Bytes on disk of the files right in `directory`; 0 when there is none.
+inline std::uint64_t bytes_on_disk(std::filesystem::path const& directory) {
+    std::uint64_t total = 0;
+    std::error_code ignored;
+    for (auto const& entry : std::filesystem::directory_iterator(directory, ignored)) {
+        struct stat facts {};
+        if (::lstat(entry.path().c_str(), &facts) == 0 && S_ISREG(facts.st_mode)) {
+            total += static_cast<std::uint64_t>(facts.st_blocks) * 512;
+        }
+    }
+    return total;
+}
+
+/// Refuses (fpq::error, input) a staging place that can never be a directory of this user.
+inline void require_staging(output_place const& place) {
+    std::filesystem::path const at = place.staging();
+    struct stat facts {};
+    if (::lstat(at.c_str(), &facts) != 0) {
+        if (errno != ENOENT) {
+            detail::fail_write("cannot create", at, errno);  // a name that is too long
+        }
+        return;
+    }
+    std::error_code failed;
+    if (!std::filesystem::is_directory(at, failed)) {
+        fail_input("in the way", at.string(), "nothing there, or a partial result",
+                   S_ISLNK(facts.st_mode) ? "a link to nothing" : "a file");
+    }
+    if (::access(at.c_str(), R_OK | W_OK | X_OK) != 0) {
+        detail::fail_write("cannot go on in", at, errno);
+    }
+}
+
+/// Refuses (fpq::error, input) a directory at `at` that holds files and no journal of ours.
+inline void require_ours(std::filesystem::path const& at) {
+    std::error_code absent;
+    auto const has_journal = [&] {
+        return std::filesystem::exists(at / staging_journal_name, absent);
+    };
+    // Twice: a run at work there may end in between.
+    if (std::filesystem::is_directory(at, absent) && !has_journal() &&
+        !std::filesystem::is_empty(at, absent) && !absent && !has_journal()) {
+        fail_input("directory in the way", at.string(), "nothing there, or a partial result",
+                   "files of somebody else");
+    }
+}
+
 /// Refuses (fpq::error, input) a target that find_output_place refuses, one that this user may not
-/// write, and one that holds a directory under a name of `files`. What passes may still fill up.
+/// write, one that holds a directory under a name of `files`, a staging place that is somebody
+/// else's, a file system without locks, and less free space than `bytes` beside what an earlier run
+/// left there.
 inline output_place check_output_directory(std::filesystem::path const& target,
-                                           std::span<std::string const> files) {
+                                           std::span<std::string const> files,
+                                           std::uint64_t bytes = 0) {
     output_place place = find_output_place(target);
     std::filesystem::path const written =
         place.exists ? place.directory : detail::existing_ancestor(place.directory);
@@ -109,6 +185,14 @@ inline output_place check_output_directory(std::filesystem::path const& target,
                        "a file or nothing", "a directory");
         }
     }
+    require_staging(place);
+    require_ours(place.staging());
+    detail::unique_fd const above(::open(written.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (above) {  // write permission alone is enough for a directory
+        (void)detail::try_lock(above.get(), false, place.directory);
+    }
+    std::uint64_t const left = bytes_on_disk(place.staging());
+    require_space(place.staging(), bytes - std::min(bytes, left));
     return place;
 }
 

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,8 +45,6 @@ inline std::filesystem::path staging_path(std::filesystem::path const& target) {
 /// directory in the way that is not ours.
 class staging_directory {
 public:
-    static constexpr char const* journal_name = "fpq-journal.jsonl";
-
     explicit staging_directory(std::filesystem::path const& target) {
         try {
             for (int tries = 0; !take(target); ++tries) {
@@ -70,17 +67,15 @@ public:
 
     /// True when an earlier run left its files here.
     [[nodiscard]] bool has_leftover() const noexcept { return leftover_; }
-    /// The journal of an earlier run that was cut short while its files moved; they have been moved
-    /// now, and the target is whole. Empty: there was none.
+    /// The journal of an earlier run that was cut short while its files moved, or right behind;
+    /// they have been moved now, and the target is whole. Empty: there was none.
     [[nodiscard]] std::vector<nlohmann::json> const& finished_move() const noexcept {
         return finished_move_;
     }
     /// Removes what an earlier run left.
     void clear() {
-        for (auto const& entry : std::filesystem::directory_iterator(path_)) {
-            std::filesystem::remove_all(entry.path());
-        }
-        journal_ = journal_file(path_ / journal_name);
+        remove_files();
+        journal_ = journal_file(path_ / staging_journal_name);
         leftover_ = false;
         kept_ = false;
     }
@@ -107,7 +102,7 @@ public:
             } else if (::rename(path_.c_str(), place_.directory.c_str()) != 0) {
                 detail::fail_write("cannot rename to", place_.directory, errno);
             } else {
-                ::unlink((place_.directory / journal_name).c_str());
+                ::unlink((place_.directory / staging_journal_name).c_str());
             }
         } catch (std::exception const& why) {
             fail_input(why.what(), place_.exists ? "the whole result lies in " + path_.string() +
@@ -161,13 +156,13 @@ private:
         if (!fd) {
             return lock_result::gone;
         }
-        while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-            if (errno == EWOULDBLOCK) {
+        try {
+            if (!detail::try_lock(fd.get(), true, path)) {
                 return lock_result::held;
             }
-            if (errno != EINTR) {
-                detail::fail_write("cannot lock", path, errno);  // not another run's doing
-            }
+        } catch (error const&) {  // nobody can have one here
+            ::rmdir(path.c_str());
+            throw;
         }
         struct stat locked {};
         struct stat named {};
@@ -191,6 +186,7 @@ private:
         } else {
             make_parents(place_.directory.parent_path());
         }
+        require_staging(place_);
         std::filesystem::path const path = place_.staging();
         bool const fresh = ::mkdir(path.c_str(), 0777) == 0;
         if (!fresh && errno != EEXIST) {
@@ -205,13 +201,16 @@ private:
                 break;
         }
         bool const empty = std::filesystem::is_empty(path);
-        if (!empty && !std::filesystem::exists(path / journal_name)) {
+        if (find_output_place(target).exists != place_.exists) {
+            if (empty) {
+                ::rmdir(path.c_str());
+            }
             lock_ = {};
-            fail_input("directory in the way", path.string(), "nothing there, or a partial result",
-                       "files of somebody else");
+            return false;  // another run published between the first look and the lock
         }
+        require_ours(path);
         path_ = path;
-        journal_ = journal_file(path_ / journal_name);
+        journal_ = journal_file(path_ / staging_journal_name);
         kept_ = !empty;  // until it is cleared or published, another run's work is not removed
         leftover_ = !empty;
         if (nlohmann::json const* const move = journal_.find("move")) {
@@ -222,7 +221,20 @@ private:
             path_.clear();
             return false;  // and now a new one
         }
+        if (place_.exists) {
+            take_journal_of_target();
+        }
         return true;
+    }
+
+    /// One is there when a run was killed between the rename to the target and its last step.
+    void take_journal_of_target() {
+        std::filesystem::path const at = place_.directory / staging_journal_name;
+        std::error_code absent;
+        if (std::filesystem::exists(at, absent)) {
+            finished_move_ = journal_file(at, O_RDONLY).lines();
+            ::unlink(at.c_str());
+        }
     }
 
     template <class IsStale>
@@ -230,7 +242,7 @@ private:
         std::vector<std::string> names;
         for (auto const& entry : std::filesystem::directory_iterator(path_)) {
             std::string const name = entry.path().filename().string();
-            if (name != journal_name) {
+            if (name != staging_journal_name) {
                 names.push_back(name);
             }
         }
@@ -270,7 +282,7 @@ private:
         for (std::string const& name : names) {
             move_one(path_ / name, place_.directory / name);
         }
-        ::unlink((path_ / journal_name).c_str());
+        ::unlink((path_ / staging_journal_name).c_str());
         ::rmdir(path_.c_str());
     }
 
@@ -290,10 +302,25 @@ private:
         }
     }
 
+    /// The journal last: without it what is left would not be known as ours after a kill.
+    void remove_files() const {
+        for (auto const& entry : std::filesystem::directory_iterator(path_)) {
+            if (entry.path().filename() != staging_journal_name) {
+                std::filesystem::remove_all(entry.path());
+            }
+        }
+        std::filesystem::remove(path_ / staging_journal_name);
+    }
+
     void discard() noexcept {
         std::error_code ignored;
         if (!path_.empty() && !kept_) {
-            std::filesystem::remove_all(path_, ignored);
+            try {
+                remove_files();
+                std::filesystem::remove(path_, ignored);
+            } catch (std::exception const&) {
+                // what cannot be removed stays, with its journal
+            }
         }
         if (!kept_) {
             for (auto it = made_.rbegin(); it != made_.rend(); ++it) {

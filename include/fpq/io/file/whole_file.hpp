@@ -43,12 +43,29 @@ inline std::string read_whole_file(std::filesystem::path const& path) {
     return text;
 }
 
+/// What write_file_whole replaces: the file itself, or the one that a link points to. Refuses a
+/// device, a pipe and a directory: a rename over one would take it away from everybody.
+inline std::filesystem::path replaced_file(std::filesystem::path const& path) {
+    std::error_code failed;
+    std::filesystem::file_status const status = std::filesystem::status(path, failed);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+        fail_input("cannot write", path.string(), "a regular file or nothing",
+                   std::filesystem::is_directory(status) ? "a directory" : "a device or a pipe");
+    }
+    if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, failed))) {
+        std::filesystem::path const target = std::filesystem::weakly_canonical(path, failed);
+        return failed ? path : target;
+    }
+    return path;
+}
+
 }  // namespace detail
 
 /// Refuses a path under which write_file_whole could not put a file: a directory, something in a
 /// directory that is absent or may not be written, and where this process's limit of file size is
 /// below `bytes`. Errors: fpq::error (input); nothing is left.
 inline void require_writable_file(std::filesystem::path const& path, std::uint64_t bytes) {
+    std::filesystem::path const file = detail::replaced_file(path);
     std::error_code failed;
     rlimit limit{};
     if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
@@ -56,19 +73,18 @@ inline void require_writable_file(std::filesystem::path const& path, std::uint64
         fail_input("cannot write", path.string(), "some " + std::to_string(bytes) + " bytes",
                    "a limit of " + std::to_string(limit.rlim_cur) + " bytes for a file");
     }
-    if (std::filesystem::is_directory(path, failed)) {
-        fail_input("cannot write", path.string(), "a file", "a directory");
-    }
     std::filesystem::path const temporary =
-        path.string() + ".partial-" + std::to_string(::getpid());
+        file.string() + ".partial-" + std::to_string(::getpid());
     { detail::unique_fd const fd = detail::create_file(temporary); }
     std::filesystem::remove(temporary, failed);
 }
 
-/// Writes `text` beside `path` and renames it. Errors: fpq::error (input); nothing is left behind.
+/// Writes `text` beside `path`, or what it links to, and renames it. Errors: fpq::error (input);
+/// nothing is left behind.
 inline void write_file_whole(std::filesystem::path const& path, std::string_view text) {
+    std::filesystem::path const file = detail::replaced_file(path);
     std::filesystem::path const temporary =
-        path.string() + ".partial-" + std::to_string(::getpid());
+        file.string() + ".partial-" + std::to_string(::getpid());
     std::error_code failed;
     try {
         detail::unique_fd const fd = detail::create_file(temporary);
@@ -77,11 +93,35 @@ inline void write_file_whole(std::filesystem::path const& path, std::string_view
         std::filesystem::remove(temporary, failed);
         throw;
     }
-    std::filesystem::rename(temporary, path, failed);
+    std::filesystem::rename(temporary, file, failed);
     if (failed) {
         std::error_code ignored;
         std::filesystem::remove(temporary, ignored);
         fail_input("cannot write", path.string(), "a file", failed.message());
+    }
+}
+
+/// Refuses (fpq::error, usage, by flag) a file to be written that is `input`, links followed.
+inline void require_other_file(std::string_view flag, std::filesystem::path const& file,
+                               std::filesystem::path const& input) {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(file, input, ignored)) {
+        fail_usage(flag, file.string(), "another file", "one that is read");
+    }
+}
+
+/// Refuses (fpq::error, usage, by flag) a file to be written right in `directory`, links followed:
+/// it could take the place of one that is read.
+inline void require_outside(std::string_view flag, std::filesystem::path const& file,
+                            std::filesystem::path const& directory) {
+    std::error_code ignored;
+    for (std::filesystem::path const& at :
+         {std::filesystem::absolute(file, ignored),
+          std::filesystem::weakly_canonical(std::filesystem::absolute(file, ignored), ignored)}) {
+        if (std::filesystem::equivalent(at.parent_path(), directory, ignored)) {
+            fail_usage(flag, file.string(), "a file outside of the model",
+                       "one in its directory " + directory.string());
+        }
     }
 }
 

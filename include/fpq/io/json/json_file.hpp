@@ -161,19 +161,35 @@ inline nlohmann::json parse_json(std::string_view text, std::string_view where) 
     return nlohmann::json::parse(text.begin(), text.end());
 }
 
-/// The value of a JSON file. Errors: as parse_json, and a file that cannot be read or has more than
-/// json_size_limit bytes.
-inline nlohmann::json read_json_file(std::filesystem::path const& path) {
-    mapped_file const file(path);
+namespace detail {
+
+/// The text of a JSON file; `file` is its map.
+inline std::string_view json_text(mapped_file const& file, std::filesystem::path const& path) {
     if (file.bytes().size() > json_size_limit) {
         fail_input("JSON file is too large", path.string(),
                    "at most " + std::to_string(json_size_limit) + " bytes",
                    std::to_string(file.bytes().size()));
     }
     refuse_lfs_pointer(file.bytes(), path);
-    std::string_view const text(reinterpret_cast<char const*>(file.bytes().data()),
-                                file.bytes().size());
-    return parse_json(text, path.string());
+    return {reinterpret_cast<char const*>(file.bytes().data()), file.bytes().size()};
+}
+
+}  // namespace detail
+
+/// The value of a JSON file. Errors: as parse_json, and a file that cannot be read or has more than
+/// json_size_limit bytes.
+inline nlohmann::json read_json_file(std::filesystem::path const& path) {
+    mapped_file const file(path);
+    return parse_json(detail::json_text(file, path), path.string());
+}
+
+/// The errors of read_json_file without its value, which for a tokenizer is large.
+inline void check_json_file(std::filesystem::path const& path) {
+    mapped_file const file(path);
+    std::string_view const text = detail::json_text(file, path);
+    std::string const where = path.string();
+    detail::json_checker checker(where, text);
+    detail::sax_parse(text, checker, &checker.progress);
 }
 
 }  // namespace fpq

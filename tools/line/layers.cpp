@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layers of a run on the CPU.
+#include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/quant.hpp"
+#include "fpq/backend/cpu/score.hpp"
+#include "fpq/backend/cpu/solve.hpp"
+#include "line/instances.hpp"
+
+namespace fpq {
+
+template class detail::layer_line<cpu>;
+
+}  // namespace fpq
