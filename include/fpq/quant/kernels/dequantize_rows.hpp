@@ -140,7 +140,6 @@ private:
             return 0;
         }
         std::size_t const n = q_.cols / 32 * 32;
-        std::uint8_t const* const row = q_.codes + i * q_.format.row_bytes(q_.cols);
         std::size_t const group = whole_row ? std::max<std::size_t>(n, 32) : group_;
         decode_row r{row, group, table_.data(), steps_.data(),
                      zeros_.empty() ? nullptr : zeros_.data()};
