@@ -18,10 +18,9 @@ FPQ_INTRINSICS_BEGIN
 
 namespace fpq::kernels {
 
-/// Codes of eight weights under a step, plus 254, in dwords. No signs; NaN is the largest code.
-FPQ_AVX2 [[gnu::always_inline]] inline __m256i e2m1_sizes(__m256 x, __m256 step) noexcept {
-    __m256 const sizes = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
-    __m256 const size = _mm256_and_ps(_mm256_div_ps(x, step), sizes);
+/// Codes of eight quotients, plus 254, in dwords. No signs; NaN is the largest code.
+FPQ_AVX2 [[gnu::always_inline]] inline __m256i e2m1_sizes(__m256 quotient) noexcept {
+    __m256 const size = _mm256_and_ps(quotient, _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MAX)));
     __m256 const clamped = _mm256_min_ps(size, _mm256_set1_ps(e2m1::max));
     __m256 const octave = _mm256_max_ps(clamped, _mm256_set1_ps(e2m1::min_normal));
     // 1.5 * 2^23 spacings of the octave: the sum's last bits count them (snap of rounding.hpp).
@@ -34,15 +33,22 @@ FPQ_AVX2 [[gnu::always_inline]] inline __m256i e2m1_sizes(__m256 x, __m256 step)
     return _mm256_add_epi32(_mm256_sub_epi32(sum, magic), _mm256_srli_epi32(exponent, 22));
 }
 
-/// 16 bits a code, those of a in the lower halves of both 128-bit lanes.
+/// Dwords whose sign is that of a quotient, -0.0's too; NaN has none.
+FPQ_AVX2 [[gnu::always_inline]] inline __m256i e2m1_signs(__m256 quotient) noexcept {
+    __m256 const number = _mm256_cmp_ps(quotient, quotient, _CMP_ORD_Q);
+    return _mm256_castps_si256(_mm256_and_ps(quotient, number));
+}
+
+/// The codes of weights under a step, 16 bits each, those of a in the lower halves of both 128-bit
+/// lanes.
 FPQ_AVX2 [[gnu::always_inline]] inline __m256i e2m1_words(__m256 a, __m256 b,
                                                           __m256 step) noexcept {
-    __m256i const sizes = _mm256_sub_epi16(
-        _mm256_packs_epi32(e2m1_sizes(a, step), e2m1_sizes(b, step)), _mm256_set1_epi16(254));
-    // Saturated words keep the sign, -0.0's too; that of NaN is dropped.
+    a = _mm256_div_ps(a, step);
+    b = _mm256_div_ps(b, step);
+    __m256i const sizes =
+        _mm256_sub_epi16(_mm256_packs_epi32(e2m1_sizes(a), e2m1_sizes(b)), _mm256_set1_epi16(254));
     __m256i const signs =
-        _mm256_packs_epi32(_mm256_castps_si256(_mm256_and_ps(a, _mm256_cmp_ps(a, a, _CMP_ORD_Q))),
-                           _mm256_castps_si256(_mm256_and_ps(b, _mm256_cmp_ps(b, b, _CMP_ORD_Q))));
+        _mm256_packs_epi32(e2m1_signs(a), e2m1_signs(b));  // saturation keeps them
     __m256i const sign = _mm256_and_si256(_mm256_srli_epi16(signs, 12), _mm256_set1_epi16(8));
     return _mm256_or_si256(sizes, sign);
 }
