@@ -16,6 +16,7 @@
 #include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/packed.hpp"
+#include "fpq/quant/kernels/avx2_e2m1.hpp"
 #include "fpq/quant/kernels/avx512_dequantize.hpp"
 #include "fpq/quant/kernels/pack_words.hpp"
 
@@ -127,12 +128,18 @@ private:
     /// The same after find_steps, for the other formats.
     std::size_t fast_part([[maybe_unused]] std::size_t i, [[maybe_unused]] T* out) {
 #if FPQ_X86_KERNELS
+        std::uint8_t const* const row = q_.codes + i * q_.format.row_bytes(q_.cols);
+        if constexpr (std::is_same_v<T, float>) {
+            bool const four_bits = q_.format.element == element_kind::e2m1 && q_.format.symmetric;
+            if (level_ == simd_level::avx2 && four_bits && group_ % 16 == 0) {
+                return e2m1_values_avx2(row, q_.cols, group_, steps_.data(), out);
+            }
+        }
         bool const whole_row = group_ == q_.cols;
         if (level_ != simd_level::avx512 || (group_ % 16 != 0 && !whole_row)) {
             return 0;
         }
         std::size_t const n = q_.cols / 32 * 32;
-        std::uint8_t const* const row = q_.codes + i * q_.format.row_bytes(q_.cols);
         std::size_t const group = whole_row ? std::max<std::size_t>(n, 32) : group_;
         decode_row r{row, group, table_.data(), steps_.data(),
                      zeros_.empty() ? nullptr : zeros_.data()};

@@ -14,6 +14,7 @@
 #include "fpq/core/view.hpp"
 #include "fpq/quant/kernels/avx512_quantize.hpp"
 #include "fpq/quant/kernels/encode_lanes.hpp"
+#include "fpq/quant/kernels/group_batches.hpp"
 #include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/kernels/pack_words.hpp"
 #include "fpq/quant/kernels/plain_groups.hpp"
@@ -167,7 +168,7 @@ bool quantize_by_strips(matrix_view<T const> w, quant_format const& format,
 #endif
 
 /// Codes, scales and zero points of w by minmax into q (made for this format and shape), the same
-/// bytes as the plain loops. False, with q unspecified: the plain loops are to do it.
+/// bytes as the plain loops. False, with q unspecified: searches of scales are to do it.
 template <class T>
 bool quantize_minmax(matrix_view<T const> w, quant_format const& format,
                      observer_options const& options, int threads, packed_matrix& q) {
@@ -185,7 +186,7 @@ bool quantize_minmax(matrix_view<T const> w, quant_format const& format,
     }
 #endif
     std::size_t const group = format.group_of(w.cols);
-    if (group == 0 || (group % 16 != 0 && group != w.cols)) {
+    if (group == 0 || (group % 16 != 0 && group != w.cols) || has_group_batches(format, options)) {
         return false;
     }
     quantize_by_lanes(w, format, options, threads, q);

@@ -11,6 +11,7 @@
 #include "fpq/core/hosted/simd_level.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/format/block.hpp"
+#include "fpq/quant/kernels/group_batches.hpp"
 #include "fpq/quant/kernels/group_lanes.hpp"
 #include "fpq/quant/kernels/lane_search.hpp"
 #include "fpq/quant/kernels/lane_steps.hpp"
@@ -38,6 +39,7 @@ public:
           grid_(rule_of(format.element)),
           search_(format, options_),
           batches_(format, options_, false),
+          eights_(format, options_),
           steps_(format, options_) {}
 
     /// Rows whose scales are one unit of work: enough to fill the lanes.
@@ -84,6 +86,15 @@ public:
                     one(i, g + static_cast<std::size_t>(std::countr_zero(left)));
                 }
             }
+            for (; eights_.take(w.cols, g); g += group_batches::groups) {
+                auto const put_one = [&](std::size_t k, group_scale const& s) {
+                    put(i * groups + g + k, s);
+                };
+                for (unsigned left = eights_.run(w.row(i), g, put_one); left != 0;
+                     left &= left - 1) {
+                    one(i, g + static_cast<std::size_t>(std::countr_zero(left)));
+                }
+            }
             for (; g < groups; ++g) {
                 one(i, g);
             }
@@ -111,6 +122,7 @@ private:
     simd_level level_ = active_simd_level();
     scale_search search_;
     sweep_batches batches_;
+    group_batches eights_;
     lane_steps steps_;
 };
 

@@ -11,6 +11,7 @@
 #include "fpq/format/block.hpp"
 #include "fpq/format/packed.hpp"
 #include "fpq/quant/kernels/avx512_sweep.hpp"
+#include "fpq/quant/kernels/group_batches.hpp"
 #include "fpq/quant/kernels/scale_lanes.hpp"
 #include "fpq/quant/kernels/sweep_table.hpp"
 #include "fpq/quant/observer_options.hpp"
@@ -27,7 +28,7 @@ public:
         : weights_(options.column_weight.empty() ? nullptr : options.column_weight.data()) {
         wide_ = format == mxfp4;
         if (plain || active_simd_level() != simd_level::avx512 || !(format == nvfp4 || wide_) ||
-            options.rule != scale_rule::sweep) {
+            options.rule != scale_rule::sweep || has_group_batches(format, options)) {
             return;
         }
         table_ = make_sweep_table(format.scale, options.global_scale);
