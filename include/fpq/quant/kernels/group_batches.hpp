@@ -21,15 +21,16 @@
 
 namespace fpq::kernels {
 
-/// True if group_batches does it, from AVX2 on: minmax and mse of E2M1 in groups of 16 or 32, and
-/// the sweep of NVFP4 without weights.
+/// True if group_batches does it, from AVX2 on: minmax and mse of E2M1 in groups of 16 or 32; with
+/// AVX2 alone the sweep of NVFP4 without weights, which has AVX-512 kernels of its own.
 inline bool has_group_batches(quant_format const& format,
                               observer_options const& options) noexcept {
     if (active_simd_level() == simd_level::generic) {
         return false;
     }
     if (options.rule == scale_rule::sweep) {
-        return format == nvfp4 && options.column_weight.empty();
+        return active_simd_level() == simd_level::avx2 && format == nvfp4 &&
+               options.column_weight.empty();
     }
     return format.element == element_kind::e2m1 && format.symmetric &&
            format.grain == granularity::group && (format.group == 16 || format.group == 32) &&
