@@ -71,6 +71,8 @@ TEST_CASE("expressions have Python's values and order of precedence", "[io][chat
              {"n / 2", "3.5"},
              {"0.1 + 0.2", "0.30000000000000004"},
              {"2 ~ 3 * 4", "212"},
+             {"'' * 9223372036854775807 ~ 9223372036854775807 * ''", ""},
+             {"'ab' * -1 ~ 'ab' * 0 ~ 'ab' * 2", "abab"},
              {"x[1:3] ~ x[::-1] ~ x[-1]", " bc  b ac"},
              {"l[::-1]", "['z', 2, 1, 3]"},
              {"l[99] is defined", "False"},

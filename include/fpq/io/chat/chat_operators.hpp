@@ -46,8 +46,11 @@ inline value integer_result(machine& m, std::string const& op, std::int64_t a, s
 
 inline value repeated(machine& m, std::string const& text, std::int64_t times) {
     std::string out;
-    std::size_t const n = times > 0 ? static_cast<std::size_t>(times) : 0;
-    if (n != 0 && text.size() > m.steps / n) {
+    if (text.empty() || times <= 0) {  // nothing, however often: no bound on size would hold `times`
+        return m.text(std::move(out));
+    }
+    auto const n = static_cast<std::size_t>(times);
+    if (text.size() > m.steps / n) {
         m.spend(m.steps + 1);
     }
     for (std::size_t i = 0; i < n; ++i) {
