@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/text/document.hpp"
 #include "fpq/io/text/text.hpp"
 #include "tokenizer_fixture.hpp"
@@ -38,6 +39,12 @@ std::string gzip(std::string const& text) {
     out.resize(stream.total_out);
     deflateEnd(&stream);
     return out;
+}
+
+fpq::conversation_writer writer_by(std::string_view source) {
+    return [chat = fpq::chat_template(source, "t")](auto const& variables, auto const& where) {
+        return chat.render(variables, where);
+    };
 }
 
 }  // namespace
@@ -115,10 +122,9 @@ TEST_CASE("what is not read says how it becomes what is", "[io]") {
 
 TEST_CASE("conversations are written by the checkpoint's template", "[io]") {
     fpq::text_options options;
-    options.chat = fpq::chat_template(
+    options.chat = writer_by(
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.tool_calls %}"
-        "{{ m.tool_calls|tojson }}{% endif %}{% endfor %}{% if tools %}T{% endif %}",
-        "t");
+        "{{ m.tool_calls|tojson }}{% endif %}{% endfor %}{% if tools %}T{% endif %}");
     auto const text = [&](char const* row) {
         return fpq::document_of_line(row, options, "f line 1");
     };
@@ -139,7 +145,7 @@ TEST_CASE("conversations are written by the checkpoint's template", "[io]") {
     fpq::text_source const source = fpq::load_text(array, options);
     CHECK(source.documents.all() == texts{"<assistant>[{\"z\": 1, \"a\": 2}]", "B"});
     CHECK(source.conversations == 1);
-    options.chat = fpq::chat_template("{{ raise_exception('no') }}", "t");
+    options.chat = writer_by("{{ raise_exception('no') }}");
     auto const path = dir.write("b.jsonl", "{\"text\": \"\"}\n{\"messages\": []}\n");
     std::string const line = input_error([&] { (void)fpq::load_text(path, options); });
     CHECK(line.find("b.jsonl line 2: t line 1: found it says: no") != std::string::npos);

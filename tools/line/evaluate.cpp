@@ -8,7 +8,6 @@ namespace fpq {
 
 template class hidden_stream<cpu>;
 template class running_evaluation<cpu>;
-template evaluation_set evaluation_windows<cpu>(opened_model<cpu> const&, evaluation_text const&);
 template eval_result evaluate_models<cpu>(cpu const&, opened_model<cpu> const&,
                                           opened_model<cpu> const*, evaluation_set const&,
                                           progress_sink const&);

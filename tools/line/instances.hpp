@@ -3,26 +3,19 @@
 // includes it sees declarations, and no unit takes long.
 #pragma once
 
-#include "fpq/method/methods.hpp"
 #include "fpq/pipeline/plan_run.hpp"
 #include "fpq/pipeline/run.hpp"
 #include "line/texts.hpp"
+#include "line/work.hpp"
 
 namespace fpq {
 
-// solve.cpp
-extern template void apply<cpu>(cpu const&, std::vector<method> const&, linear_group<cpu>&);
-// work.cpp
-extern template class layer_work<cpu>;
-// rows.cpp
-extern template class row_stream<cpu>;
-// sink.cpp
-extern template class quantized_sink<cpu>;
 // preflight.cpp
 extern template void check_inputs<cpu>(run_plan const&, opened_model<cpu> const&);
 extern template run_windows read_windows<cpu>(cpu const&, run_plan const&, opened_model<cpu> const&,
                                               progress_sink const&);
 extern template double estimate_seconds<cpu>(cpu const&, run_plan const&, run_work const&);
+// rehearse.cpp
 extern template rehearsal rehearse<cpu>(cpu const&, run_plan&, architecture_list,
                                         progress_sink const&);
 // plan.cpp

@@ -12,6 +12,5 @@ template void check_inputs<cpu>(run_plan const&, opened_model<cpu> const&);
 template run_windows read_windows<cpu>(cpu const&, run_plan const&, opened_model<cpu> const&,
                                        progress_sink const&);
 template double estimate_seconds<cpu>(cpu const&, run_plan const&, run_work const&);
-template rehearsal rehearse<cpu>(cpu const&, run_plan&, architecture_list, progress_sink const&);
 
 }  // namespace fpq

@@ -2,7 +2,7 @@
 // Streamed rows on the CPU.
 #include "fpq/pipeline/row_stream.hpp"
 
-#include "line/instances.hpp"
+#include "line/work.hpp"
 
 namespace fpq {
 

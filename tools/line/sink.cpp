@@ -2,7 +2,7 @@
 // Where quantized linears of the CPU go.
 #include "fpq/pipeline/sink.hpp"
 
-#include "line/instances.hpp"
+#include "line/work.hpp"
 
 namespace fpq {
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One layer's work on the CPU.
+#include "line/work.hpp"
 #include "fpq/backend/cpu/quant.hpp"
 #include "fpq/backend/cpu/solve.hpp"
-#include "line/instances.hpp"
 
 namespace fpq {
 

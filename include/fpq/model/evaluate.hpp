@@ -5,7 +5,7 @@
 // is one layer, the hidden states of the batch and a slice of logits, whatever the model's depth.
 // Conventions: the GPTQ one for perplexity (equal windows, L - 1 targets each), that of llama.cpp's
 // KL mode for the rest, over the same L - 1 positions. Text is cut by the caller
-// (io/text/text_windows.hpp).
+// (io/text/token_windows.hpp).
 #pragma once
 
 #include <algorithm>

@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/backend/cpu/quant.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/format/quant_args.hpp"
@@ -23,17 +22,11 @@
 #include "fpq/model/layer.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/settle.hpp"
+#include "fpq/model/treatment.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
 
 namespace fpq {
-
-/// What a quantized client does to one input before the linears read it.
-struct input_treatment {
-    std::optional<block_transform> transform;
-    std::optional<quant_args> quantized;  ///< empty: the input stays as it is
-    float global_scale = 1.0F;
-};
 
 template <class B>
 class opened_model {
@@ -61,15 +54,6 @@ public:
     [[nodiscard]] double bits_per_weight() const;
 
 private:
-    static void treat(B const& b, input_treatment const& how, typename B::view x) {
-        if (how.transform) {
-            transform_inputs(b, *how.transform, x);
-        }
-        if (how.quantized) {
-            fake_quantize(b, *how.quantized, how.global_scale, x);
-        }
-    }
-
     /// The decoded head when the file holds it quantized.
     [[nodiscard]] std::optional<weight_rows> stored_head() const;
 

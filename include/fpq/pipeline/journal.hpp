@@ -28,7 +28,7 @@
 #include "fpq/io/file/output_place.hpp"
 #include "fpq/io/file/staging_directory.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
-#include "fpq/io/text/text_windows.hpp"
+#include "fpq/io/text/token_windows.hpp"
 #include "fpq/linalg/products.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"

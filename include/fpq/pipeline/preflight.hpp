@@ -24,15 +24,15 @@
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/io/safetensors/shard_plan.hpp"
-#include "fpq/io/text/text_windows.hpp"
+#include "fpq/io/text/token_windows.hpp"
 #include "fpq/model/opened_model.hpp"
-#include "fpq/pipeline/calibration.hpp"
 #include "fpq/pipeline/estimate.hpp"
-#include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/streams.hpp"
+#include "fpq/pipeline/texts.hpp"
 
 namespace fpq {
 
@@ -154,7 +154,7 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
     if (!plan.calibration.dataset.empty()) {
         model.config().require_sequence(plan.calibration.sequence_length);
         if (plan.calibration.dataset == "self") {
-            (void)tokenizer::open(model.directory());
+            (void)first_token(model);
         } else {
             calibration_cut cut = load_calibration_windows(b, plan.calibration, model, progress);
             for (std::string const& note : cut.notes()) {

@@ -12,8 +12,6 @@
 
 #include "fpq/graph/graph.hpp"
 #include "fpq/model/opened_model.hpp"
-#include "fpq/pipeline/calibration.hpp"
-#include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_line.hpp"
 #include "fpq/pipeline/plan.hpp"
@@ -21,6 +19,7 @@
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/streams.hpp"
+#include "fpq/pipeline/texts.hpp"
 
 namespace fpq {
 

@@ -8,7 +8,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -19,14 +18,13 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
-#include "fpq/core/hosted/parallel.hpp"
 #include "fpq/dialect/carried_files.hpp"
 #include "fpq/dialect/registry.hpp"
-#include "fpq/dialect/verify.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/model/opened_model.hpp"
+#include "fpq/pipeline/check_written.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/model_card.hpp"
 #include "fpq/pipeline/plan.hpp"
@@ -83,13 +81,9 @@ private:
     /// so that what is written can be opened as soon as a layer of it is done.
     void write_rest();
 
-    void verify(run_report& report);
-
-    void compare_copy(checkpoint const& written, std::string const& name) const;
-
     run_plan const& plan_;
+    opened_model<B> const& model_;
     checkpoint const& source_;
-    model_graph const& graph_;
     std::optional<checkpoint_writer> writer_;
     std::map<std::string, export_linear const*> planned_;  // by module
     nlohmann::json identity_;
@@ -102,7 +96,7 @@ private:
 template <class B>
 quantized_sink<B>::quantized_sink(run_plan const& plan, opened_model<B> const& model,
                                   nlohmann::json identity)
-    : plan_(plan), source_(model.source()), graph_(model.graph()), identity_(std::move(identity)) {
+    : plan_(plan), model_(model), source_(model.source()), identity_(std::move(identity)) {
     if (!plan.output) {
         return;
     }
@@ -174,7 +168,7 @@ void quantized_sink<B>::finish(run_report& report) {
     writer_->require_complete();
     std::string const card = model_card(plan_, report);
     writer_->add_file("README.md", std::as_bytes(std::span(card)));
-    verify(report);
+    check_written(plan_, model_, writer_->staging().path(), fingerprints_, report);
     writer_->staging().journal().add({{"verified", to_json(report)}});
     writer_->finish();
 }
@@ -214,46 +208,6 @@ void quantized_sink<B>::write_rest() {
     }
     for (std::string const& name : carried_files(source_.directory())) {
         writer_->copy_file(source_.directory() / name, name);
-    }
-}
-
-template <class B>
-void quantized_sink<B>::verify(run_report& report) {
-    checkpoint const written(writer_->staging().path());
-    std::vector<std::pair<std::string, std::uint64_t>> const expected(fingerprints_.begin(),
-                                                                      fingerprints_.end());
-    parallel_for(expected.size(), 1, plan_.threads, [&](std::size_t i, std::size_t) {
-        auto const& [name, print] = expected[i];
-        if (fingerprint(written.at(name).bytes) != print) {
-            fail_input("written tensor differs", plan_.output->directory.string() + ": " + name,
-                       "the bytes that were written", "others");
-        }
-        written.release(name);
-    });
-    for (plan_entry const& entry : plan_.entries) {
-        if (entry.action == tensor_action::copy) {
-            compare_copy(written, entry.tensor);
-        }
-    }
-    for (std::string const& finding : verify_checkpoint(written, &graph_)) {
-        report.notes.push_back("verify: " + finding);
-    }
-}
-
-template <class B>
-void quantized_sink<B>::compare_copy(checkpoint const& written, std::string const& name) const {
-    std::span<std::byte const> const a = source_.at(name).bytes;
-    std::span<std::byte const> const b = written.at(name).bytes;
-    bool equal = a.size() == b.size();
-    detail::for_each_piece(a, [&](std::span<std::byte const> piece) {
-        std::size_t const skip = static_cast<std::size_t>(piece.data() - a.data());
-        equal = equal && std::memcmp(piece.data(), b.data() + skip, piece.size()) == 0;
-        source_.release(name, piece);
-        written.release(name, equal ? b.subspan(skip, piece.size()) : b);
-    });
-    if (!equal) {
-        fail_input("written tensor differs", plan_.output->directory.string() + ": " + name,
-                   "the bytes of the source", "others");
     }
 }
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "fpq/backend/cpu/cpu.hpp"
-#include "fpq/io/text/text_windows.hpp"
+#include "fpq/io/text/token_windows.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/model/forward.hpp"
 #include "fpq/model/layer.hpp"

@@ -3,13 +3,13 @@
 // Conversations are written by the checkpoint's chat template, else in one of three styles.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
 #include "fpq/io/text/conversation.hpp"
@@ -53,11 +53,16 @@ inline std::string render_message(chat_style style, std::string_view role,
     return out.append(role).append(": ").append(content).append("\n");
 }
 
+/// Writes a conversation by a chat template. `variables`: messages, and tools where the row has
+/// them; `where`: the row's place, for errors.
+using conversation_writer =
+    std::function<std::string(nlohmann::ordered_json const& variables, std::string const& where)>;
+
 /// How rows become text.
 struct text_options {
     chat_style style = chat_style::plain;  // of conversations without a template
     std::string column;                    // the member that holds the text; empty: known shapes
-    std::optional<chat_template> chat = std::nullopt;  // of conversations
+    conversation_writer chat{};            // of conversations; empty: the style
 };
 
 /// The text of one row and whether it was a conversation.
@@ -67,7 +72,7 @@ struct row_text {
 };
 
 /// The text of one row. In this order: the named column; text; content; prompt and completion,
-/// joined; the conversations of conversation_of, by the template or in the style. `ordered`: the
+/// joined; the conversations of conversation_of, by the writer or in the style. `ordered`: the
 /// row again, with its members in the order of the file, which templates print.
 /// Errors: fpq::error (input) by the row's place and key.
 inline row_text read_row(json_value const& row, nlohmann::ordered_json const& ordered,
@@ -96,7 +101,7 @@ inline row_text read_row(json_value const& row, nlohmann::ordered_json const& or
         if (auto const tools = row.find("tools"); tools && tools->json().is_array()) {
             variables["tools"] = ordered.at("tools");
         }
-        return {options.chat->render(variables, row.where()), true};
+        return {options.chat(variables, row.where()), true};
     }
     std::string out;
     for (auto const& message : *messages) {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calibration windows, also sampled, on the CPU.
-#include "fpq/backend/cpu/forward.hpp"
-#include "fpq/backend/cpu/sample.hpp"
+// The texts of a run, read and cut.
 #include "line/texts.hpp"
+
+#include "fpq/pipeline/read_texts.hpp"
 
 namespace fpq {
 
 template calibration_cut load_calibration_windows<cpu>(cpu const&, calibration_args const&,
                                                        opened_model<cpu> const&,
                                                        progress_sink const&);
-template token_windows sample_windows<cpu>(cpu const&, calibration_args const&,
-                                           opened_model<cpu> const&, progress_sink const&);
+template std::int32_t first_token<cpu>(opened_model<cpu> const&);
+template evaluation_set evaluation_windows<cpu>(opened_model<cpu> const&, evaluation_text const&);
 
 }  // namespace fpq

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 8. Reads, tokenizes and cuts the texts of a run (texts.hpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/io/text/document.hpp"
+#include "fpq/io/text/text.hpp"
+#include "fpq/io/text/text_windows.hpp"
+#include "fpq/io/text/token_windows.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
+#include "fpq/model/opened_model.hpp"
+#include "fpq/pipeline/progress.hpp"
+#include "fpq/pipeline/recipe.hpp"
+#include "fpq/pipeline/streams.hpp"
+#include "fpq/pipeline/texts.hpp"
+
+namespace fpq {
+
+template <class B>
+std::int32_t first_token(opened_model<B> const& model) {
+    return tokenizer::open(model.directory()).bos().value_or(-1);
+}
+
+template <class B>
+calibration_cut load_calibration_windows(B const& b, calibration_args const& args,
+                                         opened_model<B> const& model,
+                                         progress_sink const& progress) {
+    if (args.dataset == "self") {
+        return {sample_windows(b, args, model, progress), 0, 0, false, 0, 0};
+    }
+    tokenizer const words = tokenizer::open(model.directory());
+    progress({"tokenize", 0, 1, args.dataset});
+    text_options const how{chat_style_of(words), args.text_column, writer_of_chats(model)};
+    text_source const text = load_text(args.dataset, how);
+    window_options options;
+    options.sequence_length = args.sequence_length;
+    options.num_sequences = args.num_sequences;
+    options.seed = args.seed;
+    options.is_plain_text = text.is_plain_text;
+    calibration_cut cut = calibration_windows(words, text.documents, options);
+    if (text.conversations != 0 && !how.chat) {
+        cut.remarks.push_back(std::to_string(text.conversations) +
+                              " conversations are joined without a chat template: the checkpoint "
+                              "has none");
+    }
+    progress({"tokenize", 1, 1, args.dataset});
+    return cut;
+}
+
+/// Bytes of the first `characters` code points of UTF-8 text.
+inline std::string_view first_characters(std::string_view text, std::size_t characters) {
+    std::size_t seen = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        bool const starts = (static_cast<unsigned char>(text[i]) & 0xC0u) != 0x80u;
+        if (starts && seen++ == characters) {
+            return text.substr(0, i);
+        }
+    }
+    return text;
+}
+
+template <class B>
+evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text const& text) {
+    tokenizer const words = tokenizer::open(model.directory());
+    evaluation_set out;
+    token_windows& windows = out.windows;
+    std::size_t tokens = 0;
+    for (std::filesystem::path const& file : text.files) {
+        std::size_t const before = windows.size();
+        for (std::string const& document : load_documents(file)) {
+            std::string_view const part = text.max_characters == 0
+                                              ? std::string_view(document)
+                                              : first_characters(document, text.max_characters);
+            std::vector<std::int32_t> const ids = words.encode(part, text.add_special);
+            tokens += ids.size();
+            std::vector<std::span<std::int32_t const>> cut = cut_windows(ids, text.sequence_length);
+            if (text.max_windows != 0 && cut.size() > text.max_windows) {
+                cut.resize(text.max_windows);
+            }
+            for (std::span<std::int32_t const> const window : cut) {
+                windows.emplace_back(window.begin(), window.end());
+            }
+        }
+        if (windows.size() > before) {
+            out.texts.push_back({file.string(), windows.size() - before});
+        }
+    }
+    if (windows.empty()) {
+        fail_input("text too short", text.files.empty() ? "" : text.files.front().string(),
+                   std::to_string(text.sequence_length) + " tokens in one document",
+                   std::to_string(tokens) + " in all");
+    }
+    return out;
+}
+
+}  // namespace fpq
