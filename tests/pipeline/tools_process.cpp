@@ -101,6 +101,36 @@ TEST_CASE("a full log loses lines, not the run; a full standard output is an err
     CHECK(files_of(dir.path() / "b") == files_of(dir.path() / "a"));
 }
 
+TEST_CASE("a text comes from a pipe as from a file, and its kind is what its first character says",
+          "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory dir;
+    auto const repo = fpq_test::repo_dir();
+    std::string const run = program("fpq-quantize") + " --model_name_or_path " +
+                            (repo / "examples/models/tiny-llama").string() +
+                            " --format nvfp --w_bits 4 --a_bits 4 --num_sequences 2"
+                            " --sequence_length 32 --max_shard_size 200000 ";
+    std::string const plain = (repo / "examples/text/calib.txt").string();
+    std::string const lines = (dir.path() / "a.jsonl").string();
+    fpq_test::write_text(lines, "{\"text\": \"" + std::string(400, 'a') + "\"}\n");
+    int made = 0;
+    auto const result = [&](std::string const& dataset, std::string const& input) {
+        auto const out = dir.path() / ("out" + std::to_string(made++));
+        REQUIRE(shell(input + run + "--dataset_name_or_path " + dataset + " --save_path " +
+                      out.string() + " > /dev/null 2> " + (dir.path() / "log").string()) == 0);
+        auto files = files_of(out);
+        files.erase("recipe.json");  // they name the text
+        files.erase("README.md");
+        return files;
+    };
+    CHECK(result("-", "cat " + plain + " | ") == result(plain, ""));
+    CHECK(result("-", "gzip -c " + plain + " | ") == result(plain, ""));
+    CHECK(result("-", "cat " + lines + " | ") == result(lines, ""));
+    CHECK(shell(run + "--dataset_name_or_path - < /dev/null > /dev/null 2>&1") == 3);
+}
+
 TEST_CASE("a limit of file size is one line and exit code 3, and nothing is left", "[tools]") {
     if (!have_tools()) {
         return;

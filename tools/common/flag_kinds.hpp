@@ -102,6 +102,20 @@ inline flag_spec switch_flag(std::string const& name, bool& field, bool on,
             }};
 }
 
+/// --text_column of every program that reads texts.
+inline flag_spec text_column_flag(std::string& field) {
+    return {"text_column",
+            "NAME",
+            "the member of a row that is its text; default: text, content, messages, ...",
+            {},
+            [&field](std::string const& name) {
+                if (name.empty()) {
+                    fail_usage("--text_column", {}, "the name of a member", "nothing");
+                }
+                field = name;
+            }};
+}
+
 inline flag_spec required(flag_spec flag) {
     flag.required = true;
     return flag;

@@ -42,8 +42,8 @@ measurement measure(evaluate_options const& options, int threads) {
         reference.emplace(backend, model_directory(options.reference), shipped_architectures);
     }
     say_notes(model.config(), options.sequence_length);
-    evaluation_text const text{options.texts, options.sequence_length, options.max_characters,
-                               options.max_windows, options.add_special};
+    evaluation_text const text{options.texts,       options.sequence_length, options.max_characters,
+                               options.max_windows, options.add_special,     options.text_column};
     evaluation_set const set = evaluation_windows(model, text);
     progress_printer progress(options.verbose);
     return {evaluate_models(backend, model, reference ? &*reference : nullptr, set,

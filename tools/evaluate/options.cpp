@@ -15,6 +15,7 @@ program_spec evaluate_program(evaluate_options& o) {
           {required(path_flag("model", o.model, "DIR", "checkpoint, quantized or not")),
            path_flag("reference", o.reference, "DIR", "the original: adds KL and top-1"),
            required(paths_flag("text", o.texts, "text of the evaluation; may be repeated")),
+           text_column_flag(o.text_column),
            count_flag("sequence_length", o.sequence_length, bounds::sequence_length,
                       "tokens of a window"),
            count_flag("max_characters", o.max_characters, bounds::characters, "of each text"),

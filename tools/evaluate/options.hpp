@@ -20,6 +20,7 @@ struct evaluate_options {
     std::size_t max_characters = 0;
     std::size_t max_windows = 0;
     bool add_special = true;
+    std::string text_column;
     int threads = 0;
     std::string products = "auto";
     bool verbose = false;

@@ -71,16 +71,7 @@ flag_group text_flags(harness_flags& f) {
                   }
                   c.dataset = text;
               }},
-             {"text_column",
-              "NAME",
-              "the member of a row that is its text; default: text, content, messages, ...",
-              {},
-              [&c](std::string const& name) {
-                  if (name.empty()) {
-                      fail_usage("--text_column", {}, "the name of a member", "nothing");
-                  }
-                  c.text_column = name;
-              }},
+             text_column_flag(c.text_column),
              count_flag("sequence_length", c.sequence_length, bounds::sequence_length,
                         "tokens of a window"),
              count_flag("num_sequences", c.num_sequences, bounds::num_sequences, "windows"),

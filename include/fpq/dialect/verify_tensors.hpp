@@ -131,7 +131,8 @@ inline bool is_read(quantized_source const& quantized, stored_scheme const& how,
 }
 
 /// Tensors that no part of the model reads and that the export does not list as kept: clients
-/// refuse or, worse, ignore them.
+/// refuse or, worse, ignore them. A bias that the graph does not know is a warning: no layout makes
+/// one, it came with the model.
 inline void check_strays(checkpoint const& source, model_graph const& graph,
                          quantized_source const& quantized, say_line const& say) {
     std::set<std::string> known;
@@ -141,7 +142,6 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
     for (linear_node const& node : graph.linears()) {
         modules.insert(node.module);
     }
-    std::string const mild = quantized.kind() == nullptr ? "warning: " : "";
     for (std::string const& name : source.names()) {
         auto const [module, part] = module_and_part(name);
         bool const cache = part == ".k_scale" || part == ".v_scale" || part == ".q_scale";
@@ -152,7 +152,9 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
                 std::find(quantized.kind()->parts.begin(), quantized.kind()->parts.end(), part);
         bool const listed = !modules.contains(module) && quantized.is_ignored(module);
         if (!known.contains(name) && !of_linear && !cache && !listed && !is_derived_tensor(name)) {
-            say(mild + "tensor '" + printable(name) + "': no part of the model reads it");
+            bool const came_along = quantized.kind() == nullptr || part == ".bias";
+            say((came_along ? "warning: tensor '" : "tensor '") + printable(name) +
+                "': no part of the model reads it");
         }
     }
 }

@@ -71,16 +71,22 @@ inline std::string_view first_characters(std::string_view text, std::size_t char
 template <class B>
 evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text const& text) {
     tokenizer const words = tokenizer::open(model.directory());
+    text_options const how{chat_style_of(words), text.text_column, writer_of_chats(model)};
     evaluation_set out;
     token_windows& windows = out.windows;
     std::size_t tokens = 0;
     for (std::filesystem::path const& file : text.files) {
         std::size_t const before = windows.size();
-        for (std::string const& document : load_documents(file)) {
+        text_source const source = load_text(file, how);
+        for (std::size_t i = 0; i < source.documents.size(); ++i) {
+            std::string const document = source.documents[i];
             std::string_view const part = text.max_characters == 0
                                               ? std::string_view(document)
                                               : first_characters(document, text.max_characters);
-            std::vector<std::int32_t> const ids = words.encode(part, text.add_special);
+            std::vector<std::int32_t> ids = words.encode(part, text.add_special);
+            if (text.add_special && source.conversations != 0) {
+                detail::leave_one_bos(words, ids);
+            }
             tokens += ids.size();
             std::vector<std::span<std::int32_t const>> cut = cut_windows(ids, text.sequence_length);
             if (text.max_windows != 0 && cut.size() > text.max_windows) {

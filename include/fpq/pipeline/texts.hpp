@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "fpq/io/text/document.hpp"
@@ -24,6 +25,7 @@ struct evaluation_text {
     std::size_t max_characters = 0;  // of each text, in code points; 0: all
     std::size_t max_windows = 0;     // of each text; 0: all
     bool add_special = true;         // as the tokenizer does by itself
+    std::string text_column{};       // of rows; empty: the known shapes
 };
 
 /// The evaluation text of a plan.
@@ -56,7 +58,8 @@ std::int32_t first_token(opened_model<B> const& model);
 template <class B>
 conversation_writer writer_of_chats(opened_model<B> const& model);
 
-/// Consecutive windows of each text; remainders are dropped. Throws fpq::error (input) when not one
+/// Consecutive windows of each text; remainders are dropped. Conversations are written as those of
+/// the calibration. Throws fpq::error (input) when not one
 /// window is whole.
 template <class B>
 evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text const& text);

@@ -30,12 +30,19 @@ struct window_options {
 
 namespace detail {
 
-/// A document's ids. Chat templates write BOS themselves: it is there once.
+/// Chat templates write BOS themselves, and the tokenizer puts one before: it is there once.
+inline void leave_one_bos(tokenizer const& t, std::vector<std::int32_t>& ids) {
+    if (t.bos() && ids.size() > 1 && ids[0] == *t.bos() && ids[1] == *t.bos()) {
+        ids.erase(ids.begin());
+    }
+}
+
+/// A document's ids.
 inline std::vector<std::int32_t> encode_document(tokenizer const& t, std::string const& document,
                                                  window_options const& options) {
     std::vector<std::int32_t> ids = t.encode(document, options.add_bos);
-    if (options.add_bos && t.bos() && ids.size() > 1 && ids[0] == *t.bos() && ids[1] == *t.bos()) {
-        ids.erase(ids.begin());
+    if (options.add_bos) {
+        leave_one_bos(t, ids);
     }
     return ids;
 }

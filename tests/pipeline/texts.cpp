@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The texts of a run as a checkpoint reads them: its chat template, its tokenizer, one BOS.
+#include "fpq/pipeline/texts.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/graph/families.hpp"
+#include "fpq/io/chat/chat_template.hpp"
+#include "fpq/io/tokenizer/tokenizer.hpp"
+#include "pipeline/line.hpp"
+#include "support/tiny_checkpoint.hpp"
+
+using namespace fpq;
+using namespace fpq_test;
+
+namespace {
+
+char const* const conversation =
+    R"({"messages": [{"role": "user", "content": "What is a group?"},
+        {"role": "assistant", "content": "Values that share a scale."}], "story": "A group."})";
+
+/// One line a row, `count` times.
+std::filesystem::path rows(temporary_directory const& dir, std::string row, std::size_t count) {
+    std::erase(row, '\n');
+    std::string text;
+    for (std::size_t i = 0; i < count; ++i) {
+        text += row + "\n";
+    }
+    write_text(dir.path() / "rows.jsonl", text);
+    return dir.path() / "rows.jsonl";
+}
+
+/// The conversation as tiny-llama's template writes it; BOS is the template's own.
+std::vector<std::int32_t> expected_ids(tokenizer const& words) {
+    std::string const header = "<|end_header_id|>\n\n";
+    return words.encode("<|begin_of_text|><|start_header_id|>user" + header +
+                            "What is a group?<|eot_id|><|start_header_id|>assistant" + header +
+                            "Values that share a scale.<|eot_id|>",
+                        false);
+}
+
+std::filesystem::path copy_without_template(temporary_directory const& dir) {
+    std::filesystem::copy(repo_model("tiny-llama"), dir.path() / "plain");
+    std::filesystem::remove(dir.path() / "plain" / "chat_template.jinja");
+    return dir.path() / "plain";
+}
+
+}  // namespace
+
+TEST_CASE("an evaluation writes conversations by the checkpoint's template, with one BOS",
+          "[pipeline]") {
+    temporary_directory const dir;
+    model_on_cpu const model(cpu{1}, repo_model("tiny-llama"), shipped_architectures);
+    tokenizer const words = tokenizer::open(model.directory());
+    std::vector<std::int32_t> const want = expected_ids(words);
+    REQUIRE(want.front() == words.bos());
+    evaluation_text text{{rows(dir, conversation, 2)}, want.size(), 0, 0, true, {}};
+    CHECK(evaluation_windows(model, text).windows == token_windows{want, want});
+    text.text_column = "story";
+    text.sequence_length = words.encode("A group.", true).size();
+    CHECK(evaluation_windows(model, text).windows ==
+          token_windows(2, words.encode("A group.", true)));
+    text.text_column = "absent";
+    CHECK_THROWS_WITH(evaluation_windows(model, text), Catch::Contains("absent"));
+}
+
+TEST_CASE("calibration windows hold conversations by the template; without one a note says so",
+          "[pipeline]") {
+    temporary_directory const dir;
+    calibration_args args;
+    args.dataset = rows(dir, conversation, 3).string();
+    args.num_sequences = 2;
+    cpu const b{1};
+    model_on_cpu const model(b, repo_model("tiny-llama"), shipped_architectures);
+    tokenizer const words = tokenizer::open(model.directory());
+    args.sequence_length = expected_ids(words).size() - 1;
+    calibration_cut const cut = load_calibration_windows(b, args, model, no_progress);
+    CHECK(cut.remarks.empty());
+    std::vector<std::int32_t> const want = expected_ids(words);
+    for (auto const& window : cut.windows) {
+        bool const from_start = window.front() == want.front();
+        CHECK(std::equal(window.begin(), window.end(), want.begin() + (from_start ? 0 : 1)));
+    }
+    args.sequence_length = 8;
+    model_on_cpu const plain(b, copy_without_template(dir), shipped_architectures);
+    calibration_cut const without = load_calibration_windows(b, args, plain, no_progress);
+    REQUIRE(without.remarks.size() == 1);
+    CHECK_THAT(without.remarks[0],
+               Catch::Contains("3 conversations are joined without a chat template"));
+}
