@@ -7,8 +7,7 @@
 
 #include "fpq/graph/families.hpp"
 #include "fpq/pipeline/flags.hpp"
-#include "fpq/pipeline/run.hpp"
-#include "line/instances.hpp"
+#include "line/calls.hpp"
 
 namespace fpq::bench {
 

@@ -2,6 +2,7 @@
 // A library for LD_PRELOAD that lets one call to the system fail. FPQ_FAIL_CALL: which one, counted
 // from 1 over all calls below; FPQ_FAIL_ERRNO: with which errno. At its end the process writes the
 // number of calls it made to FPQ_FAIL_COUNT, and the name of the one that failed behind it.
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -86,6 +87,10 @@ FPQ_FAILS(int, unlink, (char const* a) noexcept, (a), -1)
 FPQ_FAILS(int, unlinkat, (int d, char const* a, int f) noexcept, (d, a, f), -1)
 FPQ_FAILS(int, rmdir, (char const* a) noexcept, (a), -1)
 FPQ_FAILS(int, mkdir, (char const* a, mode_t m) noexcept, (a, m), -1)
+FPQ_FAILS(int, stat, (char const* a, struct stat* b) noexcept, (a, b), -1)
+FPQ_FAILS(int, lstat, (char const* a, struct stat* b) noexcept, (a, b), -1)
+FPQ_FAILS(int, fstat, (int fd, struct stat* b) noexcept, (fd, b), -1)
+FPQ_FAILS(dirent*, readdir, (DIR * d), (d), nullptr)
 FPQ_FAILS(int, flock, (int fd, int how) noexcept, (fd, how), -1)
 FPQ_FAILS(void*, mmap, (void* p, size_t n, int a, int b, int fd, off_t at) noexcept,
           (p, n, a, b, fd, at), MAP_FAILED)

@@ -89,37 +89,11 @@ TEST_CASE("a product of depth zero is zero, and of no rows touches nothing", "[s
     CHECK(y == std::vector<float>(6, 0.0F));
 }
 
-TEST_CASE("add_gram adds x^T x to the lower half, the same at any thread count", "[solve]") {
-    for (std::size_t const n : {std::size_t{5}, std::size_t{172}, std::size_t{300}}) {
-        std::size_t const tokens = 77;
-        auto const x = noise(tokens * n, 4);
-        auto const start = noise(n * n, 5);
-        auto const xs = fpq::as_view(x.data(), tokens, n);
-        auto h = start;
-        fpq::add_gram(xs, fpq::as_view(h.data(), n, n), 1);
-        double worst = 0;
-        for (std::size_t i = 0; i < n; ++i) {
-            for (std::size_t j = 0; j <= i; ++j) {
-                double sum = static_cast<double>(start[i * n + j]);
-                for (std::size_t t = 0; t < tokens; ++t) {
-                    sum += static_cast<double>(xs(t, i)) * static_cast<double>(xs(t, j));
-                }
-                worst = std::max(worst, std::abs(sum - static_cast<double>(h[i * n + j])));
-            }
-        }
-        CHECK(worst < 2e-4);
-        auto again = start;
-        fpq::add_gram(xs, fpq::as_view(again.data(), n, n), 3);
-        CHECK(h == again);
-    }
-}
-
 TEST_CASE("shapes that do not fit are refused as a usage error", "[solve]") {
     std::vector<float> a(12);
     auto const v = [&](std::size_t r, std::size_t c) { return fpq::as_view(a.data(), r, c); };
     CHECK_THROWS_AS(fpq::matmul_nt(v(2, 3), v(4, 2), v(2, 4), 1), fpq::error);
     CHECK_THROWS_AS(fpq::matmul_nn(v(2, 3), v(2, 4), v(2, 4), 1), fpq::error);
-    CHECK_THROWS_AS(fpq::add_gram(v(2, 3), v(2, 2), 1), fpq::error);
     try {
         fpq::matmul_nt(v(2, 3), v(4, 2), v(2, 4), 1);
     } catch (fpq::error const& e) {

@@ -10,7 +10,8 @@
 
 #include "catch.hpp"
 #include "fpq/core/half.hpp"
-#include "pipeline/line.hpp"
+#include "fpq/dialect/verify.hpp"
+#include "pipeline/models.hpp"
 #include "support/gaussian.hpp"
 #include "support/tiny_checkpoint.hpp"
 

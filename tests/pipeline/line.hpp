@@ -9,15 +9,11 @@
 #include "fpq/graph/families.hpp"
 #include "fpq/linalg/openblas.hpp"
 #include "fpq/linalg/products.hpp"
-#include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/flags.hpp"
-#include "fpq/pipeline/run.hpp"
-#include "line/instances.hpp"
+#include "line/calls.hpp"
 #include "support/shared_data.hpp"
 
 namespace fpq_test {
-
-using model_on_cpu = fpq::opened_model<fpq::cpu>;
 
 inline void no_progress(fpq::progress_event const&) {}
 
@@ -56,18 +52,6 @@ inline fpq::run_report go(fpq::recipe const& r, fpq::architecture_list known) {
 inline fpq::run_report go(fpq::harness_flags const& f) {
     std::vector<std::string> notes;
     return go(fpq::recipe_of(f, notes), fpq::shipped_architectures);
-}
-
-/// KL of the checkpoint that a run wrote to the original, on the run's windows.
-inline double written_kl(fpq::harness_flags const& f) {
-    fpq::cpu const b{2};
-    model_on_cpu const written(b, f.output.directory, fpq::shipped_architectures);
-    model_on_cpu const original(b, f.model, fpq::shipped_architectures);
-    fpq::evaluation_text const text{f.evaluation.texts, f.calibration.sequence_length, 0,
-                                    f.evaluation.windows, true};
-    return fpq::evaluate_models(b, written, &original, fpq::evaluation_windows(original, text),
-                                no_progress)
-        .kl_mean;
 }
 
 }  // namespace fpq_test

@@ -14,6 +14,7 @@
 #include "fpq/backend/cpu/forward.hpp"
 #include "fpq/backend/cpu/quant.hpp"
 #include "fpq/pipeline/estimate.hpp"
+#include "line/instances.hpp"
 #include "pipeline/line.hpp"
 #include "support/tiny_checkpoint.hpp"
 

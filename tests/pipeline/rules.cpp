@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "pipeline/line.hpp"
+#include "pipeline/models.hpp"
 #include "support/tiny_checkpoint.hpp"
 
 using namespace fpq;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole line on the small trained model of the repository, on text sampled from it.
-#include "fpq/pipeline/run.hpp"
+#include "fpq/pipeline/line.hpp"
 
 #include <cmath>
 #include <filesystem>
@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "pipeline/line.hpp"
+#include "fpq/pipeline/recipe_json.hpp"
+#include "pipeline/models.hpp"
 #include "support/tiny_checkpoint.hpp"
 
 using namespace fpq;

@@ -12,7 +12,7 @@
 #include "fpq/graph/families.hpp"
 #include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
-#include "pipeline/line.hpp"
+#include "pipeline/models.hpp"
 #include "support/tiny_checkpoint.hpp"
 
 using namespace fpq;

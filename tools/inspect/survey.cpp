@@ -15,6 +15,7 @@
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/stored.hpp"
+#include "fpq/io/json/json_member.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/quantize.hpp"

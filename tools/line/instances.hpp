@@ -5,6 +5,7 @@
 
 #include "fpq/pipeline/plan_run.hpp"
 #include "fpq/pipeline/run.hpp"
+#include "line/calls.hpp"
 #include "line/texts.hpp"
 #include "line/work.hpp"
 
@@ -15,17 +16,9 @@ extern template void check_inputs<cpu>(run_plan const&, opened_model<cpu> const&
 extern template run_windows read_windows<cpu>(cpu const&, run_plan const&, opened_model<cpu> const&,
                                               progress_sink const&);
 extern template double estimate_seconds<cpu>(cpu const&, run_plan const&, run_work const&);
-// rehearse.cpp
-extern template rehearsal rehearse<cpu>(cpu const&, run_plan&, architecture_list,
-                                        progress_sink const&);
-// plan.cpp
-extern template run_plan plan_run<cpu>(cpu const&, recipe const&, architecture_list);
 // layers.cpp
 namespace detail {
 extern template class layer_line<cpu>;
 }
-// run.cpp
-extern template run_report run<cpu>(cpu const&, run_plan const&, architecture_list,
-                                    progress_sink const&);
 
 }  // namespace fpq

@@ -3,16 +3,18 @@
 // weights, the work of a trainer, or what the export writes itself.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 
 namespace fpq {
@@ -72,10 +74,9 @@ inline bool is_numbered_module(std::string_view name) {
 /// Names of the regular files, and links to such, of one directory.
 inline std::vector<std::string> plain_files(std::filesystem::path const& directory) {
     std::vector<std::string> out;
-    std::error_code ignored;
-    for (auto const& entry : std::filesystem::directory_iterator(directory, ignored)) {
-        std::string name = entry.path().filename().string();
-        if (entry.is_regular_file(ignored) && is_plain_file_name(name)) {
+    for (std::filesystem::path const& path : paths_in(directory)) {
+        std::string name = path.filename().string();
+        if (is_plain_file_name(name) && std::filesystem::is_regular_file(look_at(path))) {
             out.push_back(std::move(name));
         }
     }
@@ -86,7 +87,8 @@ inline std::vector<std::string> plain_files(std::filesystem::path const& directo
 
 /// Relative paths of the regular files that an export takes over as they are, sorted: all of the
 /// source's directory and one level below it, but for weights, hidden files, other models, and what
-/// the export writes itself. What cannot be looked into is left out.
+/// the export writes itself. What this user may not look into is left out. Throws fpq::error
+/// (input) when the system fails to tell what is there.
 inline std::vector<std::string> carried_files(std::filesystem::path const& source) {
     std::vector<std::string> out;
     for (std::string const& name : detail::plain_files(source)) {
@@ -94,21 +96,21 @@ inline std::vector<std::string> carried_files(std::filesystem::path const& sourc
             out.push_back(name);
         }
     }
-    std::error_code ignored;
-    for (auto const& entry : std::filesystem::directory_iterator(source, ignored)) {
-        std::string const name = entry.path().filename().string();
-        if (!entry.is_directory(ignored) || entry.is_symlink(ignored) ||
-            !is_plain_file_name(name) || detail::is_foreign_directory(name)) {
+    for (std::filesystem::path const& path : paths_in(source)) {
+        std::string const name = path.filename().string();
+        if (!is_plain_file_name(name) || detail::is_foreign_directory(name) ||
+            std::filesystem::is_symlink(path) || !std::filesystem::is_directory(look_at(path)) ||
+            ::access(path.c_str(), R_OK | X_OK) != 0) {
             continue;
         }
-        std::vector<std::string> const inner = detail::plain_files(entry.path());
+        std::vector<std::string> const inner = detail::plain_files(path);
         bool const model = std::any_of(inner.begin(), inner.end(), [](std::string const& file) {
             return file == "config.json" || detail::is_weight_file(file);
         });
         for (std::string const& file : inner) {
             if ((!model || detail::is_numbered_module(name)) && !file.starts_with(".")) {
-                std::string path = name;
-                out.push_back(path.append("/").append(file));
+                std::string below = name;
+                out.push_back(below.append("/").append(file));
             }
         }
     }

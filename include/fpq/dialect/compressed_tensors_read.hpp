@@ -11,6 +11,7 @@
 #include "fpq/dialect/compressed_tensors_formats.hpp"
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/stored.hpp"
+#include "fpq/io/json/json_member.hpp"
 
 namespace fpq::detail {
 

@@ -16,6 +16,7 @@
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/stored.hpp"
 #include "fpq/format/quant_args.hpp"
+#include "fpq/io/json/json_member.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 
 namespace fpq::detail {

@@ -23,6 +23,7 @@
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/stored.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_member.hpp"
 
 namespace fpq {
 

@@ -17,6 +17,7 @@
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/registry.hpp"
 #include "fpq/dialect/stored.hpp"
+#include "fpq/io/json/json_member.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 
 namespace fpq {

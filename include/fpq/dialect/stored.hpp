@@ -29,20 +29,6 @@ namespace fpq::detail {
                printable(found.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)));
 }
 
-/// object[key], or null when the key or the object is absent.
-inline nlohmann::json const& member_or_null(nlohmann::json const& object, std::string_view key) {
-    static nlohmann::json const null;
-    if (!object.is_object()) {
-        return null;
-    }
-    auto const found = object.find(std::string(key));
-    return found == object.end() ? null : *found;
-}
-
-inline bool json_equals(nlohmann::json const& value, std::string_view text) {
-    return value.is_string() && value.get_ref<std::string const&>() == text;
-}
-
 inline std::vector<std::string> json_strings(checkpoint const& source, nlohmann::json const& list,
                                              std::string_view key) {
     std::vector<std::string> out;

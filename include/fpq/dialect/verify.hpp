@@ -14,7 +14,6 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -26,8 +25,10 @@
 #include "fpq/dialect/verify_tensors.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/lfs_pointer.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_member.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 
 namespace fpq {
@@ -70,13 +71,13 @@ private:
         for (safetensors_file const& shard : source_.shards()) {
             used.push_back(shard.path().filename().string());
         }
-        for (auto const& entry : std::filesystem::directory_iterator(source_.directory())) {
-            std::string const name = entry.path().filename().string();
+        for (std::filesystem::path const& path : paths_in(source_.directory())) {
+            std::string const name = path.filename().string();
             if (name.starts_with("model") && name.ends_with(".safetensors") &&
                 std::find(used.begin(), used.end(), name) == used.end()) {
                 say("stale shard " + name + ": loaders that take every file mix generations");
             }
-            check_side_file(entry);
+            check_side_file(path);
         }
         if (source_.index().is_object()) {
             check_index();
@@ -84,17 +85,17 @@ private:
     }
 
     /// Tokenizers, templates, settings: there as files, and JSON where they say so.
-    void check_side_file(std::filesystem::directory_entry const& entry) {
-        std::string const name = entry.path().filename().string();
-        std::error_code unknown;
-        if (name.starts_with(".") || is_weight_file(name) || !entry.is_regular_file(unknown)) {
+    void check_side_file(std::filesystem::path const& path) {
+        std::string const name = path.filename().string();
+        if (name.starts_with(".") || is_weight_file(name) ||
+            !std::filesystem::is_regular_file(look_at(path))) {
             return;
         }
         try {
-            mapped_file const file(entry.path());
-            refuse_lfs_pointer(file.bytes(), entry.path());
+            mapped_file const file(path);
+            refuse_lfs_pointer(file.bytes(), path);
             if (name.ends_with(".json")) {
-                check_json_file(entry.path());
+                check_json_file(path);
             }
         } catch (error const& why) {
             say(why.what());

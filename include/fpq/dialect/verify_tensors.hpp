@@ -26,6 +26,7 @@
 #include "fpq/dialect/stored.hpp"
 #include "fpq/graph/derived_tensors.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/json/json_member.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/quant/rounding.hpp"

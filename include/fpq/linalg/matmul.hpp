@@ -141,19 +141,4 @@ inline void matmul_nn(matrix_view<float const> x, matrix_view<float const> w, ma
     detail::multiply(product_shape::nn, x, w, y, threads);
 }
 
-/// h += x^T x on and below the diagonal (what lies above is left in an unspecified state within
-/// 128 columns of the diagonal and untouched elsewhere): x (tokens, n), h (n, n), row-major.
-/// float32 sums; for many tokens use `second_moment`, which compensates. Throws on disagreeing
-/// shapes.
-inline void add_gram(matrix_view<float const> x, matrix_view<float> h, int threads) {
-    detail::require_shape(h.rows == x.cols && h.cols == x.cols, "add_gram",
-                          detail::shape_text(x.cols, x.cols), detail::shape_text(h.rows, h.cols));
-    if (x.rows == 0) {
-        return;
-    }
-    detail::for_each_lower_tile(x.cols, threads, [&](auto i, auto rows, auto j, auto cols) {
-        detail::gram_tile(x, i, rows, j, cols, h.row(i) + j, h.stride, true);
-    });
-}
-
 }  // namespace fpq

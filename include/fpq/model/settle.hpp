@@ -20,6 +20,7 @@
 #include "fpq/dialect/stored.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_member.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/load.hpp"
 

@@ -24,6 +24,7 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/io/file/journal_file.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
 #include "fpq/io/file/staging_directory.hpp"
@@ -159,8 +160,7 @@ inline bool goes_on_with(journal_file const& journal, nlohmann::json const& iden
 inline void refuse_other_run(run_plan const& plan, checkpoint const& source,
                              token_windows const& calibration, token_windows const& evaluation) {
     std::filesystem::path const staging = staging_path(plan.output->directory);
-    std::error_code absent;
-    if (!std::filesystem::exists(staging / staging_journal_name, absent)) {
+    if (!is_there(staging / staging_journal_name)) {
         return;
     }
     journal_file const journal(staging / staging_journal_name, O_RDONLY);

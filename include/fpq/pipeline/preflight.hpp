@@ -28,6 +28,7 @@
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/journal.hpp"
+#include "fpq/pipeline/line.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"

@@ -14,6 +14,7 @@
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_line.hpp"
+#include "fpq/pipeline/line.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/preflight.hpp"
 #include "fpq/pipeline/progress.hpp"

@@ -111,8 +111,6 @@ public:
     [[nodiscard]] std::vector<float> const& weight_matrix() const noexcept {
         return weight_matrix_;
     }
-    /// True when the FP-Quant clients can make or load it (its config key transform_init).
-    [[nodiscard]] bool fp_quant_loadable() const noexcept { return is_client_transform(kind_); }
 
     /// x (tokens, in) = x M, block by block, in float32. Hadamard kinds use the butterfly.
     void apply_to_inputs(matrix_view<float> x, int threads) const {

@@ -20,6 +20,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/file/file_actions.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 
 namespace fpq {
@@ -103,10 +104,12 @@ inline output_place find_output_place(std::filesystem::path const& target) {
 /// loaders may take them instead of it or beside it. In the order of their names.
 inline std::vector<std::string> other_weights(std::filesystem::path const& directory) {
     std::vector<std::string> out;
-    std::error_code ignored;
-    for (auto const& entry : std::filesystem::directory_iterator(directory, ignored)) {
-        std::string const name = entry.path().filename().string();
-        std::string const kind = entry.path().extension().string();
+    if (!is_there(directory)) {
+        return out;
+    }
+    for (std::filesystem::path const& path : paths_in(directory)) {
+        std::string const name = path.filename().string();
+        std::string const kind = path.extension().string();
         bool const replaced = name.starts_with("model") && kind == ".safetensors";
         if (!replaced && (kind == ".safetensors" || kind == ".bin" || kind == ".pth" ||
                           kind == ".pt" || kind == ".gguf")) {
@@ -153,11 +156,9 @@ inline void require_staging(output_place const& place) {
 /// Refuses (fpq::error, input) a directory at `at` that holds files and no journal of ours.
 inline void require_ours(std::filesystem::path const& at) {
     std::error_code absent;
-    auto const has_journal = [&] {
-        return std::filesystem::exists(at / staging_journal_name, absent);
-    };
+    auto const has_journal = [&] { return is_there(at / staging_journal_name); };
     // Twice: a run at work there may end in between.
-    if (std::filesystem::is_directory(at, absent) && !has_journal() &&
+    if (std::filesystem::is_directory(look_at(at)) && !has_journal() &&
         !std::filesystem::is_empty(at, absent) && !absent && !has_journal()) {
         fail_input("directory in the way", at.string(), "nothing there, or a partial result",
                    "files of somebody else");
@@ -178,9 +179,8 @@ inline output_place check_output_directory(std::filesystem::path const& target,
         fail_input("bad output directory", place.directory.string(), "a directory to write in",
                    detail::system_words(errno) + " for " + written.string());
     }
-    std::error_code ignored;
     for (std::string const& name : files) {
-        if (place.exists && std::filesystem::is_directory(place.directory / name, ignored)) {
+        if (place.exists && std::filesystem::is_directory(look_at(place.directory / name))) {
             fail_input("bad output directory", (place.directory / name).string(),
                        "a file or nothing", "a directory");
         }

@@ -25,6 +25,7 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/file/file_actions.hpp"
 #include "fpq/io/file/journal_file.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
 
@@ -230,8 +231,7 @@ private:
     /// One is there when a run was killed between the rename to the target and its last step.
     void take_journal_of_target() {
         std::filesystem::path const at = place_.directory / staging_journal_name;
-        std::error_code absent;
-        if (std::filesystem::exists(at, absent)) {
+        if (is_there(at)) {
             finished_move_ = journal_file(at, O_RDONLY).lines();
             ::unlink(at.c_str());
         }
@@ -240,8 +240,8 @@ private:
     template <class IsStale>
     void move_inside(std::span<std::string const> last, IsStale is_stale) {
         std::vector<std::string> names;
-        for (auto const& entry : std::filesystem::directory_iterator(path_)) {
-            std::string const name = entry.path().filename().string();
+        for (std::filesystem::path const& path : paths_in(path_)) {
+            std::string const name = path.filename().string();
             if (name != staging_journal_name) {
                 names.push_back(name);
             }
@@ -254,10 +254,11 @@ private:
             return rank(a) != rank(b) ? rank(a) < rank(b) : a < b;
         });
         std::vector<std::string> doomed(last.rbegin(), last.rend());
-        for (auto const& entry : std::filesystem::directory_iterator(place_.directory)) {
-            std::string const name = entry.path().filename().string();
+        for (std::filesystem::path const& path : paths_in(place_.directory)) {
+            std::string const name = path.filename().string();
             bool const is_new = std::find(names.begin(), names.end(), name) != names.end();
-            if (!entry.is_directory() && !is_new && is_stale(name) && rank(name) < 0) {
+            if (!is_new && is_stale(name) && rank(name) < 0 &&
+                !std::filesystem::is_directory(look_at(path))) {
                 doomed.push_back(name);
             }
         }
@@ -272,7 +273,7 @@ private:
         std::vector<std::string> const doomed = move.at("remove");
         for (std::string const& name : doomed) {
             bool const is_new = std::find(names.begin(), names.end(), name) != names.end();
-            if (is_new && !std::filesystem::exists(path_ / name)) {
+            if (is_new && !is_there(path_ / name)) {
                 continue;  // it is the new one
             }
             if (::unlink((place_.directory / name).c_str()) != 0 && errno != ENOENT) {
@@ -287,14 +288,13 @@ private:
     }
 
     static void move_one(std::filesystem::path const& from, std::filesystem::path const& to) {
-        std::error_code ignored;
-        if (!std::filesystem::exists(from, ignored)) {
+        if (!is_there(from)) {
             return;
         }
-        if (std::filesystem::is_directory(from, ignored) &&
-            std::filesystem::is_directory(to, ignored)) {
-            for (auto const& entry : std::filesystem::directory_iterator(from)) {
-                move_one(entry.path(), to / entry.path().filename());
+        if (std::filesystem::is_directory(look_at(from)) &&
+            std::filesystem::is_directory(look_at(to))) {
+            for (std::filesystem::path const& path : paths_in(from)) {
+                move_one(path, to / path.filename());
             }
             ::rmdir(from.c_str());
         } else if (::rename(from.c_str(), to.c_str()) != 0) {

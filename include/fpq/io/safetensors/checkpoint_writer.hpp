@@ -26,6 +26,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/file/file_actions.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/staging_directory.hpp"
 #include "fpq/io/safetensors/shard_plan.hpp"
@@ -254,8 +255,7 @@ private:
                 return false;
             }
         }
-        std::error_code ignored;
-        if (shards_.size() > 1 && !std::filesystem::exists(staging_.path() / index_name, ignored)) {
+        if (shards_.size() > 1 && !is_there(staging_.path() / index_name)) {
             write_index();
         }
         return true;

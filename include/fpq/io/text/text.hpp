@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
@@ -172,10 +173,10 @@ inline text_source load_text(std::filesystem::path const& path, text_options con
     if (path == "-") {
         detail::load_standard_input(options, out);
     } else if (std::filesystem::is_directory(path)) {
-        for (auto const& entry : std::filesystem::directory_iterator(path)) {
-            if (entry.is_regular_file() &&
-                detail::kind_of_file(entry.path()) != detail::text_kind::none) {
-                files.push_back(entry.path());
+        for (std::filesystem::path const& file : paths_in(path)) {
+            if (std::filesystem::is_regular_file(look_at(file)) &&
+                detail::kind_of_file(file) != detail::text_kind::none) {
+                files.push_back(file);
             }
         }
         std::sort(files.begin(), files.end());
