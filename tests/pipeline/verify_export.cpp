@@ -281,7 +281,7 @@ TEST_CASE("tensors that are not understood are copied, listed and no fault", "[p
     CHECK(written.contains("score.weight"));
     CHECK(read_text(dir.path() / "out" / "additional_chat_templates" / "tool.jinja") == "{{ x }}");
     CHECK(findings(dir.path() / "out", {}, {}) == "");
-    // A bias that the graph does not know came with the model; a scale without codes did not.
+    // A bias of the head came with the model; a scale without codes did not.
     CHECK(findings(dir.path() / "out", with(bf16_values("lm_head.bias", 4096, "\0\0")), {}) == "");
     CHECK_THAT(
         findings(dir.path() / "out", with(bf16_values("lm_head.weight_scale", 4, "\0\0")), {}),

@@ -132,8 +132,8 @@ inline bool is_read(quantized_source const& quantized, stored_scheme const& how,
 }
 
 /// Tensors that no part of the model reads and that the export does not list as kept: clients
-/// refuse or, worse, ignore them. A bias that the graph does not know is a warning: no layout makes
-/// one, it came with the model.
+/// refuse or, worse, ignore them. A bias of the head is a warning: no layout makes one, it came
+/// with the model.
 inline void check_strays(checkpoint const& source, model_graph const& graph,
                          quantized_source const& quantized, say_line const& say) {
     std::set<std::string> known;
@@ -153,7 +153,8 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
                 std::find(quantized.kind()->parts.begin(), quantized.kind()->parts.end(), part);
         bool const listed = !modules.contains(module) && quantized.is_ignored(module);
         if (!known.contains(name) && !of_linear && !cache && !listed && !is_derived_tensor(name)) {
-            bool const came_along = quantized.kind() == nullptr || part == ".bias";
+            bool const came_along =
+                quantized.kind() == nullptr || name == graph.head().module + ".bias";
             say((came_along ? "warning: tensor '" : "tensor '") + printable(name) +
                 "': no part of the model reads it");
         }
