@@ -46,8 +46,8 @@ inline value integer_result(machine& m, std::string const& op, std::int64_t a, s
 
 inline value repeated(machine& m, std::string const& text, std::int64_t times) {
     std::string out;
-    if (text.empty() ||
-        times <= 0) {  // nothing, however often: no bound on size would hold `times`
+    if (text.empty() || times <= 0) {
+        // Nothing, however often: no bound on size would hold `times`.
         return m.text(std::move(out));
     }
     auto const n = static_cast<std::size_t>(times);
