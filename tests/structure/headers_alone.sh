@@ -49,8 +49,9 @@ seen_first() {
     done
     find ../tools/line -name '*.cpp'
 }
-seen_first | xargs awk 'FNR == 1 { done = 0 } !done && /^#include / { print $2; done = 1 }' |
-    tr -d '"<>' | grep '^fpq/' | sort -u > "${TMPDIR:-/tmp}/fpq_seen_first.$$"
-trap 'rm -f "${TMPDIR:-/tmp}/fpq_seen_first.$$"' EXIT
+names_seen_first() {
+    seen_first | xargs awk 'FNR == 1 { done = 0 } !done && /^#include / { print $2; done = 1 }' |
+        tr -d '"<>' | grep '^fpq/'
+}
 find fpq -name '*.hpp' ! -path 'fpq/cuda/*' ! -path 'fpq/backend/cuda/*' | sort |
-    grep -vxFf "${TMPDIR:-/tmp}/fpq_seen_first.$$" | xargs -P 2 -I{} bash -c 'check_one . {}'
+    grep -vxFf <(names_seen_first) | xargs -P 2 -I{} bash -c 'check_one . {}'

@@ -13,7 +13,7 @@
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/evaluation.hpp"
-#include "line/instances.hpp"
+#include "line/texts.hpp"
 
 namespace fpq::tools {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One layer's work on the CPU.
 #include "line/work.hpp"
+
 #include "fpq/backend/cpu/quant.hpp"
 #include "fpq/backend/cpu/solve.hpp"
 

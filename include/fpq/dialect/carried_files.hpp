@@ -71,10 +71,10 @@ inline bool is_numbered_module(std::string_view name) {
     return digits != 0 && digits != std::string_view::npos && name[digits] == '_';
 }
 
-/// Names of the regular files, and links to such, of one directory.
-inline std::vector<std::string> plain_files(std::filesystem::path const& directory) {
+/// Names of the regular files, and links to such, among what lies in one directory.
+inline std::vector<std::string> plain_files(std::vector<std::filesystem::path> const& paths) {
     std::vector<std::string> out;
-    for (std::filesystem::path const& path : paths_in(directory)) {
+    for (std::filesystem::path const& path : paths) {
         std::string name = path.filename().string();
         if (is_plain_file_name(name) && std::filesystem::is_regular_file(look_at(path))) {
             out.push_back(std::move(name));
@@ -91,19 +91,20 @@ inline std::vector<std::string> plain_files(std::filesystem::path const& directo
 /// (input) when the system fails to tell what is there.
 inline std::vector<std::string> carried_files(std::filesystem::path const& source) {
     std::vector<std::string> out;
-    for (std::string const& name : detail::plain_files(source)) {
+    std::vector<std::filesystem::path> const paths = paths_in(source);
+    for (std::string const& name : detail::plain_files(paths)) {
         if (!detail::is_weight_file(name) && !detail::is_left_behind(name)) {
             out.push_back(name);
         }
     }
-    for (std::filesystem::path const& path : paths_in(source)) {
+    for (std::filesystem::path const& path : paths) {
         std::string const name = path.filename().string();
         if (!is_plain_file_name(name) || detail::is_foreign_directory(name) ||
             std::filesystem::is_symlink(path) || !std::filesystem::is_directory(look_at(path)) ||
             ::access(path.c_str(), R_OK | X_OK) != 0) {
             continue;
         }
-        std::vector<std::string> const inner = detail::plain_files(path);
+        std::vector<std::string> const inner = detail::plain_files(paths_in(path));
         bool const model = std::any_of(inner.begin(), inner.end(), [](std::string const& file) {
             return file == "config.json" || detail::is_weight_file(file);
         });

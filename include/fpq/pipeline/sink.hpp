@@ -3,9 +3,6 @@
 // was written is opened again and compared before the run counts as done.
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -20,7 +17,6 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/carried_files.hpp"
 #include "fpq/dialect/registry.hpp"
-#include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/model/opened_model.hpp"
@@ -83,7 +79,6 @@ private:
 
     run_plan const& plan_;
     opened_model<B> const& model_;
-    checkpoint const& source_;
     std::optional<checkpoint_writer> writer_;
     std::map<std::string, export_linear const*> planned_;  // by module
     nlohmann::json identity_;
@@ -96,12 +91,12 @@ private:
 template <class B>
 quantized_sink<B>::quantized_sink(run_plan const& plan, opened_model<B> const& model,
                                   nlohmann::json identity)
-    : plan_(plan), model_(model), source_(model.source()), identity_(std::move(identity)) {
+    : plan_(plan), model_(model), identity_(std::move(identity)) {
     if (!plan.output) {
         return;
     }
     planned_output const& out = *plan.output;
-    require_distinct(source_.directory(), out.directory);
+    require_distinct(model_.source().directory(), out.directory);
     writer_.emplace(out.directory, out.tensors, out.max_shard_size,
                     [this](staging_directory& left) { return goes_on(left); });
     find_earlier_result();
@@ -197,17 +192,17 @@ template <class B>
 void quantized_sink<B>::write_rest() {
     for (plan_entry const& entry : plan_.entries) {
         if (entry.action == tensor_action::copy) {
-            writer_->write(entry.tensor, source_.at(entry.tensor).bytes,
-                           [&](auto piece) { source_.release(entry.tensor, piece); });
+            writer_->write(entry.tensor, model_.source().at(entry.tensor).bytes,
+                           [&](auto piece) { model_.source().release(entry.tensor, piece); });
         }
     }
     planned_output const& out = *plan_.output;
     writer_->add_json("recipe.json", shared_recipe(plan_));
-    for (named_json const& file : out.layout->files(out.linears, source_.config())) {
+    for (named_json const& file : out.layout->files(out.linears, model_.source().config())) {
         writer_->add_json(file.name, file.content);
     }
-    for (std::string const& name : carried_files(source_.directory())) {
-        writer_->copy_file(source_.directory() / name, name);
+    for (std::string const& name : carried_files(model_.source().directory())) {
+        writer_->copy_file(model_.source().directory() / name, name);
     }
 }
 

@@ -59,8 +59,7 @@ template <class B>
 conversation_writer writer_of_chats(opened_model<B> const& model);
 
 /// Consecutive windows of each text; remainders are dropped. Conversations are written as those of
-/// the calibration. Throws fpq::error (input) when not one
-/// window is whole.
+/// the calibration. Throws fpq::error (input) when not one window is whole.
 template <class B>
 evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text const& text);
 
