@@ -32,6 +32,14 @@ FPQ_HD inline float div_rn(float a, float b) noexcept {
     return a / b;
 #endif
 }
+/// The nearest integer, ties to even.
+FPQ_HD inline float nearest_rn(float a) noexcept {
+#if defined(__CUDA_ARCH__)
+    return rintf(a);
+#else
+    return __builtin_nearbyintf(a);
+#endif
+}
 /// fl(sqrt(a)).
 FPQ_HD inline float sqrt_rn(float a) noexcept {
 #if defined(__CUDA_ARCH__)

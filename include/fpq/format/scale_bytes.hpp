@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 1. From the statistics of one group to its stored scale byte, host and device: E4M3 bytes
 // of NVFP, and the fixed E8M0 rules of E2M1 and E4M3 elements without double arithmetic and
-// branches (quant/stored_scale.hpp has them for every element; tests hold the two together bit for
+// branches (stored_scale.hpp has them for every element; tests hold the two together bit for
 // bit). Sources: OCP MX 1.0 section 6.3; QuTLASS (abs_max, quest).
 #pragma once
 

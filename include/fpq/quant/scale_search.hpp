@@ -23,38 +23,6 @@
 
 namespace fpq {
 
-/// FP-Quant's mse observer: steps, and the part of the scale that the last step has lost.
-inline constexpr int mse_steps = 100;
-inline constexpr double mse_max_shrink = 0.8;
-/// fp16 sweep: candidates are minmax * 2^(i / 35), i in [-96, 42], that is 0.15 to 2.3 in steps of
-/// 2 %, then 16 steps of 0.25 % around the best.
-inline constexpr int fp16_steps_an_octave = 35;
-inline constexpr int fp16_lowest = -96;
-inline constexpr int fp16_highest = 42;
-inline constexpr int fp16_refine = 8;
-inline constexpr double fp16_refine_step = 0.0025;
-
-/// A scale before it is rounded to its stored precision.
-struct base_scale {
-    float scale;        // real-valued
-    std::uint8_t zero;  // asymmetric zero point
-};
-
-/// The unrounded minmax scale of a group with values in [least, most], least <= 0 <= most.
-/// Asymmetric: the range always holds 0, so that the zero point is a code:
-/// scale = (most - least) / (2^b - 1), zero = rne(-least / scale).
-inline base_scale minmax_base_of(quant_format const& format, float least, float most) noexcept {
-    float const amax = std::max(-least, most);
-    if (format.symmetric || amax == 0.0F) {
-        return {minmax_scale(format.element, amax), 0};
-    }
-    float const codes = static_cast<float>((1 << element_bits(format.element)) - 1);
-    // Halved: max - min of two huge values would overflow.
-    float const scale = 2.0F * ((0.5F * most - 0.5F * least) / codes);
-    float const zero = std::nearbyint(std::min(-least / scale, codes));
-    return {scale, is_nan(zero) ? std::uint8_t{0} : static_cast<std::uint8_t>(zero)};
-}
-
 /// Finds the scale of one group at a time; one object a thread.
 class scale_search {
 public:
