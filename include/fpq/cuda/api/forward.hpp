@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "fpq/core/half.hpp"
+#include "fpq/cuda/api/quantize.hpp"
 #include "fpq/cuda/api/status.hpp"
 #include "fpq/cuda/api/vocabulary.hpp"
 
@@ -48,6 +49,15 @@ struct bf16_rows {
 /// Rows on 16 bytes and cols a multiple of 8 are fast; all are served.
 status launch_silu_mul(bf16_rows const& gate, bf16_rows const& up, std::size_t rows,
                        std::size_t cols, bf16_rows const& out, cudaStream_t stream);
+
+/// y (rows, cols) += bias (cols), rounded once.
+status launch_add_bias(bf16_rows const& y, std::size_t rows, std::size_t cols, float const* bias,
+                       cudaStream_t stream);
+
+/// out (rows, cols; `type`; row i at out + i * out_stride values) = x rounded to nearest. Where
+/// `live` (cols) is not null, columns that it has no positive value for become 0.
+status launch_convert(float_matrix const& x, float const* live, float_type type, void* out,
+                      std::size_t out_stride, cudaStream_t stream);
 
 /// Query and key heads of tokens, and where they turn to.
 struct rope_args {

@@ -88,9 +88,10 @@ struct gptq_layer {
 status launch_gptq(linear_algebra& libraries, cudaStream_t stream, gptq_factor const& factor,
                    gptq_layer const& layer, gptq_workspace& workspace);
 
-/// tr(W H W^T), what the loss is measured against; after launch_gptq with the same layer and
-/// workspace. h (cols, cols), device, lower half. Sums of products in float32, then in double.
-/// Asynchronous. Cost: 2 rows cols^2 operations, twice those of the solve.
+/// tr(W H W^T), what the loss is measured against: after launch_gptq with the same layer and
+/// workspace, whose report it completes, or alone, for any W. h (cols, cols), device, lower half.
+/// Sums of products in float32, then in double. Asynchronous. Cost: 2 rows cols^2 operations, twice
+/// those of the solve.
 status launch_gptq_energy(linear_algebra& libraries, cudaStream_t stream, float const* h,
                           gptq_layer const& layer, gptq_workspace& workspace);
 

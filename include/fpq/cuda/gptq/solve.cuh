@@ -74,7 +74,16 @@ public:
 
     /// W in original order, W H, and the sum of their products.
     status energy(float const* h) {
+        bool const alone = ws_.sums.size() == 0;
+        std::size_t const values = layer_.rows * stride();
         status s = ensure(ws_.loss, layer_.rows);
+        if (s.ok()) s = ensure(ws_.target, values);
+        if (s.ok()) s = ensure(ws_.error, values);
+        if (s.ok()) s = ensure(ws_.sums, sizeof(gptq_sums));
+        if (s.ok() && alone) {
+            gptq_begin_kernel<1><<<1, 1, 0, stream_>>>(sums());
+            s = after_launch("gptq_begin_kernel");
+        }
         if (s.ok()) s = gather(nullptr, false);
         if (!s.ok()) {
             return s;
@@ -263,10 +272,8 @@ status launch_gptq_energy(linear_algebra& libraries, cudaStream_t stream, float 
     if (layer.rows == 0) {
         return {};
     }
-    std::size_t const values = layer.rows * detail::gptq_stride(layer.cols);
-    if (h == nullptr || workspace.target.size() < values || workspace.sums.size() == 0) {
-        return refuse("launch_gptq_energy: workspace", "that of a launch_gptq with the same layer",
-                      h == nullptr ? "no Hessian" : "another one");
+    if (h == nullptr) {
+        return refuse("launch_gptq_energy: h", "a Hessian", "null");
     }
     if (status s = libraries.use(stream); !s.ok()) {
         return s;

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "fpq/cuda/ptx/half_words.cuh"
+#include "fpq/cuda/quantize/load_input.cuh"
 #include "fpq/cuda/quantize/work.cuh"
 
 namespace fpq::cuda {
@@ -27,15 +28,6 @@ struct general_work {
     bool stochastic = false;
     philox random{};
 };
-
-/// Value i of a row-major matrix of any type.
-__device__ inline float load_float(void const* data, float_type type, std::size_t i) {
-    if (type == float_type::fp32) {
-        return static_cast<float const*>(data)[i];
-    }
-    std::uint16_t const bits = static_cast<std::uint16_t const*>(data)[i];
-    return type == float_type::bf16 ? to_float(bf16{bits}) : to_float(fp16{bits});
-}
 
 /// x (size) = x H in the CPU path's order, by one warp; x in shared memory.
 __device__ inline void rotate_hadamard(float* x, int size, int lane) {
