@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/load.hpp"
 #include "fpq/backend/cpu/sample.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"

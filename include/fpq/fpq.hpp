@@ -5,15 +5,18 @@
 #pragma once
 
 #include "fpq/backend/attention_shape.hpp"
+#include "fpq/backend/backend.hpp"
 #include "fpq/backend/cpu/attention.hpp"
 #include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/backend/cpu/elementwise.hpp"
 #include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/load.hpp"
 #include "fpq/backend/cpu/quant.hpp"
 #include "fpq/backend/cpu/sample.hpp"
 #include "fpq/backend/cpu/score.hpp"
 #include "fpq/backend/cpu/solve.hpp"
 #include "fpq/backend/rope.hpp"
+#include "fpq/backend/scale_args.hpp"
 #include "fpq/backend/score.hpp"
 #include "fpq/backend/weight_rows.hpp"
 #include "fpq/core/hosted/error.hpp"

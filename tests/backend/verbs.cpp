@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/load.hpp"
 #include "fpq/backend/cpu/quant.hpp"
 #include "fpq/backend/cpu/score.hpp"
 #include "support/gaussian.hpp"
@@ -55,7 +56,7 @@ TEST_CASE("rows of heads are rotated by the position of their token", "[backend]
         for (const std::size_t step : {0, 1, 3}) {
             std::vector<float> found = values;
             fpq::rotate_heads(fpq::cpu{2}, fpq::as_view(found.data(), 5, 12), 4,
-                              normed ? norm : std::vector<float>{}, 1e-6F, table, 7, step);
+                              normed ? norm : std::vector<float>{}, 1e-6F, table, {3, 7, step});
             std::vector<float> expected = values;
             for (std::size_t i = 0; i < 5; ++i) {
                 for (std::size_t h = 0; h < 3; ++h) {
@@ -67,7 +68,7 @@ TEST_CASE("rows of heads are rotated by the position of their token", "[backend]
                     for (std::size_t j = 0; normed && j < 4; ++j) {
                         head[j] *= norm[j] / static_cast<float>(std::sqrt(squares / 4 + 1e-6));
                     }
-                    table.rotate(head, 7 + i * step);
+                    table.rotate(head, 7 + i % 3 * step);  // windows of 3 tokens
                 }
             }
             for (std::size_t i = 0; i < found.size(); ++i) {
@@ -90,9 +91,15 @@ TEST_CASE("attention over a cache is the last row of attention over the window",
     for (std::size_t s = 0; s < sequences; ++s) {
         fpq::attention(fpq::cpu{1}, fpq::as_view(q.data() + s * length * wide, length, wide),
                        fpq::as_view(k.data() + s * length * narrow, length, narrow),
-                       fpq::as_view(v.data() + s * length * narrow, length, narrow), shape,
+                       fpq::as_view(v.data() + s * length * narrow, length, narrow), shape, length,
                        fpq::as_view(whole.data() + s * length * wide, length, wide));
     }
+    std::vector<float> together(q.size());  // one window below the other
+    fpq::attention(fpq::cpu{2}, fpq::as_view(q.data(), sequences * length, wide),
+                   fpq::as_view(k.data(), sequences * length, narrow),
+                   fpq::as_view(v.data(), sequences * length, narrow), shape, length,
+                   fpq::as_view(together.data(), sequences * length, wide));
+    REQUIRE(together == whole);
     std::vector<float> first;
     for (const int threads : {1, 3}) {
         fpq::cpu::cache cache(sequences, length, narrow);

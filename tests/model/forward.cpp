@@ -177,7 +177,7 @@ TEST_CASE("a replaced head is the one that is used", "[model]") {
     const std::vector<float> hidden = random_values(3 * 20, 77, 1.0F);
     const fpq::matrix_view<const float> h = fpq::as_view(hidden.data(), 3, 20);
     std::vector<float> normed(3 * 20);
-    frame.head_input(fpq::cpu{1}, h, fpq::as_view(normed.data(), 3, 20));
+    (void)frame.head_input(fpq::cpu{1}, h, {}, fpq::as_view(normed.data(), 3, 20));
     std::vector<float> picked(50 * 20, 0.0F);
     for (std::size_t i = 0; i < 20; ++i) {
         picked[i * 20 + i] = 1.0F;  // row i of the head picks value i

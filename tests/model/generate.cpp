@@ -30,7 +30,7 @@ TEST_CASE("a token at a time gives the logits of the whole window", "[model]") {
     std::reverse(b.begin(), b.end());
     const std::vector<float> whole_a = model.logits(a, 1);
     const std::vector<float> whole_b = model.logits(b, 1);
-    fpq::cached_decoder<fpq::cpu> cache(frame, model.layers, 2, length);
+    fpq::cached_decoder<fpq::cpu> cache(fpq::cpu{1}, frame, model.layers, 2, length);
     std::vector<float> found(2 * 50);
     for (std::size_t t = 0; t < length; ++t) {
         REQUIRE(cache.position() == t);

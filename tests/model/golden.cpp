@@ -19,6 +19,7 @@
 
 #include "catch.hpp"
 #include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/load.hpp"
 #include "fpq/backend/cpu/score.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/io/text/text_windows.hpp"
@@ -114,7 +115,7 @@ TEST_CASE("probe logits and top five are reproduced", "[model]") {
         const auto h = fpq::as_view(hidden.data(), ids.size(), config.hidden_size);
         decoder.embed_tokens(b, ids, h);
         for (std::size_t layer = 0; layer < config.layers; ++layer) {
-            decoder.forward_layer(b, fpq::load_layer(b, source, *graph, layer), h, {});
+            decoder.forward_layer(b, fpq::load_layer(b, source, *graph, layer), h, ids.size(), {});
         }
         decoder.head_logits(b, h.rows_at(ids.size() - 1, 1), {},
                             fpq::as_view(logits.data(), 1, logits.size()));

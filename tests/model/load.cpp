@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loading: every family, every stored type, and tensors that are missing or of the wrong shape.
+#include "fpq/backend/cpu/load.hpp"
 #include "fpq/model/load.hpp"
 
 #include <memory>

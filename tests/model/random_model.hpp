@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/load.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/graph/graph.hpp"
@@ -81,7 +82,7 @@ struct random_model {
         const auto h = fpq::as_view(hidden.data(), tokens.size(), config.hidden_size);
         decoder.embed_tokens(b, tokens, h);
         for (const fpq::decoder_layer<fpq::cpu>& layer : layers) {
-            decoder.forward_layer(b, layer, h, hooks);
+            decoder.forward_layer(b, layer, h, tokens.size(), hooks);
         }
         decoder.head_logits(b, h, hooks,
                             fpq::as_view(out.data(), tokens.size(), config.vocab_size));

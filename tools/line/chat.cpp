@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chat templates of models on the CPU.
+// Chat templates of models.
 #include "fpq/pipeline/read_chat.hpp"
 #include "line/models.hpp"
 
 namespace fpq {
 
-template conversation_writer writer_of_chats<cpu>(opened_model<cpu> const&);
+template conversation_writer writer_of_chats<line_backend>(opened_model<line_backend> const&);
 
 }  // namespace fpq

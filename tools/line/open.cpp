@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opened checkpoints on the CPU.
+// Opened checkpoints.
 #include "fpq/model/opened_model.hpp"
 
+#include "fpq/backend/cpu/load.hpp"
 #include "line/models.hpp"
 
 namespace fpq {
 
-template class opened_model<cpu>;
+template class opened_model<line_backend>;
 
 }  // namespace fpq

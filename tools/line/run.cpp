@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The run on the CPU.
+// The run.
 #include "line/instances.hpp"
 
 namespace fpq {
 
-template run_report run<cpu>(cpu const&, run_plan const&, architecture_list, progress_sink const&);
+template run_report run<line_backend>(line_backend const&, run_plan const&, architecture_list,
+                                      progress_sink const&);
 
 }  // namespace fpq

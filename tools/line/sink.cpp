@@ -6,6 +6,6 @@
 
 namespace fpq {
 
-template class quantized_sink<cpu>;
+template class quantized_sink<line_backend>;
 
 }  // namespace fpq

@@ -6,10 +6,12 @@
 
 namespace fpq {
 
-template calibration_cut load_calibration_windows<cpu>(cpu const&, calibration_args const&,
-                                                       opened_model<cpu> const&,
-                                                       progress_sink const&);
-template std::int32_t first_token<cpu>(opened_model<cpu> const&);
-template evaluation_set evaluation_windows<cpu>(opened_model<cpu> const&, evaluation_text const&);
+template calibration_cut load_calibration_windows<line_backend>(line_backend const&,
+                                                                calibration_args const&,
+                                                                opened_model<line_backend> const&,
+                                                                progress_sink const&);
+template std::int32_t first_token<line_backend>(opened_model<line_backend> const&);
+template evaluation_set evaluation_windows<line_backend>(opened_model<line_backend> const&,
+                                                         evaluation_text const&);
 
 }  // namespace fpq

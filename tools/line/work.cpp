@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One layer's work on the CPU.
+// One layer's work.
 #include "line/work.hpp"
 
 #include "fpq/backend/cpu/quant.hpp"
@@ -7,6 +7,6 @@
 
 namespace fpq {
 
-template class layer_work<cpu>;
+template class layer_work<line_backend>;
 
 }  // namespace fpq

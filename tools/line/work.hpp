@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The work on one layer and where its results go, on the CPU.
+// The work on one layer and where its results go,.
 #pragma once
 
 #include "fpq/method/methods.hpp"
@@ -12,16 +12,17 @@
 namespace fpq {
 
 // solve.cpp
-extern template void apply<cpu>(cpu const&, std::vector<method> const&, linear_group<cpu>&);
+extern template void apply<line_backend>(line_backend const&, std::vector<method> const&,
+                                         linear_group<line_backend>&);
 // work.cpp
-extern template class layer_work<cpu>;
+extern template class layer_work<line_backend>;
 // rows.cpp
-extern template class row_stream<cpu>;
+extern template class row_stream<line_backend>;
 // written.cpp
-extern template void check_written<cpu>(run_plan const&, opened_model<cpu> const&,
-                                        std::filesystem::path const&, tensor_prints const&,
-                                        run_report&);
+extern template void check_written<line_backend>(run_plan const&, opened_model<line_backend> const&,
+                                                 std::filesystem::path const&, tensor_prints const&,
+                                                 run_report&);
 // sink.cpp
-extern template class quantized_sink<cpu>;
+extern template class quantized_sink<line_backend>;
 
 }  // namespace fpq

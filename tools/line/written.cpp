@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run on the CPU wrote, compared.
+// What a run wrote, compared.
 #include "fpq/pipeline/check_written.hpp"
 #include "line/models.hpp"
 
 namespace fpq {
 
-template void check_written<cpu>(run_plan const&, opened_model<cpu> const&,
-                                 std::filesystem::path const&, tensor_prints const&, run_report&);
+template void check_written<line_backend>(run_plan const&, opened_model<line_backend> const&,
+                                          std::filesystem::path const&, tensor_prints const&,
+                                          run_report&);
 
 }  // namespace fpq

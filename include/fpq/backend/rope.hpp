@@ -42,6 +42,17 @@ namespace fpq {
     return frequencies;
 }
 
+/// Where the rows of a matrix stand in their text.
+struct row_positions {
+    std::size_t length;  ///< rows of one window, windows one below the other
+    std::size_t first;   ///< position of a window's first row
+    std::size_t step;    ///< 1 in a window; 0 where each row is the next token of its own sequence
+
+    [[nodiscard]] constexpr std::size_t operator()(std::size_t row) const noexcept {
+        return first + row % length * step;
+    }
+};
+
 /// Cosines and sines of positions 0 .. positions-1.
 class rope_table {
 public:
@@ -61,6 +72,9 @@ public:
     }
 
     [[nodiscard]] std::size_t positions() const noexcept { return positions_; }
+    /// (positions, head_dim / 2), row-major.
+    [[nodiscard]] std::vector<float> const& cosines() const noexcept { return cos_; }
+    [[nodiscard]] std::vector<float> const& sines() const noexcept { return sin_; }
 
     /// Rotates one head (head_dim values) at `position`, which must be below positions().
     void rotate(float* head, std::size_t position) const noexcept {

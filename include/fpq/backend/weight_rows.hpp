@@ -65,6 +65,18 @@ public:
         }
     }
 
+    /// Row i as cols() bf16, rounded to nearest; `wide` is scratch of cols() floats.
+    void copy_row_as_bf16(std::size_t i, std::span<float> wide, bf16* out) const noexcept {
+        if (type_ == dtype::bf16) {
+            std::memcpy(out, bytes_.data() + i * cols_ * sizeof(bf16), cols_ * sizeof(bf16));
+            return;
+        }
+        copy_row(i, wide.data());
+        for (std::size_t j = 0; j < cols_; ++j) {
+            out[j] = to_bf16(wide[j]);
+        }
+    }
+
 private:
     dtype type_;
     std::size_t rows_;

@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/backend.hpp"
 #include "fpq/backend/score.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/model/forward.hpp"
@@ -80,9 +80,6 @@ namespace detail {
 
 using window_list = std::span<const std::span<const std::int32_t>>;
 
-/// Positions whose logits are held at once.
-inline constexpr std::size_t logit_rows = 256;
-
 /// Steps done, told to the caller.
 struct progress_counter {
     const eval_options& options;
@@ -110,8 +107,11 @@ tensor<B> run_layers(B const& b, const eval_model<B>& model, window_list windows
     for (std::size_t layer = 0; layer < model.frame->config().layers; ++layer) {
         layer_hooks<B> hooks;
         const decoder_layer<B> weights = model.layers(layer, hooks);
-        for (std::size_t i = 0; i < windows.size(); ++i) {
-            model.frame->forward_layer(b, weights, window(i), hooks);
+        const std::size_t at_once = windows_at_once(b, length);
+        for (std::size_t i = 0; i < windows.size(); i += at_once) {
+            const std::size_t count = std::min(at_once, windows.size() - i);
+            model.frame->forward_layer(
+                b, weights, hidden.view().rows_at(i * length, count * length), length, hooks);
         }
         progress.step();
     }
@@ -122,24 +122,22 @@ tensor<B> run_layers(B const& b, const eval_model<B>& model, window_list windows
 template <class B>
 void score_window(B const& b, const eval_model<B>& model, typename B::const_view hidden,
                   const eval_model<B>* reference, typename B::const_view reference_hidden,
-                  std::span<const std::int32_t> tokens, std::span<position_score> scores) {
-    const std::size_t vocab = model.frame->config().vocab_size;
-    const std::size_t held = std::min(logit_rows, scores.size());
-    tensor<B> logits = make(b, held, vocab);
-    tensor<B> reference_logits = make(b, reference != nullptr ? held : 0, vocab);
-    for (std::size_t begin = 0; begin < scores.size(); begin += logit_rows) {
-        const std::size_t count = std::min(logit_rows, scores.size() - begin);
-        model.frame->head_logits(b, hidden.rows_at(begin, count), model.head,
-                                 logits.view().rows_at(0, count));
-        if (reference != nullptr) {
-            reference->frame->head_logits(b, reference_hidden.rows_at(begin, count),
-                                          reference->head,
-                                          reference_logits.view().rows_at(0, count));
-        }
-        const std::size_t others = reference != nullptr ? count : 0;
-        score(b, logits.view().rows_at(0, count), reference_logits.view().rows_at(0, others),
-              tokens.subspan(begin + 1, count), scores.subspan(begin, count));
+                  std::span<const std::int32_t> tokens, std::span<position_score> scores,
+                  typename B::score_workspace& held) {
+    const std::size_t count = scores.size();
+    tensor<B> input = make(b, count, hidden.cols);
+    scored_head<B> own{
+        model.frame->head_input(b, hidden.rows_at(0, count), model.head, input.view()),
+        &model.frame->head_table()};
+    scored_head<B> other;
+    tensor<B> reference_input;
+    if (reference != nullptr) {
+        reference_input = make(b, count, reference_hidden.cols);
+        other = {reference->frame->head_input(b, reference_hidden.rows_at(0, count),
+                                              reference->head, reference_input.view()),
+                 &reference->frame->head_table()};
     }
+    score_rows(b, own, other, tokens.subspan(1, count), scores, held);
 }
 
 struct mean_and_error {
@@ -276,6 +274,7 @@ template <class B>
                                (reference != nullptr ? reference->frame->config().layers : 0);
     detail::progress_counter progress{options, batches * layers + windows.size()};
     std::vector<position_score> scores(windows.size() * (length - 1));
+    typename B::score_workspace held;
     for (std::size_t begin = 0; begin < windows.size(); begin += batch) {
         const detail::window_list part =
             windows.subspan(begin, std::min(batch, windows.size() - begin));
@@ -288,7 +287,8 @@ template <class B>
                                           : states.view().rows_at(i * length, length);
             };
             detail::score_window(b, model, of(hidden), reference, of(other), part[i],
-                                 std::span(scores).subspan((begin + i) * (length - 1), length - 1));
+                                 std::span(scores).subspan((begin + i) * (length - 1), length - 1),
+                                 held);
             progress.step();
         }
     }

@@ -39,10 +39,11 @@ public:
     void embed_tokens(B const& b, std::span<std::int32_t const> tokens,
                       typename B::view hidden) const;
 
-    /// One layer over one window, in place: hidden (tokens, hidden). Refuses a window longer than
-    /// the model's sliding window. Memory: a few (tokens, intermediate) buffers.
+    /// One layer over windows of `length` tokens, one below the other, in place: hidden (windows *
+    /// length, hidden). Refuses a window longer than the model's sliding window. Memory: a few
+    /// (tokens, intermediate) buffers.
     void forward_layer(B const& b, decoder_layer<B> const& layer, typename B::view hidden,
-                       layer_hooks<B> const& hooks) const;
+                       std::size_t length, layer_hooks<B> const& hooks) const;
 
     /// The layer with attend(q, k, v, out) in place of a window's attention: q and out (tokens,
     /// query size), k and v (tokens, kv size) before norm and rotation, which are attend's to do.
@@ -61,21 +62,35 @@ public:
         part_outputs out;
         read(b, layer, tap::mlp_input, norm_place::mlp_input, hidden, hooks, out);
         silu_mul(b, out.at(part::gate), out.at(part::up));
+        if (hooks.inputs_only) {
+            hooks.on_input(tap::mlp_middle, out.at(part::gate));
+            return;
+        }
         add_block(b, layer, tap::mlp_middle, norm_place::mlp_output, out.at(part::gate), hooks,
                   hidden);
     }
 
-    /// Norm and rotation of q and k: token i stands at position first + i * step.
-    void rotate(B const& b, decoder_layer<B> const& layer, typename B::view q, typename B::view k,
-                rope_table const& table, std::size_t first, std::size_t step) const;
+    /// Norm and rotation of q and k, whose rows stand at these positions.
+    void rotate_qk(B const& b, decoder_layer<B> const& layer, typename B::view q,
+                   typename B::view k, typename B::rope const& table,
+                   row_positions const& at) const {
+        rotate(b, q, k, config().head_dim, layer.norm(norm_place::query_head),
+               layer.norm(norm_place::key_head), config().rms_norm_eps, table, at);
+    }
 
     [[nodiscard]] attention_shape heads() const noexcept {
         return {config().heads, config().kv_heads, config().head_dim};
     }
 
-    /// y (tokens, hidden) = what the head reads, for rows of the last layer's output.
-    void head_input(B const& b, typename B::const_view hidden, typename B::view y) const {
-        rms_norm(b, hidden, final_norm_, config().rms_norm_eps, y);
+    /// y (tokens, hidden) = what the head reads, for rows of the last layer's output, after the
+    /// hook has seen and changed it. Returns y.
+    typename B::view head_input(B const& b, typename B::const_view hidden,
+                                layer_hooks<B> const& hooks, typename B::view y) const {
+        rms_norm(b, hidden, *final_norm_, config().rms_norm_eps, y);
+        if (hooks.on_input) {
+            hooks.on_input(tap::head_input, y);
+        }
+        return y;
     }
 
     /// out (tokens, vocab) = head of rows of the last layer's output. The hook sees head_input.
@@ -83,7 +98,8 @@ public:
                      typename B::view out) const;
 
     /// Rotary table of at least `positions` positions; grows on demand and is shared by copies.
-    [[nodiscard]] std::shared_ptr<rope_table const> rope(std::size_t positions) const;
+    [[nodiscard]] std::shared_ptr<typename B::rope const> rope(B const& b,
+                                                               std::size_t positions) const;
 
     /// The same model with another head, (vocab, hidden): a quantized one.
     void replace_head(typename B::table head) { head_ = std::move(head); }
@@ -92,7 +108,7 @@ public:
 private:
     struct rope_cache {
         std::mutex mutex;
-        std::shared_ptr<rope_table const> table;
+        std::shared_ptr<typename B::rope const> table;
     };
 
     /// The outputs of the linears that read one tap: buffers, and the parts as columns of them.
@@ -121,7 +137,7 @@ private:
     std::shared_ptr<model_graph const> graph_;
     typename B::table embedding_;
     typename B::table head_;
-    typename B::vector final_norm_;
+    std::shared_ptr<typename B::vector const> final_norm_;
     std::shared_ptr<rope_cache> rope_;
 };
 
@@ -131,13 +147,13 @@ decoder<B>::decoder(std::shared_ptr<model_graph const> graph, typename B::table 
     : graph_(std::move(graph)),
       embedding_(std::move(embedding)),
       head_(head ? *std::move(head) : embedding_),
-      final_norm_(std::move(final_norm)),
+      final_norm_(std::make_shared<typename B::vector const>(std::move(final_norm))),
       rope_(std::make_shared<rope_cache>()) {
     model_config const& c = config();
     require(graph_->embedding(),
             embedding_.rows() == c.vocab_size && embedding_.cols() == c.hidden_size);
     require(graph_->head().module, head_.rows() == c.vocab_size && head_.cols() == c.hidden_size);
-    require(graph_->final_norm(), final_norm_.size() == c.hidden_size);
+    require(graph_->final_norm(), final_norm_->size() == c.hidden_size);
 }
 
 template <class B>
@@ -156,43 +172,28 @@ void decoder<B>::embed_tokens(B const& b, std::span<std::int32_t const> tokens,
 
 template <class B>
 void decoder<B>::forward_layer(B const& b, decoder_layer<B> const& layer, typename B::view hidden,
-                               layer_hooks<B> const& hooks) const {
-    config().require_sequence(hidden.rows);
-    std::shared_ptr<rope_table const> const table = rope(hidden.rows);
+                               std::size_t length, layer_hooks<B> const& hooks) const {
+    config().require_sequence(length);
+    auto const table = rope(b, length);
     forward_layer_with(b, layer, hidden, hooks, [&](auto q, auto k, auto v, auto out) {
-        rotate(b, layer, q, k, *table, 0, 1);
-        attention(b, q, k, v, heads(), out);
+        rotate_qk(b, layer, q, k, *table, {length, 0, 1});
+        attention(b, q, k, v, heads(), length, out);
     });
-}
-
-template <class B>
-void decoder<B>::rotate(B const& b, decoder_layer<B> const& layer, typename B::view q,
-                        typename B::view k, rope_table const& table, std::size_t first,
-                        std::size_t step) const {
-    model_config const& c = config();
-    rotate_heads(b, q, c.head_dim, layer.norm(norm_place::query_head), c.rms_norm_eps, table, first,
-                 step);
-    rotate_heads(b, k, c.head_dim, layer.norm(norm_place::key_head), c.rms_norm_eps, table, first,
-                 step);
 }
 
 template <class B>
 void decoder<B>::head_logits(B const& b, typename B::const_view hidden, layer_hooks<B> const& hooks,
                              typename B::view out) const {
     auto normed = make(b, hidden.rows, hidden.cols);
-    head_input(b, hidden, normed.view());
-    if (hooks.on_input) {
-        hooks.on_input(tap::head_input, normed.view());
-    }
-    logits(b, normed.view(), head_, out);
+    logits(b, head_input(b, hidden, hooks, normed.view()), head_, out);
 }
 
 template <class B>
-std::shared_ptr<rope_table const> decoder<B>::rope(std::size_t positions) const {
+std::shared_ptr<typename B::rope const> decoder<B>::rope(B const& b, std::size_t positions) const {
     std::lock_guard<std::mutex> const lock(rope_->mutex);
     if (!rope_->table || rope_->table->positions() < positions) {
-        rope_->table =
-            std::make_shared<rope_table const>(config().rope, config().head_dim, positions);
+        rope_->table = std::make_shared<typename B::rope const>(
+            rope_of(b, config().rope, config().head_dim, positions));
     }
     return rope_->table;
 }

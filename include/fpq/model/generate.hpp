@@ -14,8 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "fpq/backend/cpu/cpu.hpp"
-#include "fpq/backend/rope.hpp"
+#include "fpq/backend/backend.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/model/forward.hpp"
@@ -46,16 +45,20 @@ template <class B>
 class cached_decoder {
 public:
     /// Room for `rows` sequences of `length` tokens: 2 * layers * rows * length * kv_size floats.
-    cached_decoder(const decoder<B>& model, std::span<const decoder_layer<B>> layers,
+    cached_decoder(B const& b, const decoder<B>& model, std::span<const decoder_layer<B>> layers,
                    std::size_t rows, std::size_t length)
-        : model_(&model), layers_(layers), rows_(rows), length_(length), rope_(model.rope(length)) {
+        : model_(&model),
+          layers_(layers),
+          rows_(rows),
+          length_(length),
+          rope_(model.rope(b, length)) {
         model.config().require_sequence(length);
         if (layers.size() != model.config().layers) {
             fail_usage("sampling needs all layers", model.config().where,
                        std::to_string(model.config().layers), std::to_string(layers.size()));
         }
         for (std::size_t layer = 0; layer < layers.size(); ++layer) {
-            caches_.emplace_back(rows, length, model.config().kv_size());
+            caches_.push_back(make_cache(b, rows, length, model.config().kv_size()));
         }
     }
 
@@ -76,7 +79,7 @@ public:
         for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
             model_->forward_layer_with(
                 b, layers_[layer], hidden.view(), {}, [&](auto q, auto k, auto v, auto out) {
-                    model_->rotate(b, layers_[layer], q, k, *rope_, position_, 0);
+                    model_->rotate_qk(b, layers_[layer], q, k, *rope_, {rows_, position_, 0});
                     cached_attention(b, q, k, v, model_->heads(), position_, caches_[layer], out);
                 });
         }
@@ -90,7 +93,7 @@ private:
     std::size_t rows_;
     std::size_t length_;
     std::size_t position_ = 0;
-    std::shared_ptr<const rope_table> rope_;
+    std::shared_ptr<const typename B::rope> rope_;
     std::vector<typename B::cache> caches_;
 };
 
@@ -111,7 +114,7 @@ template <class B>
     const philox first{options.seed, detail::first_token_stream};
     for (std::size_t begin = 0; begin < options.sequences; begin += batch) {
         const std::size_t rows = std::min(batch, options.sequences - begin);
-        cached_decoder<B> cache(model, layers, rows, options.length);
+        cached_decoder<B> cache(b, model, layers, rows, options.length);
         tensor<B> logits = make(b, rows, config.vocab_size);
         std::vector<std::int32_t> tokens(rows);
         for (std::size_t r = 0; r < rows; ++r) {

@@ -38,6 +38,8 @@ struct layer_hooks {
     /// Called once for each tap with x (tokens, width), which the linears consume after the call:
     /// what the hook writes is what they see. Called from one thread at a time. May be empty.
     std::function<void(tap, typename B::view)> on_input;
+    /// Nobody reads the output: the pass ends when the hook has seen the last tap.
+    bool inputs_only = false;
 };
 
 }  // namespace fpq

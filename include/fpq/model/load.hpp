@@ -6,7 +6,6 @@
 // checkpoint's memory map.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -17,7 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/backend/weight_rows.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
@@ -54,38 +52,28 @@ inline std::vector<float> load_vector(const checkpoint& source, const std::strin
 
 }  // namespace detail
 
-/// (out, in) float32 values onto the backend.
-[[nodiscard]] inline cpu::tensor upload(cpu const&, matrix_view<float const> values) {
-    cpu::tensor out(values.rows, values.cols);
-    for (std::size_t i = 0; i < values.rows; ++i) {
-        std::copy_n(values.row(i), values.cols, out.view().row(i));
-    }
-    return out;
-}
-
 /// The linear with its bias if it has one.
 template <class B>
 [[nodiscard]] linear_weights<B> load_linear(B const& b, const checkpoint& source,
                                             const linear_node& node) {
     linear_weights<B> out;
-    const std::vector<float> values =
-        load_floats(detail::tensor_of_shape(source, node.weight(), {node.out, node.in}));
-    out.weight = upload(b, as_view(values.data(), node.out, node.in));
+    out.weight = load_matrix(b, detail::tensor_of_shape(source, node.weight(), {node.out, node.in}),
+                             node.out, node.in);
     source.release(node.weight());
     if (node.bias) {
-        out.bias = detail::load_vector(source, node.bias_name(), node.out);
+        out.bias = vector_of(b, detail::load_vector(source, node.bias_name(), node.out));
     }
     return out;
 }
 
 /// The norms of a layer, its linears left empty: for sources whose linears are quantized.
 template <class B>
-[[nodiscard]] decoder_layer<B> load_layer_norms(B const&, const checkpoint& source,
+[[nodiscard]] decoder_layer<B> load_layer_norms(B const& b, const checkpoint& source,
                                                 const model_graph& graph, std::size_t layer) {
     decoder_layer<B> out;
     out.linears.resize(graph.layer(layer).size());
     for (const norm_node& norm : graph.norms(layer)) {
-        out.norm(norm.place) = detail::load_vector(source, norm.tensor, norm.width);
+        out.norm(norm.place) = vector_of(b, detail::load_vector(source, norm.tensor, norm.width));
     }
     return out;
 }
@@ -110,7 +98,7 @@ template <class B>
 /// Embedding, final norm and head; the checkpoint must outlive the decoder. `head`, when it is
 /// given, stands for the head of the file (a quantized one).
 template <class B>
-[[nodiscard]] decoder<B> load_decoder(B const&, const checkpoint& source,
+[[nodiscard]] decoder<B> load_decoder(B const& b, const checkpoint& source,
                                       std::shared_ptr<const model_graph> graph,
                                       std::optional<weight_rows> head) {
     const model_config& c = graph->config();
@@ -120,7 +108,12 @@ template <class B>
         head = detail::load_rows(source, graph->head().weight(), c.vocab_size, c.hidden_size);
     }
     std::vector<float> norm = detail::load_vector(source, graph->final_norm(), c.hidden_size);
-    return {std::move(graph), std::move(embedding), std::move(norm), std::move(head)};
+    std::optional<typename B::table> own_head;
+    if (head) {
+        own_head = table_of(b, *std::move(head));
+    }
+    return {std::move(graph), table_of(b, std::move(embedding)), vector_of(b, std::move(norm)),
+            std::move(own_head)};
 }
 
 }  // namespace fpq

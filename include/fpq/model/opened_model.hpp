@@ -59,14 +59,16 @@ private:
 
     [[nodiscard]] double linear_bits(linear_node const& node) const;
 
-    [[nodiscard]] std::vector<float> decoded(stored_linear const& stored,
-                                             linear_node const& node) const {
+    static void require_fit(stored_linear const& stored, linear_node const& node) {
         if (stored.weight.rows != node.out || stored.weight.cols != node.in) {
             fail_input(
                 "quantized tensor does not fit config.json", node.module,
                 std::to_string(node.out) + " x " + std::to_string(node.in),
                 std::to_string(stored.weight.rows) + " x " + std::to_string(stored.weight.cols));
         }
+    }
+
+    [[nodiscard]] std::vector<float> decoded(stored_linear const& stored) const {
         std::vector<float> values = stored.weight.codes == nullptr
                                         ? stored.dense
                                         : dequantize(stored.weight, host_threads(backend_));
@@ -78,11 +80,16 @@ private:
 
     [[nodiscard]] linear_weights<B> decode(stored_linear const& stored,
                                            linear_node const& node) const {
+        require_fit(stored, node);
         linear_weights<B> out;
-        std::vector<float> const values = decoded(stored, node);
-        out.weight = upload(backend_, as_view(values.data(), node.out, node.in));
+        if (stored.weight.codes != nullptr) {
+            out.weight = decode_matrix(backend_, stored.weight);
+        } else {
+            std::vector<float> const values = decoded(stored);
+            out.weight = upload(backend_, as_view(values.data(), node.out, node.in));
+        }
         if (node.bias) {
-            out.bias = load_floats(source_->at(node.bias_name()));
+            out.bias = vector_of(backend_, load_floats(source_->at(node.bias_name())));
         }
         return out;
     }
@@ -180,8 +187,9 @@ std::optional<weight_rows> opened_model<B>::stored_head() const {
     if (!quantized_ || !quantized_->is_quantized(head.module)) {
         return std::nullopt;
     }
-    return weight_rows::from_floats(decoded(quantized_->linear(head.module), head), head.out,
-                                    head.in);
+    stored_linear const stored = quantized_->linear(head.module);
+    require_fit(stored, head);
+    return weight_rows::from_floats(decoded(stored), head.out, head.in);
 }
 
 }  // namespace fpq

@@ -15,7 +15,7 @@
 #include <variant>
 #include <vector>
 
-#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/backend.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"

@@ -124,7 +124,8 @@ inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& sourc
             {"recipe", std::move(recipe)},
             {"model", std::move(files)},
             {"text", {plan.calibration.dataset == "self", print(calibration), print(evaluation)}},
-            {"matrix products", std::string(active_products().name)}};
+            {"matrix products",
+             plan.backend == "cpu" ? std::string(active_products().name) : plan.backend}};
 }
 
 /// What distinguishes two identities, in one word; empty when nothing does.

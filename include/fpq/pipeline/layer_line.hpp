@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "fpq/backend/backend.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/opened_model.hpp"
@@ -246,10 +247,10 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
     if (work_.needs_inputs(index)) {
         clock_.enter("observe");
         std::size_t const windows = flow.calibration->windows();
-        flow.calibration->observe(backend_, layer, [&](std::size_t window) {
-            within(index, fmt::format("window {}/{}", window + 1, windows), 0.0, 0.4, window,
+        flow.calibration->observe(backend_, layer, [&](window_range at) {
+            within(index, fmt::format("window {}/{}", at.first + 1, windows), 0.0, 0.4, at.first,
                    windows);
-            return work_.observing_hooks(index, window, flow.calibration->windows());
+            return work_.observing_hooks(index, at, windows);
         });
     }
     input_scales const scales = work_.find_input_scales(index);
@@ -272,18 +273,27 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         }
     }
     work_.forget();
+    layer_hooks<B> const hooks = work_.quantized_hooks(index, scales);
+    auto const advance = [&] {
+        if (flow.calibration && is_watched_after(index)) {
+            clock_.enter("advance");
+            flow.calibration->advance(backend_, layer, hooks);
+        }
+    };
+    if (B::is_queued) {
+        advance();  // goes on while this thread writes
+    }
     clock_.enter("write");
-    for (quantized_linear const& linear : solved) {
+    for (quantized_linear& linear : solved) {
         sink_.write(linear);
+        recycle(backend_, std::move(linear.weight));
     }
     sink_.finish_layer(
         index,
         {report_.linears.begin() + static_cast<std::ptrdiff_t>(reported), report_.linears.end()},
         report_.quantized_bytes - bytes);
-    clock_.enter("advance");
-    layer_hooks<B> const hooks = work_.quantized_hooks(index, scales);
-    if (flow.calibration && is_watched_after(index)) {
-        flow.calibration->advance(backend_, layer, hooks);
+    if (!B::is_queued) {
+        advance();
     }
     if (flow.evaluation) {
         clock_.enter("evaluate");
@@ -320,12 +330,12 @@ void layer_line<B>::one_head(streams<B>& flow, decoder<B>& network, layer_hooks<
     tensor<B> weight = load_linear(backend_, model_.source(), node).weight;
     scheme const& s = *plan_.scheme_of(graph_, node);
     if (block_transform const* const t = work_.transform(&s)) {
-        transform_weights(backend_, *t, weight.view());
+        transform_weights(backend_, *t, weight);
     }
     if (work_.needs_inputs(index)) {
         clock_.enter("observe");
-        flow.calibration->observe_head(backend_, [&](std::size_t window) {
-            return work_.observing_hooks(index, window, flow.calibration->windows());
+        flow.calibration->observe_head(backend_, [&](window_range at) {
+            return work_.observing_hooks(index, at, flow.calibration->windows());
         });
     }
     input_scales const scales = work_.find_input_scales(index);

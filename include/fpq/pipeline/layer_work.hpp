@@ -13,8 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/backend/cpu/cpu.hpp"
-#include "fpq/backend/cpu/quant.hpp"
+#include "fpq/backend/scale_args.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/graph/scheme.hpp"
@@ -23,6 +22,7 @@
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/sink.hpp"
+#include "fpq/pipeline/streams.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/saturate.hpp"
 #include "fpq/transform/transform.hpp"
@@ -84,10 +84,9 @@ public:
     /// w' = w M^-T for the linears that have a transform.
     void transform_layer(std::size_t layer, decoder_layer<B>& weights) const;
 
-    /// Hooks of the calibration forward over window `window` of `windows`: x becomes its transform,
-    /// is recorded, then quantized with the global scale of this window alone. Windows come in
-    /// order.
-    [[nodiscard]] layer_hooks<B> observing_hooks(std::size_t layer, std::size_t window,
+    /// Hooks of the calibration forward over some of `windows`: x becomes its transform, is
+    /// recorded, then quantized, each window with a global scale of its own. Windows come in order.
+    [[nodiscard]] layer_hooks<B> observing_hooks(std::size_t layer, window_range at,
                                                  std::size_t windows);
 
     /// Hooks of the forward that the quantized model will do.
@@ -154,16 +153,16 @@ template <class B>
 void layer_work<B>::transform_layer(std::size_t layer, decoder_layer<B>& weights) const {
     for (linear_node const& node : graph_.layer(layer)) {
         if (block_transform const* const t = transform(plan_.scheme_of(graph_, node))) {
-            transform_weights(backend_, *t, weights.linears[node.row].weight.view());
+            transform_weights(backend_, *t, weights.linears[node.row].weight);
         }
     }
 }
 
 template <class B>
-layer_hooks<B> layer_work<B>::observing_hooks(std::size_t layer, std::size_t window,
+layer_hooks<B> layer_work<B>::observing_hooks(std::size_t layer, window_range at,
                                               std::size_t windows) {
     layer_hooks<B> hooks;
-    hooks.on_input = [this, layer, window, windows](tap input, typename B::view x) {
+    hooks.on_input = [this, layer, at, windows](tap input, typename B::view x) {
         scheme const* const s = scheme_at(layer, input);
         if (s == nullptr) {
             return;
@@ -172,16 +171,25 @@ layer_hooks<B> layer_work<B>::observing_hooks(std::size_t layer, std::size_t win
             transform_inputs(backend_, *t, x);
         }
         input_statistics<B>& seen = statistics_[index(input)];
-        float const most = amax(backend_, x);
-        seen.amax = std::max(seen.amax, most);
         if (needs_.second_moment && s->weight) {
             if (!seen.second_moment) {
                 seen.second_moment = make_moment(backend_, x.cols, windows);
             }
-            accumulate(backend_, *seen.second_moment, window, x);
+            accumulate(backend_, *seen.second_moment, at.first, at.count, x);
         }
-        if (s->input) {
-            fake_quantize(backend_, *s->input, global_scale_of(*s->input, most), x);
+        if (!s->input) {
+            return;
+        }
+        if (!s->input->format.has_global) {
+            fake_quantize(backend_, *s->input, global_scale_of(*s->input, 0.0F), x);
+            return;
+        }
+        std::size_t const tokens = x.rows / at.count;
+        for (std::size_t i = 0; i < x.rows; i += tokens) {
+            typename B::view const window = x.rows_at(i, tokens);
+            float const most = amax(backend_, window);
+            seen.amax = std::max(seen.amax, most);
+            fake_quantize(backend_, *s->input, global_scale_of(*s->input, most), window);
         }
     };
     return hooks;
@@ -249,6 +257,7 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
         solve_result& result = group.members[i].result;
         if (most >= largest_safe_maximum) {
             saturate_to_finite(result.weight);
+            changed_on_host(backend_, result.weight);
         }
         local_loss local;
         error_stats const error = decode_weights(backend_, result.weight.view(), weights[i], local);

@@ -65,6 +65,7 @@ struct run_plan {
     bool evaluates_calibration_text = false;  ///< none was given
     std::optional<planned_output> output;
     int threads = 1;
+    std::string backend;   ///< results of different ones differ in their last bits
     bool restart = false;  ///< an interrupted run's work is discarded, not continued
 
     std::vector<plan_entry> entries;     ///< in the order of the checkpoint's names

@@ -155,6 +155,7 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
     if (!plan.calibration.dataset.empty()) {
         model.config().require_sequence(plan.calibration.sequence_length);
         if (plan.calibration.dataset == "self") {
+            require_generation(b);
             (void)first_token(model);
         } else {
             calibration_cut cut = load_calibration_windows(b, plan.calibration, model, progress);

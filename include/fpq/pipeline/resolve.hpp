@@ -380,6 +380,7 @@ template <class B>
 run_plan resolve(B const& b, recipe const& r, checkpoint const& source, model_graph const& graph) {
     run_plan plan = detail::plan_maker(r, source, graph).make();
     plan.threads = b.threads;
+    plan.backend = name_of(b);
     return plan;
 }
 

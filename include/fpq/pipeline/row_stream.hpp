@@ -14,7 +14,7 @@
 #include <variant>
 #include <vector>
 
-#include "fpq/backend/cpu/quant.hpp"
+#include "fpq/backend/scale_args.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/method/rounded_rows.hpp"

@@ -4,6 +4,7 @@
 // along, the original's and the quantized one's on its text.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -12,8 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/backend.hpp"
 #include "fpq/io/text/token_windows.hpp"
+#include "fpq/linalg/sharded_second_moment.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/model/forward.hpp"
 #include "fpq/model/layer.hpp"
@@ -21,9 +23,28 @@
 
 namespace fpq {
 
-/// The hooks for one window.
+/// Windows that go through a layer together.
+struct window_range {
+    std::size_t first;
+    std::size_t count;
+};
+
+/// All windows, `at_once` together, none of two shards: what is summed over a shard then does not
+/// depend on who has the others.
+inline std::vector<window_range> window_batches(std::size_t windows, std::size_t at_once) {
+    std::vector<window_range> out;
+    for (std::size_t shard = 0; shard < moment_shards; ++shard) {
+        std::size_t const end = shard_begin(shard + 1, windows);
+        for (std::size_t w = shard_begin(shard, windows); w < end; w += at_once) {
+            out.push_back({w, std::min(at_once, end - w)});
+        }
+    }
+    return out;
+}
+
+/// The hooks for windows that go together.
 template <class B>
-using window_hooks = std::function<layer_hooks<B>(std::size_t window)>;
+using window_hooks = std::function<layer_hooks<B>(window_range)>;
 
 /// Hidden states (windows * tokens, hidden), all windows of one length.
 template <class B>
@@ -35,23 +56,26 @@ public:
     [[nodiscard]] std::size_t windows() const noexcept { return windows_; }
 
     /// (tokens, hidden) of one window.
-    [[nodiscard]] typename B::view window(std::size_t w) {
-        return states_.view().rows_at(w * tokens_, tokens_);
-    }
+    [[nodiscard]] typename B::view window(std::size_t w) { return rows({w, 1}); }
 
     /// Replaces every window by its output of `layer`.
     void advance(B const& b, decoder_layer<B> const& layer, layer_hooks<B> const& hooks);
 
-    /// Runs `layer` on a copy of every window w, for what hooks(w) see.
+    /// Runs `layer` on a copy of all windows, for what their hooks see.
     void observe(B const& b, decoder_layer<B> const& layer, window_hooks<B> const& hooks);
 
-    /// What the head reads of every window w, for what hooks(w) see.
+    /// What the head reads of all windows, for what their hooks see.
     void observe_head(B const& b, window_hooks<B> const& hooks);
 
 private:
+    [[nodiscard]] typename B::view rows(window_range w) {
+        return states_.view().rows_at(w.first * tokens_, w.count * tokens_);
+    }
+
     decoder<B> const* network_;
     std::size_t windows_;
     std::size_t tokens_;
+    std::vector<window_range> batches_;
     tensor<B> states_;
 };
 
@@ -60,6 +84,7 @@ hidden_stream<B>::hidden_stream(B const& b, decoder<B> const& network, token_win
     : network_(&network),
       windows_(windows.size()),
       tokens_(windows.front().size()),
+      batches_(window_batches(windows_, windows_at_once(b, tokens_))),
       states_(make(b, windows.size() * tokens_, network.config().hidden_size)) {
     for (std::size_t w = 0; w < windows_; ++w) {
         network.embed_tokens(b, windows[w], window(w));
@@ -69,27 +94,28 @@ hidden_stream<B>::hidden_stream(B const& b, decoder<B> const& network, token_win
 template <class B>
 void hidden_stream<B>::advance(B const& b, decoder_layer<B> const& layer,
                                layer_hooks<B> const& hooks) {
-    for (std::size_t w = 0; w < windows_; ++w) {
-        network_->forward_layer(b, layer, window(w), hooks);
+    for (window_range const w : batches_) {
+        network_->forward_layer(b, layer, rows(w), tokens_, hooks);
     }
 }
 
 template <class B>
 void hidden_stream<B>::observe(B const& b, decoder_layer<B> const& layer,
                                window_hooks<B> const& hooks) {
-    tensor<B> scratch = make(b, tokens_, states_.cols());
-    for (std::size_t w = 0; w < windows_; ++w) {
-        copy(b, window(w), scratch.view());
-        network_->forward_layer(b, layer, scratch.view(), hooks(w));
+    for (window_range const w : batches_) {
+        tensor<B> scratch = make(b, w.count * tokens_, states_.cols());
+        copy(b, rows(w), scratch.view());
+        layer_hooks<B> watching = hooks(w);
+        watching.inputs_only = true;
+        network_->forward_layer(b, layer, scratch.view(), tokens_, watching);
     }
 }
 
 template <class B>
 void hidden_stream<B>::observe_head(B const& b, window_hooks<B> const& hooks) {
-    tensor<B> scratch = make(b, tokens_, states_.cols());
-    for (std::size_t w = 0; w < windows_; ++w) {
-        network_->head_input(b, window(w), scratch.view());
-        hooks(w).on_input(tap::head_input, scratch.view());
+    for (window_range const w : batches_) {
+        tensor<B> scratch = make(b, w.count * tokens_, states_.cols());
+        network_->head_input(b, rows(w), hooks(w), scratch.view());
     }
 }
 
@@ -146,9 +172,10 @@ eval_result running_evaluation<B>::finish(B const& b, decoder<B> const& quantize
     eval_model<B> const subject{&quantized, {}, head};
     std::size_t const targets = windows_.front().size() - 1;
     std::vector<position_score> scores(windows_.size() * targets);
+    typename B::score_workspace held;
     for (std::size_t w = 0; w < windows_.size(); ++w) {
         detail::score_window<B>(b, subject, quantized_.window(w), &original, original_.window(w),
-                                windows_[w], std::span(scores).subspan(w * targets, targets));
+                                windows_[w], std::span(scores).subspan(w * targets, targets), held);
         progress({"evaluate", w + 1, windows_.size(), ""});
     }
     return detail::summarize_all(scores, targets, true, texts_);

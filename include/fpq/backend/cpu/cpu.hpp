@@ -8,17 +8,23 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "fpq/backend/backend.hpp"
+#include "fpq/backend/rope.hpp"
 #include "fpq/backend/weight_rows.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/linalg/hessian.hpp"
 #include "fpq/linalg/sharded_second_moment.hpp"
+#include "fpq/quant/packed_matrix.hpp"
 
 namespace fpq {
 
 struct cpu {
     int threads;  ///< at least 1
+
+    static constexpr bool is_queued = false;  ///< a verb has done its work when it returns
 
     using view = matrix_view<float>;
     using const_view = matrix_view<float const>;
@@ -51,6 +57,12 @@ struct cpu {
         std::size_t cols_ = 0;
     };
 
+    /// Logits that are scored together, kept from call to call.
+    struct score_workspace {
+        tensor logits;
+        tensor reference;
+    };
+
     /// Keys and values of one layer for `sequences` sequences of up to `length` tokens.
     struct cache {
         cache(std::size_t sequences, std::size_t tokens, std::size_t kv_size)
@@ -63,21 +75,50 @@ struct cpu {
     };
 
     using vector = std::vector<float>;     ///< norm weights and biases
+    using rope = rope_table;               ///< cosines and sines of positions
     using table = weight_rows;             ///< embedding and head: in the type of the file
     using moment = sharded_second_moment;  ///< the sum of x^T x over windows, in fixed shards
     using hessian = fpq::hessian;          ///< the finished sum
 };
 
+/// What results depend on beside the plan.
+inline char const* name_of(cpu const&) noexcept { return "cpu"; }
+
 /// Threads for work that stays on the host.
 inline int host_threads(cpu const& b) noexcept { return b.threads; }
-
-/// What owns a matrix on backend B.
-template <class B>
-using tensor = typename B::tensor;
 
 /// An uninitialized matrix on the backend.
 [[nodiscard]] inline cpu::tensor make(cpu const&, std::size_t rows, std::size_t cols) {
     return {rows, cols};
 }
+
+/// Norm weights or a bias onto the backend.
+[[nodiscard]] inline cpu::vector vector_of(cpu const&, std::vector<float> values) { return values; }
+
+/// An empty cache: see cpu::cache.
+[[nodiscard]] inline cpu::cache make_cache(cpu const&, std::size_t sequences, std::size_t tokens,
+                                           std::size_t kv_size) {
+    return {sequences, tokens, kv_size};
+}
+
+/// The rotary table of positions 0 .. positions - 1.
+[[nodiscard]] inline rope_table rope_of(cpu const&, rope_config const& rope, std::size_t head_dim,
+                                        std::size_t positions) {
+    return {rope, head_dim, positions};
+}
+
+/// Windows that a pass takes through a layer together: one, whose rows stay in the caches.
+[[nodiscard]] inline std::size_t windows_at_once(cpu const&, std::size_t /*tokens*/) noexcept {
+    return 1;
+}
+
+/// A backend that cannot sample from a model throws fpq::error (usage).
+inline void require_generation(cpu const&) noexcept {}
+
+/// Takes back what a solver gave, to be used again.
+inline void recycle(cpu const&, packed_matrix&&) noexcept {}
+
+/// Returns when all work asked for is done.
+inline void wait(cpu const&) noexcept {}
 
 }  // namespace fpq

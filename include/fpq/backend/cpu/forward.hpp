@@ -72,26 +72,36 @@ inline void linear(cpu const& b, cpu::const_view x, cpu::const_view weight, cpu:
     }
 }
 
-/// Norm (when `norm` is not empty) and rotation of every head of x (tokens, heads * head_dim).
-/// Token i stands at position first + i * step: step 1 in a window, 0 for one token each of many
-/// sequences.
+/// Norm (when `norm` is not empty) and rotation of every head of x (tokens, heads * head_dim), of
+/// queries or keys.
 inline void rotate_heads(cpu const& b, cpu::view x, std::size_t head_dim, cpu::vector const& norm,
-                         float eps, rope_table const& table, std::size_t first, std::size_t step) {
+                         float eps, rope_table const& table, row_positions const& at) {
     detail::for_each_row(b, x.rows, [&](std::size_t i) {
         for (std::size_t h = 0; h < x.cols; h += head_dim) {
             float* const head = x.row(i) + h;
             if (!norm.empty()) {
                 detail::rms_norm(head, norm.data(), eps, head_dim, head);
             }
-            table.rotate(head, first + i * step);
+            table.rotate(head, at(i));
         }
     });
 }
 
-/// Causal attention over one window: see causal_attention.
+/// Norm (when `q_norm` and `k_norm` are not empty) and rotation of queries and keys.
+inline void rotate(cpu const& b, cpu::view q, cpu::view k, std::size_t head_dim,
+                   cpu::vector const& q_norm, cpu::vector const& k_norm, float eps,
+                   rope_table const& table, row_positions const& at) {
+    rotate_heads(b, q, head_dim, q_norm, eps, table, at);
+    rotate_heads(b, k, head_dim, k_norm, eps, table, at);
+}
+
+/// Causal attention over windows of `length` tokens, one below the other: see causal_attention.
 inline void attention(cpu const& b, cpu::const_view q, cpu::const_view k, cpu::const_view v,
-                      attention_shape const& shape, cpu::view out) {
-    causal_attention(q, k, v, out, shape, b.threads);
+                      attention_shape const& shape, std::size_t length, cpu::view out) {
+    for (std::size_t i = 0; i < q.rows; i += length) {
+        causal_attention(q.rows_at(i, length), k.rows_at(i, length), v.rows_at(i, length),
+                         out.rows_at(i, length), shape, b.threads);
+    }
 }
 
 /// Stores k and v of one token of every sequence at `position`, then attends its query to

@@ -6,36 +6,20 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <utility>
 #include <vector>
 
 #include "fpq/backend/cpu/cpu.hpp"
-#include "fpq/backend/weight_rows.hpp"
+#include "fpq/backend/scale_args.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/format/quant_args.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/quant/fake_quantize.hpp"
-#include "fpq/quant/observer_options.hpp"
 #include "fpq/quant/packed_matrix.hpp"
 #include "fpq/quant/quantize.hpp"
 #include "fpq/transform/transform.hpp"
 
 namespace fpq {
-
-/// What an observer is asked under `args` with a global scale.
-inline observer_options observer_of(quant_args const& args, float global_scale) {
-    observer_options options;
-    options.rule = args.rule;
-    options.mx = args.mx;
-    options.global_scale = global_scale;
-    return options;
-}
-
-/// The global scale of a matrix whose largest magnitude is `amax`; 1 for formats without one.
-inline float global_scale_of(quant_args const& args, float amax) {
-    return default_global_scale(args.format, amax, args.pow2_global, args.mx);
-}
 
 /// max |x|; NaN counts as nothing.
 inline float amax(cpu const& b, cpu::const_view x) {
@@ -64,14 +48,17 @@ inline void transform_inputs(cpu const& b, block_transform const& t, cpu::view x
 }
 
 /// w = w M^-T.
-inline void transform_weights(cpu const& b, block_transform const& t, cpu::view w) {
-    t.apply_to_weights(w, b.threads);
+inline void transform_weights(cpu const& b, block_transform const& t, cpu::tensor& w) {
+    t.apply_to_weights(w.view(), b.threads);
 }
 
 /// x = what a client's linear reads: dynamic group scales under a given global scale.
 inline void fake_quantize(cpu const& b, quant_args const& args, float global_scale, cpu::view x) {
     fake_quantize_rows(x, args.format, observer_of(args, global_scale), b.threads);
 }
+
+/// The host has changed what a solver gave.
+inline void changed_on_host(cpu const&, packed_matrix const&) noexcept {}
 
 /// w = the decoded q, rounded to bf16 as a client that multiplies in bf16 sees it. Returns how far
 /// the decoded values, before that rounding, are from what w held.
@@ -92,15 +79,6 @@ inline error_stats decode_weights(cpu const& b, packed_view const& q, cpu::view 
         }
     });
     return error;
-}
-
-/// A vocabulary matrix of these values.
-inline cpu::table table_of(cpu const&, cpu::const_view w) {
-    std::vector<float> values(w.rows * w.cols);
-    for (std::size_t i = 0; i < w.rows; ++i) {
-        std::copy_n(w.row(i), w.cols, values.data() + i * w.cols);
-    }
-    return weight_rows::from_floats(std::move(values), w.rows, w.cols);
 }
 
 }  // namespace fpq

@@ -11,6 +11,7 @@
 
 #include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/backend/cpu/elementwise.hpp"
+#include "fpq/backend/cpu/forward.hpp"
 #include "fpq/backend/score.hpp"
 #include "fpq/core/hosted/parallel.hpp"
 
@@ -93,6 +94,33 @@ inline void score(cpu const& b, cpu::const_view logits, cpu::const_view referenc
             scores[i] = detail::score_position(logits.row(i), other, logits.cols, targets[i]);
         }
     });
+}
+
+/// The same from what the heads read; `reference` without a head: there is none. Logits are held
+/// for a few rows at a time.
+inline void score_rows(cpu const& b, scored_head<cpu> const& model,
+                       scored_head<cpu> const& reference, std::span<std::int32_t const> targets,
+                       std::span<position_score> scores, cpu::score_workspace& held) {
+    constexpr std::size_t most = detail::logit_rows;
+    auto const fit = [&](cpu::tensor& t, std::size_t cols) {
+        if (t.cols() != cols || t.rows() == 0) {
+            t = make(b, most, cols);
+        }
+    };
+    for (std::size_t begin = 0; begin < scores.size(); begin += most) {
+        std::size_t const count = std::min(most, scores.size() - begin);
+        fit(held.logits, model.head->rows());
+        cpu::view const own = held.logits.view().rows_at(0, count);
+        logits(b, model.input.rows_at(begin, count), *model.head, own);
+        cpu::const_view other{};
+        if (reference.head != nullptr) {
+            fit(held.reference, reference.head->rows());
+            logits(b, reference.input.rows_at(begin, count), *reference.head,
+                   held.reference.view().rows_at(0, count));
+            other = held.reference.view().rows_at(0, count);
+        }
+        score(b, own, other, targets.subspan(begin, count), scores.subspan(begin, count));
+    }
 }
 
 }  // namespace fpq

@@ -23,9 +23,14 @@ namespace fpq {
     return std::make_unique<cpu::moment>(width, windows);
 }
 
-/// moment += x^T x of a window, x (tokens, width). Windows come in their order.
-inline void accumulate(cpu const& b, cpu::moment& moment, std::size_t window, cpu::const_view x) {
-    moment.add(window, x, b.threads);
+/// moment += x^T x of `count` windows from `first` on, x (count * tokens, width). Windows come in
+/// their order.
+inline void accumulate(cpu const& b, cpu::moment& moment, std::size_t first, std::size_t count,
+                       cpu::const_view x) {
+    std::size_t const tokens = x.rows / count;
+    for (std::size_t w = 0; w < count; ++w) {
+        moment.add(first + w, x.rows_at(w * tokens, tokens), b.threads);
+    }
 }
 
 /// The sum over all windows, rounded to float32.

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "fpq/core/hosted/error.hpp"
+#include "fpq/backend/cuda/status.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/gptq/linear_algebra.hpp"
@@ -25,19 +25,7 @@
 
 namespace fpq::backend {
 
-/// Throws what a launcher refused as the fpq::error that the CPU path would throw.
-inline void require_ok(cuda::status const& s, std::string_view name) {
-    if (s.ok()) {
-        return;
-    }
-    error_category category = error_category::device;
-    if (s.code == cuda::status_code::numeric) {
-        category = error_category::numeric;
-    } else if (s.code == cuda::status_code::invalid_argument) {
-        category = error_category::usage;
-    }
-    fail(category, s.text, name);
-}
+using fpq::require_ok;
 
 /// A Hessian and its factor on the device, shared by layers with the same input.
 struct device_factor {

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 6. One CUDA device as a backend: its stream, its libraries, and what owns memory on it.
+// (The namespace fpq::cuda is the wing with the kernels, so the backend is called gpu.) Activations
+// are bf16, products have float32 sums; the CPU's backend, in float32, is the oracle. Work is
+// queued on one stream in the order of the calls; a verb that gives a number waits for it.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fpq/backend/backend.hpp"
+#include "fpq/backend/cuda/staging.hpp"
+#include "fpq/backend/cuda/status.hpp"
+#include "fpq/backend/rope.hpp"
+#include "fpq/backend/weight_rows.hpp"
+#include "fpq/core/float_type.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/view.hpp"
+#include "fpq/cuda/api/forward.hpp"
+#include "fpq/cuda/api/gptq.hpp"
+#include "fpq/cuda/api/observe.hpp"
+#include "fpq/cuda/api/quantize.hpp"
+#include "fpq/cuda/api/score.hpp"
+#include "fpq/cuda/gptq/linear_algebra.hpp"
+#include "fpq/linalg/sharded_second_moment.hpp"
+#include "fpq/quant/packed_matrix.hpp"
+
+namespace fpq {
+
+class gpu_moment;  // moment.hpp
+
+/// What the copies of a gpu share. One thread at a time.
+class gpu_context {
+public:
+    /// Takes device `index`. Throws fpq::error (device) when there is none, or when no kernel of
+    /// this build runs there.
+    explicit gpu_context(int index) : device_(index) {
+        require_cuda(cudaSetDevice(index), "CUDA device");
+        require_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "CUDA stream");
+        cudaMemPool_t pool = nullptr;
+        require_cuda(cudaDeviceGetDefaultMemPool(&pool, index), "CUDA memory pool");
+        std::uint64_t keep = ~std::uint64_t{0};  // freed memory is used again, not given back
+        require_cuda(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
+                     "CUDA memory pool");
+        int never = 0;  // copies would wait for the computing of whose memory they take
+        require_cuda(
+            cudaMemPoolSetAttribute(pool, cudaMemPoolReuseAllowInternalDependencies, &never),
+            "CUDA memory pool");
+        require_cuda(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "CUDA stream");
+        require_cuda(cudaEventCreateWithFlags(&copied_, cudaEventDisableTiming), "CUDA event");
+        require_ok(libraries_.use(stream_), "cuBLAS and cuSOLVER");
+    }
+    gpu_context(gpu_context const&) = delete;
+    gpu_context& operator=(gpu_context const&) = delete;
+    ~gpu_context() {
+        static_cast<void>(cudaStreamSynchronize(copies_));
+        static_cast<void>(cudaStreamSynchronize(stream_));
+        static_cast<void>(cudaEventDestroy(copied_));
+        static_cast<void>(cudaStreamDestroy(copies_));
+        static_cast<void>(cudaStreamDestroy(stream_));
+    }
+
+    [[nodiscard]] int device() const noexcept { return device_; }
+    [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
+    [[nodiscard]] cuda::linear_algebra& libraries() noexcept { return libraries_; }
+    [[nodiscard]] cuda::gptq_workspace& gptq_scratch() noexcept { return gptq_scratch_; }
+    [[nodiscard]] cuda::gptq_factor& factor() noexcept { return factor_; }
+    [[nodiscard]] pinned_staging& staging() noexcept { return staging_; }
+
+    /// Copies to the device go here, beside the computing.
+    [[nodiscard]] cudaStream_t copies() const noexcept { return copies_; }
+    /// What the stream does from now on sees all copies asked for so far.
+    void join_copies() {
+        require_cuda(cudaEventRecord(copied_, copies_), "CUDA event");
+        require_cuda(cudaStreamWaitEvent(stream_, copied_), "CUDA event");
+    }
+
+    /// Buffers of results that were written, to be filled again.
+    [[nodiscard]] std::vector<std::vector<std::uint8_t>>& spare() noexcept { return spare_; }
+
+    void wait() const { require_cuda(cudaStreamSynchronize(stream_), "CUDA stream"); }
+
+private:
+    int device_;
+    cudaStream_t stream_ = nullptr;
+    cudaStream_t copies_ = nullptr;
+    cudaEvent_t copied_ = nullptr;
+    std::vector<std::vector<std::uint8_t>> spare_;
+    cuda::linear_algebra libraries_;
+    cuda::gptq_workspace gptq_scratch_;
+    cuda::gptq_factor factor_;
+    pinned_staging staging_;
+};
+
+/// `size` values on the device, uninitialized, from the stream's pool: memory is taken and given
+/// back in the order of the stream's work. Move only.
+template <class T>
+class gpu_array {
+public:
+    gpu_array() = default;
+    gpu_array(std::shared_ptr<gpu_context> context, std::size_t size)
+        : gpu_array(context, size, context->stream()) {}
+    /// For `stream` to fill; given back, as ever, when the context's stream is done with it.
+    gpu_array(std::shared_ptr<gpu_context> context, std::size_t size, cudaStream_t stream)
+        : context_(std::move(context)), size_(size) {
+        if (size != 0) {
+            void* fresh = nullptr;
+            cudaError_t const error = cudaMallocAsync(&fresh, size * sizeof(T), stream);
+            if (error == cudaErrorMemoryAllocation) {
+                std::size_t free = 0;
+                std::size_t all = 0;
+                static_cast<void>(cudaGetLastError());
+                static_cast<void>(cudaMemGetInfo(&free, &all));
+                fail(error_category::device, "out of device memory",
+                     "CUDA device " + std::to_string(context_->device()),
+                     std::to_string(size * sizeof(T) >> 20) + " MiB more",
+                     std::to_string(free >> 20) + " of " + std::to_string(all >> 20) + " MiB free");
+            }
+            require_cuda(error, "CUDA memory");
+            data_ = static_cast<T*>(fresh);
+        }
+    }
+    gpu_array(gpu_array&& o) noexcept
+        : context_(std::move(o.context_)),
+          data_(std::exchange(o.data_, nullptr)),
+          size_(std::exchange(o.size_, 0)) {}
+    gpu_array& operator=(gpu_array&& o) noexcept {
+        std::swap(context_, o.context_);
+        std::swap(data_, o.data_);
+        std::swap(size_, o.size_);
+        return *this;
+    }
+    ~gpu_array() {
+        if (data_ != nullptr) {
+            static_cast<void>(cudaFreeAsync(data_, context_->stream()));
+        }
+    }
+    [[nodiscard]] T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+private:
+    std::shared_ptr<gpu_context> context_;
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+namespace detail {
+
+/// A packed matrix of the host on the device.
+struct packed_on_device {
+    gpu_array<std::uint8_t> codes;
+    gpu_array<std::uint8_t> scales;
+    gpu_array<std::uint8_t> zeros;
+
+    [[nodiscard]] cuda::packed_codes face(quant_format const& format,
+                                          float global_scale) const noexcept {
+        return {codes.data(), scales.data(), zeros.data(), format, global_scale};
+    }
+};
+
+/// What a solver made, by the place of its codes on the host.
+struct solved_on_device {
+    std::uint8_t const* host;
+    packed_on_device packed;
+};
+
+}  // namespace detail
+
+struct gpu {
+    int threads;  ///< for work that stays on the host
+    std::shared_ptr<gpu_context> context;
+    /// Results of solvers until they are decoded: no way back to the device for them.
+    std::shared_ptr<std::vector<detail::solved_on_device>> solved =
+        std::make_shared<std::vector<detail::solved_on_device>>();
+
+    static constexpr bool is_queued = true;  ///< a verb returns before its work is done
+
+    /// A (rows, cols) matrix on the device; row i begins at value i * stride.
+    struct view {
+        void* data = nullptr;
+        float_type type = float_type::bf16;
+        std::size_t rows = 0;
+        std::size_t cols = 0;
+        std::size_t stride = 0;
+
+        [[nodiscard]] view rows_at(std::size_t first, std::size_t count) const noexcept {
+            return {at(first * stride), type, count, cols, stride};
+        }
+        [[nodiscard]] view cols_at(std::size_t first, std::size_t count) const noexcept {
+            return {at(first), type, rows, count, stride};
+        }
+        [[nodiscard]] bool dense() const noexcept { return stride == cols || rows <= 1; }
+        [[nodiscard]] cuda::float_matrix matrix() const noexcept {
+            return {data, type, rows, cols, stride};
+        }
+        /// As rows of bf16. Throws fpq::error (usage) when they are not.
+        [[nodiscard]] cuda::bf16_rows bf16_matrix() const {
+            if (type != float_type::bf16) {
+                fail_usage("type of an activation", "gpu", "bf16", name_of(type));
+            }
+            return {static_cast<bf16*>(data), stride};
+        }
+
+    private:
+        [[nodiscard]] void* at(std::size_t i) const noexcept {
+            return static_cast<std::uint8_t*>(data) + i * float_bytes(type);
+        }
+    };
+    using const_view = view;
+
+    /// An uninitialized dense (rows, cols) matrix.
+    class tensor {
+    public:
+        tensor() = default;
+        tensor(std::shared_ptr<gpu_context> const& context, float_type type, std::size_t rows,
+               std::size_t cols)
+            : tensor(context, type, rows, cols, context->stream()) {}
+        /// For `stream` to fill.
+        tensor(std::shared_ptr<gpu_context> const& context, float_type type, std::size_t rows,
+               std::size_t cols, cudaStream_t stream)
+            : bytes_(context, rows * cols * float_bytes(type), stream),
+              type_(type),
+              rows_(rows),
+              cols_(cols) {}
+        [[nodiscard]] gpu::view view() const noexcept {
+            return {bytes_.data(), type_, rows_, cols_, cols_};
+        }
+        [[nodiscard]] std::size_t rows() const noexcept { return rows_; }
+        [[nodiscard]] std::size_t cols() const noexcept { return cols_; }
+
+    private:
+        gpu_array<std::uint8_t> bytes_;
+        float_type type_ = float_type::bf16;
+        std::size_t rows_ = 0;
+        std::size_t cols_ = 0;
+    };
+
+    /// Norm weights and biases, float32.
+    using vector = gpu_array<float>;
+
+    /// Cosines and sines, (positions, head_dim / 2).
+    struct rope {
+        std::size_t count;
+        gpu_array<float> cos;
+        gpu_array<float> sin;
+        [[nodiscard]] std::size_t positions() const noexcept { return count; }
+    };
+
+    /// An embedding or a head: rows of the file on the host, and once multiplied with, bf16 on the
+    /// device until the last copy goes.
+    class table {
+    public:
+        table(std::shared_ptr<gpu_context> context, weight_rows rows)
+            : shared_(std::make_shared<state>(std::move(context), std::move(rows))) {}
+        [[nodiscard]] std::size_t rows() const noexcept { return shared_->host.rows(); }
+        [[nodiscard]] std::size_t cols() const noexcept { return shared_->host.cols(); }
+        [[nodiscard]] weight_rows const& host() const noexcept { return shared_->host; }
+        /// The rows on the device, (rows, cols) bf16, brought there by load() when they are not.
+        template <class Load>
+        [[nodiscard]] view on_device(Load load) const {
+            std::lock_guard const guard(shared_->mutex);
+            if (!shared_->device) {
+                shared_->device = load(shared_->host);
+            }
+            return shared_->device->view();
+        }
+
+    private:
+        struct state {
+            state(std::shared_ptr<gpu_context> c, weight_rows rows)
+                : context(std::move(c)), host(std::move(rows)) {}
+            std::shared_ptr<gpu_context> context;
+            weight_rows host;
+            std::mutex mutex;
+            std::optional<tensor> device;
+        };
+        std::shared_ptr<state> shared_;
+    };
+
+    /// x^T x summed over the tokens of all windows: (size, size), the lower half.
+    struct hessian {
+        std::size_t size = 0;
+        gpu_array<float> sum;
+    };
+
+    using moment = gpu_moment;
+
+    struct score_workspace {
+        cuda::score_workspace tiles;
+    };
+    struct cache {};
+};
+
+/// What results depend on beside the plan.
+inline char const* name_of(gpu const&) noexcept { return "cuda"; }
+
+inline int host_threads(gpu const& b) noexcept { return b.threads; }
+
+/// An uninitialized bf16 matrix.
+[[nodiscard]] inline gpu::tensor make(gpu const& b, std::size_t rows, std::size_t cols) {
+    return {b.context, float_type::bf16, rows, cols};
+}
+
+inline void wait(gpu const& b) { b.context->wait(); }
+
+/// Takes back what a solver gave, to be used again.
+inline void recycle(gpu const& b, packed_matrix&& used) {
+    constexpr std::size_t most = 16;
+    for (auto* const bytes : {&used.codes, &used.scales}) {
+        if (b.context->spare().size() < most) {
+            b.context->spare().push_back(std::move(*bytes));
+        }
+    }
+}
+
+/// Windows that fill the products of a pass: 16,384 tokens.
+[[nodiscard]] inline std::size_t windows_at_once(gpu const&, std::size_t tokens) noexcept {
+    return std::max<std::size_t>(1, cuda::hessian_tokens / std::max<std::size_t>(1, tokens));
+}
+
+}  // namespace fpq
