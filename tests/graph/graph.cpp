@@ -2,6 +2,7 @@
 // Names, shapes, biases, groups and norms of the shipped families, and the names of the committed
 // models.
 #include "fpq/graph/graph.hpp"
+#include "fpq/backend/cpu/load.hpp"
 
 #include <array>
 #include <map>

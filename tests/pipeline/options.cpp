@@ -115,7 +115,8 @@ TEST_CASE("every word flag refuses what it does not know, with its choices", "[t
     }
     CHECK(has(take(with(nothing, {"--format", "nvfp5"})).refused,
               "--format: expected int, fp, nvfp, mxfp (the nearest is nvfp), found nvfp5"));
-    CHECK(has(take(with(nothing, {"--device", "cuda"})).refused, "CPU only"));
+    CHECK(has(take(with(nothing, {"--device", "cuda:x"})).refused,
+              "--device: expected auto, cpu, cuda or cuda:N (N below 64), found cuda:x"));
     // Words of other tools, and letter case.
     CHECK(take(with(small, {"--w_observer", "MSE"})).flags.scheme.w_observer == scale_rule::mse);
     CHECK(take(with(small, {"--export_format", "llm-compressor"})).flags.output.layout ==

@@ -27,7 +27,7 @@ constexpr std::string_view rotation = "--transform_class hadamard";
 constexpr std::string_view tasks =
     "not run: evaluate the export with lm-evaluation-harness, or --eval_perplexity --eval_data "
     "FILE";
-constexpr std::string_view cpu = "not needed: it runs on the CPU (--threads N)";
+constexpr std::string_view cpu = "--device auto, cpu, cuda or cuda:N";
 constexpr std::string_view layers = "not needed: one layer is in memory at a time";
 constexpr std::string_view words = "not needed: the model's own tokenizer is used";
 constexpr std::string_view remote = "not needed: no code of a model is run";
@@ -254,7 +254,6 @@ std::vector<foreign_flag> evaluate_foreign() {
             {"output_dir", result},
             {"report", result},
             {"batch_size", layers},
-            {"device", cpu},
             {"tokenizer", words},
             {"trust_remote_code", remote},
             {"num_threads", "--threads N"},

@@ -14,9 +14,14 @@ namespace {
 
 int evaluate(fpq::tools::evaluate_options const& options) {
     int const threads = options.threads > 0 ? options.threads : fpq::tools::default_threads();
-    std::string const products = fpq::tools::choose_products(options.products, threads);
+    fpq::tools::chosen_device const device = fpq::tools::choose_device(options.device);
+    std::string const products =
+        device.gpu ? device.name : fpq::tools::choose_products(options.products, threads);
+    if (!device.note.empty()) {
+        fpq::tools::say("note: {}\n", device.note);
+    }
     fpq::tools::check_json_file(options);
-    fpq::tools::measurement const m = fpq::tools::measure(options, threads);
+    fpq::tools::measurement const m = fpq::tools::measure(options, device, threads);
     fpq::eval_result const& e = m.result;
     fmt::print("perplexity       {:.6f}\n", e.perplexity);
     fmt::print("targets          {} in {} windows of {}\n", e.targets, m.windows,

@@ -6,13 +6,13 @@
 #include <string>
 
 #include "common/console.hpp"
-#include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/core/hosted/printable.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/graph/model_config.hpp"
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/evaluation.hpp"
+#include "line/gpu.hpp"
 #include "line/texts.hpp"
 
 namespace fpq::tools {
@@ -31,11 +31,9 @@ void say_notes(model_config const& config, std::size_t length) {
     }
 }
 
-}  // namespace
-
-measurement measure(evaluate_options const& options, int threads) {
-    cpu const backend{threads};
-    using model_type = opened_model<cpu>;
+template <class B>
+measurement measure_on(B const& backend, evaluate_options const& options) {
+    using model_type = opened_model<B>;
     model_type const model(backend, model_directory(options.model), shipped_architectures);
     std::optional<model_type> reference;
     if (!options.reference.empty()) {
@@ -46,9 +44,16 @@ measurement measure(evaluate_options const& options, int threads) {
                                options.max_windows, options.add_special,     options.text_column};
     evaluation_set const set = evaluation_windows(model, text);
     progress_printer progress(options.verbose);
-    return {evaluate_models(backend, model, reference ? &*reference : nullptr, set,
-                            [&progress](progress_event const& event) { progress(event); }),
+    return {evaluate_models<B>(backend, model, reference ? &*reference : nullptr, set,
+                               [&progress](progress_event const& event) { progress(event); }),
             set.windows.size(), model.bits_per_weight()};
+}
+
+}  // namespace
+
+measurement measure(evaluate_options const& options, chosen_device const& device, int threads) {
+    return on_device(device, threads,
+                     [&](auto const& backend) { return measure_on(backend, options); });
 }
 
 }  // namespace fpq::tools

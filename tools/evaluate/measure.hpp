@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 
+#include "common/device.hpp"
 #include "evaluate/options.hpp"
 #include "fpq/model/evaluate.hpp"
 
@@ -16,8 +17,9 @@ struct measurement {
     double bits_per_weight = 0.0;
 };
 
-/// Opens the checkpoints and reads the texts of `options`, then evaluates on `threads` threads.
-measurement measure(evaluate_options const& options, int threads);
+/// Opens the checkpoints and reads the texts of `options`, then evaluates on the device, with
+/// `threads` threads of the host.
+measurement measure(evaluate_options const& options, chosen_device const& device, int threads);
 
 /// Refuses a JSON file that cannot be written (input), or that would take the place of a text or a
 /// file of a checkpoint that is read (usage).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluate/options.hpp"
 
+#include "common/device.hpp"
 #include "common/flag_kinds.hpp"
 #include "common/foreign.hpp"
 #include "common/products.hpp"
@@ -8,29 +9,29 @@
 namespace fpq::tools {
 
 program_spec evaluate_program(evaluate_options& o) {
-    return {
-        "fpq-evaluate",
-        "Perplexity of a checkpoint, and its distance (KL, top-1) to a reference.",
-        {{"Checkpoints and text",
-          {required(path_flag("model", o.model, "DIR", "checkpoint, quantized or not")),
-           path_flag("reference", o.reference, "DIR", "the original: adds KL and top-1"),
-           required(paths_flag("text", o.texts, "text of the evaluation; may be repeated")),
-           text_column_flag(o.text_column),
-           count_flag("sequence_length", o.sequence_length, bounds::sequence_length,
-                      "tokens of a window"),
-           count_flag("max_characters", o.max_characters, bounds::characters, "of each text"),
-           count_flag("max_windows", o.max_windows, bounds::windows, "of each text"),
-           choice_flag("bos", o.add_special, special_tokens, special_synonyms,
-                       "special tokens as the tokenizer adds them")}},
-         {"Run",
-          {path_flag("json", o.json, "FILE", "write the results here"),
-           count_flag("threads", o.threads, bounds::threads, "worker threads"),
-           products_flag(o.products), switch_flag("verbose", o.verbose, true, "a line a step")}}},
-        {"fpq-evaluate --model OUT --text wiki.test.raw.txt",
-         "fpq-evaluate --model OUT --reference MODEL --text wiki.test.raw.txt --json out.json",
-         "fpq-evaluate --model OUT --text a.txt --text b.txt --sequence_length 512 "
-         "--max_windows 8"},
-        evaluate_foreign()};
+    return {"fpq-evaluate",
+            "Perplexity of a checkpoint, and its distance (KL, top-1) to a reference.",
+            {{"Checkpoints and text",
+              {required(path_flag("model", o.model, "DIR", "checkpoint, quantized or not")),
+               path_flag("reference", o.reference, "DIR", "the original: adds KL and top-1"),
+               required(paths_flag("text", o.texts, "text of the evaluation; may be repeated")),
+               text_column_flag(o.text_column),
+               count_flag("sequence_length", o.sequence_length, bounds::sequence_length,
+                          "tokens of a window"),
+               count_flag("max_characters", o.max_characters, bounds::characters, "of each text"),
+               count_flag("max_windows", o.max_windows, bounds::windows, "of each text"),
+               choice_flag("bos", o.add_special, special_tokens, special_synonyms,
+                           "special tokens as the tokenizer adds them")}},
+             {"Run",
+              {path_flag("json", o.json, "FILE", "write the results here"),
+               count_flag("threads", o.threads, bounds::threads, "worker threads"),
+               device_flag(o.device), products_flag(o.products),
+               switch_flag("verbose", o.verbose, true, "a line a step")}}},
+            {"fpq-evaluate --model OUT --text wiki.test.raw.txt",
+             "fpq-evaluate --model OUT --reference MODEL --text wiki.test.raw.txt --json out.json",
+             "fpq-evaluate --model OUT --text a.txt --text b.txt --sequence_length 512 "
+             "--max_windows 8"},
+            evaluate_foreign()};
 }
 
 }  // namespace fpq::tools

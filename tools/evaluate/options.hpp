@@ -22,6 +22,7 @@ struct evaluate_options {
     bool add_special = true;
     std::string text_column;
     int threads = 0;
+    std::string device = "auto";
     std::string products = "auto";
     bool verbose = false;
 };

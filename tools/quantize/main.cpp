@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "common/console.hpp"
+#include "common/device.hpp"
 #include "common/products.hpp"
-#include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/core/hosted/printable.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/io/file/staging_directory.hpp"
@@ -38,31 +38,22 @@ private:
     std::set<std::string> said_;
 };
 
-int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& options,
-             fpq::tools::given_options const& given) {
-    note_printer say_notes;
-    say_notes(given.notes);
-    std::vector<std::string> notes;
-    fpq::recipe const recipe = fpq::recipe_of(flags, notes);
-    say_notes(notes);
-    say_notes(fpq::tools::idle_flags(given, recipe, options));
-    fpq::tools::check_written_file("report", options.report, recipe);
-    fpq::tools::check_written_file("save_recipe", options.save_recipe, recipe);
-    if (!options.save_recipe.empty()) {
-        if (options.save_recipe == options.report) {
-            fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
-                            "the same");
-        }
-        fpq::tools::save_recipe(recipe, options.save_recipe);
-    }
-    fpq::cpu const backend{recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads()};
+/// The plan of a recipe on a backend, and the run of it or what can be told without one.
+template <class B>
+int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
+                fpq::recipe const& recipe, fpq::tools::run_options const& options,
+                note_printer& say_notes) {
+    auto const products_of = [&] {
+        return device.gpu ? device.name
+                          : fpq::tools::choose_products(options.products, backend.threads);
+    };
     fpq::run_plan plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
     if (!options.report.empty()) {
         fpq::require_writable_file(options.report, 1024 + 64 * plan.entries.size());
     }
     plan.restart = options.restart;
     if (options.dry_run) {
-        (void)fpq::tools::choose_products(options.products, backend.threads);
+        (void)products_of();
         fpq::rehearsal const seen = [&] {
             fpq::tools::progress_printer progress(options.verbose);
             return fpq::rehearse(backend, plan, fpq::shipped_architectures, std::ref(progress));
@@ -71,7 +62,7 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         return 0;
     }
     say_notes(plan.notes);
-    std::string const products = fpq::tools::choose_products(options.products, backend.threads);
+    std::string const products = products_of();
     std::string const left = " is left: the same command goes on with it, --restart discards it";
     std::filesystem::path const staging =
         plan.output ? fpq::staging_path(plan.output->directory) : std::filesystem::path();
@@ -95,6 +86,33 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     }
     fpq::tools::print_report(report, products, options.verbose);
     return 0;
+}
+
+int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& options,
+             fpq::tools::given_options const& given) {
+    note_printer say_notes;
+    say_notes(given.notes);
+    std::vector<std::string> notes;
+    fpq::recipe const recipe = fpq::recipe_of(flags, notes);
+    say_notes(notes);
+    say_notes(fpq::tools::idle_flags(given, recipe, options));
+    fpq::tools::check_written_file("report", options.report, recipe);
+    fpq::tools::check_written_file("save_recipe", options.save_recipe, recipe);
+    if (!options.save_recipe.empty()) {
+        if (options.save_recipe == options.report) {
+            fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
+                            "the same");
+        }
+        fpq::tools::save_recipe(recipe, options.save_recipe);
+    }
+    fpq::tools::chosen_device const device = fpq::tools::choose_device(options.device);
+    if (!device.note.empty()) {
+        say_notes({device.note});
+    }
+    int const threads = recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads();
+    return fpq::tools::on_device(device, threads, [&](auto const& backend) {
+        return quantize_on(backend, device, recipe, options, say_notes);
+    });
 }
 
 }  // namespace

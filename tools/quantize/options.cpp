@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "common/device.hpp"
 #include "common/flag_kinds.hpp"
 #include "common/foreign.hpp"
 #include "common/products.hpp"
@@ -195,6 +196,7 @@ flag_group run_flags(harness_flags& f, run_options& run) {
                      "discard what an interrupted run to --save_path left, do not go on with it"),
          switch_flag("verbose", run.verbose, true, "a line for every linear"),
          count_flag("threads", f.threads, bounds::threads, "worker threads"),
+         device_flag(run.device),
          products_flag(run.products)}};
 }
 
@@ -211,14 +213,6 @@ flag_group harness_only() {
                                                            {"fp32", "float32"},
                                                            {"float", "float32"}}};
                   (void)fpq::detail::read_word("--dtype", known, others, text);
-              }},
-             {"device", "WORD", "auto, cpu", "cpu",
-              [](std::string const& text) {
-                  constexpr std::array<std::string_view, 2> known{"auto", "cpu"};
-                  if (!fpq::detail::find_word(known, {}, text)) {
-                      fail_usage("--device", {}, "auto or cpu (it runs on the CPU only)",
-                                 fpq::detail::shown(text));
-                  }
               }},
              accepted("amp", {}, "of its GPU run"),
              accepted("compile", {}, "of its GPU run"),

@@ -17,6 +17,7 @@ namespace fpq::tools {
 struct run_options {
     std::filesystem::path report;
     std::filesystem::path save_recipe;
+    std::string device = "auto";
     std::string products = "auto";
     bool dry_run = false;
     bool restart = false;

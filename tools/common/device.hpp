@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a program computes: --device, and a backend for it.
+#pragma once
+
+#include <string>
+
+#include "common/command_line.hpp"
+#include "fpq/backend/cpu/cpu.hpp"
+#if defined(FPQ_HAVE_GPU)
+#include "fpq/backend/cuda/gpu.hpp"
+#endif
+
+namespace fpq::tools {
+
+/// --device: auto (a GPU when there is one), cpu, cuda or cuda:N.
+flag_spec device_flag(std::string& choice);
+
+/// What a choice comes to on this machine.
+struct chosen_device {
+    bool gpu = false;
+    int index = 0;
+    std::string name;  ///< "cpu", or the card's name
+    std::string note;  ///< what a user should know of an `auto`; may be empty
+};
+
+/// Looks for CUDA devices when the choice asks for one. Throws fpq::error (device) when cuda was
+/// asked for by name and there is no driver, no such card, or no CUDA in this build.
+chosen_device choose_device(std::string const& choice);
+
+/// f(backend) on the device.
+template <class F>
+auto on_device(chosen_device const& device, int threads, F const& f) {
+#if defined(FPQ_HAVE_GPU)
+    if (device.gpu) {
+        return f(gpu{threads, std::make_shared<gpu_context>(device.index)});
+    }
+#else
+    static_cast<void>(device);
+#endif
+    return f(cpu{threads});
+}
+
+}  // namespace fpq::tools
