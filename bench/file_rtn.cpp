@@ -34,7 +34,7 @@ void make_checkpoint(std::filesystem::path const& dir, double bytes) {
     options.vocabulary = 32000;
     options.layers = static_cast<std::size_t>(std::max(1.0, (bytes - 2.6e8) / 4.3627e8 + 0.5));
     std::filesystem::create_directories(dir);
-    fpq_test::write_text(dir / "config.json", fpq_test::tiny_detail::config_of(options).dump(2));
+    fpq_test::write_text(dir / "config.json", fpq_test::tiny_config(options).dump(2));
     nlohmann::json header;
     std::uint64_t at = 0;
     auto const declare = [&](std::string const& name, std::vector<std::uint64_t> const& shape) {

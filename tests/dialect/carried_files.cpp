@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "support/tiny_checkpoint.hpp"
+#include "support/files.hpp"
 
 TEST_CASE("all side files are carried over, weights, other models and leftovers are not", "[io]") {
     fpq_test::temporary_directory dir;

@@ -10,10 +10,11 @@
 
 #include "catch.hpp"
 #include "fpq/dialect/quantized_source.hpp"
-#include "fpq/dialect/verify.hpp"
+#include "fpq/dialect/registry.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "support/export_fixture.hpp"
-#include "support/tiny_checkpoint.hpp"
+#include "support/files.hpp"
+#include "support/dialects.hpp"
 
 using fpq_test::packed_fixture;
 using fpq_test::plan_of;
@@ -61,7 +62,7 @@ TEST_CASE("golden rows are written as compressed-tensors reads them", "[io]") {
             CHECK(w.forward_matrix.empty());
             CHECK(w.weight(0, 63) == golden.view()(0, 63));
             CHECK(read.config().at("torch_dtype") == "float16");
-            CHECK(fpq::verify_checkpoint(read, nullptr).empty());
+            CHECK(fpq_test::findings_of(read, nullptr).empty());
         }
     }
 }
@@ -137,7 +138,7 @@ TEST_CASE("every format of compressed-tensors is read back with its inputs", "[i
         for (std::size_t i = 0; i < 6 * 64; ++i) {
             REQUIRE(back.weight(i / 64, i % 64) == w.view()(i / 64, i % 64));
         }
-        CHECK(fpq::verify_checkpoint(read, nullptr).empty());
+        CHECK(fpq_test::findings_of(read, nullptr).empty());
     }
 }
 
@@ -162,7 +163,7 @@ TEST_CASE("several schemes lie in groups of their own and are read by module", "
     CHECK(source.linear(module).input.has_value());
     CHECK(source.linear(other).weight.format == fpq::mxfp4);
     CHECK_FALSE(source.linear(other).input.has_value());
-    CHECK(fpq::verify_checkpoint(read, nullptr).empty());
+    CHECK(fpq_test::findings_of(read, nullptr).empty());
     for (fpq::dialect const* const kind : {&fpq::fp_quant, &fpq::modelopt}) {
         CHECK(refused(*kind, plan).find("one scheme for all modules") != std::string::npos);
     }
@@ -187,7 +188,7 @@ TEST_CASE("one weight decodes to the same bits from every dialect", "[io]") {
         for (std::size_t i = 0; i < 8 * 64; ++i) {
             REQUIRE(back.weight(i / 64, i % 64) == w.view()(i / 64, i % 64));
         }
-        CHECK(fpq::verify_checkpoint(read, nullptr).empty());
+        CHECK(fpq_test::findings_of(read, nullptr).empty());
     }
 }
 

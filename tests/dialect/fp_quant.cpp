@@ -14,7 +14,7 @@
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "support/export_fixture.hpp"
-#include "support/tiny_checkpoint.hpp"
+#include "support/files.hpp"
 
 using fpq_test::golden_fp_quant_mxfp4;
 using fpq_test::golden_nvfp4;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of dialect/verify.hpp and the refusals of dialect/quantized_source.hpp: each fault that an
 // engine would load in silence is put into a good export, and must be named.
-#include "fpq/dialect/verify.hpp"
-
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -11,9 +9,12 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/dialect/quantized_source.hpp"
+#include "fpq/dialect/registry.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/graph/graph.hpp"
-#include "fpq/model/load.hpp"
+#include "fpq/model/config.hpp"
+#include "support/dialects.hpp"
 #include "support/export_fixture.hpp"
 #include "support/tiny_checkpoint.hpp"
 
@@ -45,7 +46,7 @@ struct exported {
 };
 
 std::vector<std::string> findings(std::filesystem::path const& dir) {
-    return fpq::verify_checkpoint(fpq::checkpoint(dir), nullptr);
+    return fpq_test::findings_of(fpq::checkpoint(dir), nullptr);
 }
 
 /// With the graph of a Llama of one layer whose q, k and v have the shapes of `exported`.
@@ -60,7 +61,11 @@ std::vector<std::string> graph_findings(std::filesystem::path const& dir) {
     config.vocab_size = 4;
     config.tied_head = true;
     fpq::model_graph const graph(config);
-    return fpq::verify_checkpoint(fpq::checkpoint(dir), &graph);
+    return fpq_test::findings_of(fpq::checkpoint(dir), &graph);
+}
+
+fpq::model_config config_of(fpq::checkpoint const& source) {
+    return fpq::read_model_config(source.config(), "config.json", fpq::shipped_architectures);
 }
 
 bool names(std::vector<std::string> const& lines, std::string const& part) {
@@ -130,8 +135,8 @@ TEST_CASE("sound exports of every dialect and plain checkpoints have no findings
     }
     temporary_directory dir;
     fpq::checkpoint const plain(fpq_test::make_tiny_checkpoint(dir.path() / "plain", {}));
-    fpq::model_graph const graph(fpq::load_model_config(plain, fpq::shipped_architectures));
-    CHECK(fpq::verify_checkpoint(plain, &graph).empty());
+    fpq::model_graph const graph(config_of(plain));
+    CHECK(fpq_test::findings_of(plain, &graph).empty());
 }
 
 TEST_CASE("unequal scalars of fused modules are named", "[io]") {
@@ -250,8 +255,8 @@ TEST_CASE("shapes that disagree with the model's config are named", "[io]") {
         }
     };
     fpq::checkpoint const read(fpq_test::make_tiny_checkpoint(dir.path() / "m", options));
-    fpq::model_graph const graph(fpq::load_model_config(read, fpq::shipped_architectures));
-    auto const lines = fpq::verify_checkpoint(read, &graph);
+    fpq::model_graph const graph(config_of(read));
+    auto const lines = fpq_test::findings_of(read, &graph);
     CHECK(names(lines, "layers.1.self_attn.k_proj': expected [32, 64], found [64, 32]"));
     CHECK(names(lines, "layers.0.mlp.up_proj': expected its tensors, found none"));
 }

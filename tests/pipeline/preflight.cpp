@@ -70,7 +70,7 @@ TEST_CASE("a fault of the last tensors is found before the first layer", "[pipel
     auto const put = [](float value) {
         return [value](raw_tensor& t) {
             std::string bytes;
-            tiny_detail::append_value(bytes, t.type, value);
+            append_value(bytes, t.type, value);
             t.bytes.replace(t.bytes.size() - bytes.size(), bytes.size(), bytes);
         };
     };
