@@ -273,7 +273,7 @@ TEST_CASE("Llama-2's and Mistral's rules, written for this test", "[io][chat]") 
 }
 
 TEST_CASE("the template of a checkpoint: its own file, else the configuration's", "[io][chat]") {
-    temporary_directory const dir("chat-template");
+    temporary_directory const dir;
     CHECK_FALSE(fpq::open_chat_template(dir.path()));
     dir.write("tokenizer_config.json",
               R"({"bos_token": {"content": "<s>"}, "chat_template": [

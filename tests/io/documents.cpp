@@ -82,7 +82,7 @@ TEST_CASE("rows of other shapes are refused by their key", "[io]") {
 }
 
 TEST_CASE("arrays, marks, raw text and gzip of it", "[io]") {
-    temporary_directory const dir("documents");
+    temporary_directory const dir;
     auto const load = [&](char const* name, std::string const& bytes) {
         return fpq::load_text(dir.write(name, bytes), fpq::text_options{});
     };
@@ -108,7 +108,7 @@ TEST_CASE("arrays, marks, raw text and gzip of it", "[io]") {
 }
 
 TEST_CASE("what is not read says how it becomes what is", "[io]") {
-    temporary_directory const dir("hints");
+    temporary_directory const dir;
     auto const error = [](std::filesystem::path const& path) {
         return input_error([&] { (void)fpq::load_text(path); });
     };
@@ -139,7 +139,7 @@ TEST_CASE("conversations are written by the checkpoint's template", "[io]") {
           "<user>A\n\nI<assistant>B");
     CHECK(text(R"({"question": "A", "answer": "B"})") == "<user>A<assistant>B");
     CHECK(text(R"({"text": "A", "messages": []})") == "A");
-    temporary_directory const dir("templates");
+    temporary_directory const dir;
     auto const array = dir.write("a.json", R"([{"messages": [{"role": "assistant", "content": "",
         "tool_calls": [{"z": 1, "a": 2}]}]}, {"text": "B"}])");
     fpq::text_source const source = fpq::load_text(array, options);

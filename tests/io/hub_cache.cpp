@@ -41,7 +41,7 @@ private:
 }  // namespace
 
 TEST_CASE("models and data sets are found in the hub's cache by their ids", "[io]") {
-    temporary_directory const dir("hub");
+    temporary_directory const dir;
     cache_variable const variable(dir.path());
     auto const put = [&](std::string const& name, std::string const& text) {
         std::filesystem::create_directories((dir.path() / name).parent_path());

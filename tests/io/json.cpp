@@ -60,7 +60,7 @@ TEST_CASE("nesting, and the same key in two objects", "[json]") {
 }
 
 TEST_CASE("a file that is too large is refused before it is read", "[json]") {
-    fpq_test::temporary_directory const dir("json_size");
+    fpq_test::temporary_directory const dir;
     auto const path = dir.write("large.json", "{}");
     std::filesystem::resize_file(path, fpq::json_size_limit + 1);
     CHECK(input_error([&] {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "catch.hpp"
-#include "support/tiny_checkpoint.hpp"
+#include "support/files.hpp"
 
 namespace {
 

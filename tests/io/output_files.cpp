@@ -19,7 +19,7 @@
 #include "fpq/io/file/output_place.hpp"
 #include "fpq/io/file/staging_directory.hpp"
 #include "fpq/io/file/whole_file.hpp"
-#include "support/tiny_checkpoint.hpp"
+#include "support/files.hpp"
 
 using fpq_test::read_text;
 using fpq_test::temporary_directory;

@@ -262,7 +262,7 @@ TEST_CASE("All bytes survive a round trip, and a decoder refuses ids of no token
 }
 
 TEST_CASE("tokenizer_config.json names BOS and EOS", "[io]") {
-    fpq_test::temporary_directory const dir("tokenizer");
+    fpq_test::temporary_directory const dir;
     dir.write("tokenizer.json", tiny_tokenizer_json().dump());
     dir.write("tokenizer_config.json", R"({"bos_token": {"content": "<s>"}, "eos_token": "</s>"})");
     auto const t = fpq::tokenizer::open(dir.path());

@@ -1,47 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// A byte-level tokenizer.json small enough to write in a test: 256 byte tokens and a few merges;
-// and a directory that goes away. Shared by the tokenizer and text tests.
+// A byte-level tokenizer.json small enough to write in a test: 256 byte tokens and a few merges.
+// Shared by the tokenizer and text tests. Its fixed parts are text: the compiler is slow with long
+// initializer lists of JSON.
 #pragma once
 
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
-#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "support/byte_tokens.hpp"
+#include "support/files.hpp"
 
 namespace fpq_test {
-
-/// A fresh directory under the system's temporary one, removed at the end.
-class temporary_directory {
-public:
-    explicit temporary_directory(std::string const& name) {
-        static int count = 0;
-        do {
-            path_ = std::filesystem::temp_directory_path() /
-                    ("fpq-test-" + name + "-" + std::to_string(++count));
-        } while (!std::filesystem::create_directory(path_));
-    }
-    temporary_directory(temporary_directory const&) = delete;
-    temporary_directory& operator=(temporary_directory const&) = delete;
-    ~temporary_directory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    std::filesystem::path const& path() const { return path_; }
-    std::filesystem::path write(std::string const& name, std::string_view bytes) const {
-        std::ofstream(path_ / name, std::ios::binary) << bytes;
-        return path_ / name;
-    }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// Byte b is id b. Merges, in order: he, ll, hell (he+ll), " h", hello (hell+o), " hello" has no
 /// rule. Ids 256... follow that order, then " hello" as a token that only ignore_merges reaches.
@@ -56,32 +29,25 @@ inline nlohmann::json tiny_tokenizer_json() {
                                      space + "h", std::string("hello"), space + "hello"}) {
         vocabulary[token] = id++;
     }
-    nlohmann::json out;
-    out["version"] = "1.0";
-    out["added_tokens"] = nlohmann::json::array(
-        {{{"id", 262}, {"content", "<s>"}, {"special", true}, {"normalized", false}},
-         {{"id", 263}, {"content", "</s>"}, {"special", true}, {"normalized", false}}});
-    out["normalizer"] = nullptr;
-    out["pre_tokenizer"] = {
-        {"type", "Sequence"},
-        {"pretokenizers",
-         {{{"type", "Split"},
-           {"pattern", {{"Regex", std::string(fpq::llama3_regex)}}},
-           {"behavior", "Isolated"},
-           {"invert", false}},
-          {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
-    out["post_processor"] = {
-        {"type", "TemplateProcessing"},
-        {"single",
-         {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},
-          {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
-        {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {262}}, {"tokens", {"<s>"}}}}}}};
-    out["decoder"] = {{"type", "ByteLevel"}};
-    out["model"] = {{"type", "BPE"},
-                    {"byte_fallback", false},
-                    {"ignore_merges", false},
-                    {"vocab", vocabulary},
-                    {"merges", {"h e", "l l", "he ll", space + " h", "hell o"}}};
+    nlohmann::json out = nlohmann::json::parse(R"({
+      "version": "1.0",
+      "added_tokens": [
+        {"id": 262, "content": "<s>", "special": true, "normalized": false},
+        {"id": 263, "content": "</s>", "special": true, "normalized": false}],
+      "normalizer": null,
+      "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {}, "behavior": "Isolated", "invert": false},
+        {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]},
+      "post_processor": {"type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                   {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [262], "tokens": ["<s>"]}}},
+      "decoder": {"type": "ByteLevel"},
+      "model": {"type": "BPE", "byte_fallback": false, "ignore_merges": false}})");
+    out["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = std::string(fpq::llama3_regex);
+    out["model"]["vocab"] = std::move(vocabulary);
+    out["model"]["merges"] =
+        std::vector<std::string>{"h e", "l l", "he ll", space + " h", "hell o"};
     return out;
 }
 

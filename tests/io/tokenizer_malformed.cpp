@@ -102,7 +102,7 @@ TEST_CASE("Ranks that are no base64, no number, or no sequence are refused by li
 
 TEST_CASE("A directory without a tokenizer, or with one that is something else, is refused",
           "[io]") {
-    fpq_test::temporary_directory const dir("no-tokenizer");
+    fpq_test::temporary_directory const dir;
     auto const open = [&] { return input_error([&] { (void)fpq::tokenizer::open(dir.path()); }); };
     CHECK(says(open(), "no tokenizer"));
     dir.write("tokenizer.model", "PK\x03\x04");
@@ -126,7 +126,7 @@ TEST_CASE("A directory without a tokenizer, or with one that is something else, 
 
 TEST_CASE("Every prefix of a tokenizer.json is refused in one line", "[io]") {
     std::string const whole = tiny_tokenizer_json().dump();
-    fpq_test::temporary_directory const dir("truncated");
+    fpq_test::temporary_directory const dir;
     std::size_t wrong = 0;
     for (std::size_t size = 0; size < whole.size(); size += 13) {
         dir.write("tokenizer.json", whole.substr(0, size));

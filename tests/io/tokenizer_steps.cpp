@@ -101,7 +101,7 @@ TEST_CASE("added tokens beside a SentencePiece model", "[io]") {
     if (!fpq_test::have_shared("data/tokenizers/llama2")) {
         return;
     }
-    fpq_test::temporary_directory const dir("sentencepiece");
+    fpq_test::temporary_directory const dir;
     std::filesystem::copy_file(fpq_test::shared_path("data/tokenizers/llama2/tokenizer.model"),
                                dir.path() / "tokenizer.model");
     auto const open = [&] { return fpq::tokenizer::open(dir.path()); };
