@@ -9,23 +9,18 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <iterator>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/backend/cpu/forward.hpp"
-#include "fpq/backend/cpu/load.hpp"
 #include "fpq/backend/cpu/score.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/io/text/text_windows.hpp"
-#include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/model/evaluate.hpp"
-#include "fpq/model/load.hpp"
+#include "line/models.hpp"
+#include "model/prefix_tokens.hpp"
 
 #ifndef FPQ_SOURCE_DIR
 #define FPQ_SOURCE_DIR "."
@@ -50,20 +45,6 @@ std::filesystem::path texts() {
     return shared / "data" / "text";
 }
 
-/// The first `count` code points of a UTF-8 file.
-std::string prefix_of(const std::filesystem::path& file, std::size_t count) {
-    std::ifstream in(file, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    std::size_t at = 0;
-    for (std::size_t seen = 0; at < text.size(); ++at) {
-        const bool begins = (static_cast<unsigned char>(text[at]) & 0xC0U) != 0x80U;
-        if (begins && seen++ == count) {
-            break;
-        }
-    }
-    return text.substr(0, at);
-}
-
 /// Keys look like "ppl/ENG18652_Carroll[:200000]/L512".
 void require_perplexity(const std::string& model, const std::string& key) {
     const std::size_t author = key.find('_') + 1;
@@ -74,21 +55,17 @@ void require_perplexity(const std::string& model, const std::string& key) {
         return;
     }
     const nlohmann::json expected = golden().at(model).at(key);
-    const std::string text = prefix_of(file, std::stoul(key.substr(key.find(':') + 1)));
     const std::size_t length = std::stoul(key.substr(key.rfind('L') + 1));
-    // With the special tokens that the tokenizer adds: BOS for tiny-llama, none for tiny-qwen3.
     const std::vector<std::int32_t> tokens =
-        fpq::tokenizer::open(models() / model).encode(text, true);
-    const fpq::checkpoint source(models() / model);
+        fpq_test::prefix_tokens(models() / model, file, std::stoul(key.substr(key.find(':') + 1)));
     const fpq::cpu b{2};
-    const auto graph = std::make_shared<fpq::model_graph>(
-        fpq::load_model_config(source, fpq::shipped_architectures));
-    const fpq::decoder<fpq::cpu> frame = fpq::load_decoder(b, source, graph, std::nullopt);
-    const fpq::eval_model<fpq::cpu> subject{&frame,
-                                            [&](std::size_t layer, fpq::layer_hooks<fpq::cpu>&) {
-                                                return fpq::load_layer(b, source, *graph, layer);
-                                            },
-                                            {}};
+    const fpq::opened_model<fpq::cpu> opened(b, models() / model, fpq::shipped_architectures);
+    const fpq::eval_model<fpq::cpu> subject{
+        &opened.network(),
+        [&](std::size_t layer, fpq::layer_hooks<fpq::cpu>& hooks) {
+            return opened.load(layer, hooks);
+        },
+        {}};
     const fpq::eval_result result =
         fpq::evaluate<fpq::cpu>(b, subject, nullptr, fpq::cut_windows(tokens, length), {});
     INFO(model << " " << key << ": " << result.perplexity << " +- in nats " << result.nll_se);
@@ -104,18 +81,17 @@ TEST_CASE("probe logits and top five are reproduced", "[model]") {
     for (const std::string model : {"tiny-llama", "tiny-qwen3"}) {
         const nlohmann::json expected = golden().at(model);
         const auto ids = expected.at("probe_ids").get<std::vector<std::int32_t>>();
-        const fpq::checkpoint source(models() / model);
         const fpq::cpu b{2};
-        const auto graph = std::make_shared<fpq::model_graph>(
-            fpq::load_model_config(source, fpq::shipped_architectures));
-        const fpq::model_config& config = graph->config();
-        const fpq::decoder<fpq::cpu> decoder = fpq::load_decoder(b, source, graph, std::nullopt);
+        const fpq::opened_model<fpq::cpu> opened(b, models() / model, fpq::shipped_architectures);
+        const fpq::model_config& config = opened.config();
+        const fpq::decoder<fpq::cpu>& decoder = opened.network();
         std::vector<float> hidden(ids.size() * config.hidden_size);
         std::vector<float> logits(config.vocab_size);
         const auto h = fpq::as_view(hidden.data(), ids.size(), config.hidden_size);
         decoder.embed_tokens(b, ids, h);
         for (std::size_t layer = 0; layer < config.layers; ++layer) {
-            decoder.forward_layer(b, fpq::load_layer(b, source, *graph, layer), h, ids.size(), {});
+            fpq::layer_hooks<fpq::cpu> hooks;
+            decoder.forward_layer(b, opened.load(layer, hooks), h, ids.size(), hooks);
         }
         decoder.head_logits(b, h.rows_at(ids.size() - 1, 1), {},
                             fpq::as_view(logits.data(), 1, logits.size()));
