@@ -10,8 +10,8 @@
 
 #include "catch.hpp"
 #include "fpq/core/half.hpp"
-#include "fpq/dialect/verify.hpp"
 #include "pipeline/models.hpp"
+#include "support/dialects.hpp"
 #include "support/gaussian.hpp"
 #include "support/tiny_checkpoint.hpp"
 
@@ -135,7 +135,7 @@ TEST_CASE("a family of one's own is quantized, written in two layouts, verified 
         fpq_test::model_on_cpu const written(b, f.output.directory, known);
         fpq_test::model_on_cpu const original(b, f.model, known);
         CHECK(written.is_quantized());
-        CHECK(verify_checkpoint(written.source(), &written.graph()).empty());
+        CHECK(fpq_test::findings_of(written.source(), &written.graph()).empty());
         evaluation_text const text{f.evaluation.texts, 48, 0, 4, true};
         eval_result const again = evaluate_models(
             b, written, &original, evaluation_windows(original, text), fpq_test::no_progress);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is found before the first layer, and by a rehearsal that writes nothing.
-#include "fpq/pipeline/preflight.hpp"
-
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -11,10 +8,6 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/backend/cpu/forward.hpp"
-#include "fpq/backend/cpu/quant.hpp"
-#include "fpq/pipeline/estimate.hpp"
-#include "line/instances.hpp"
 #include "pipeline/line.hpp"
 #include "support/tiny_checkpoint.hpp"
 
@@ -137,52 +130,4 @@ TEST_CASE("texts, tokenizers and files that cannot be read are found first", "[p
     r.output.directory = dir.path();
     CHECK_THAT(refusal_of(r), Catch::Contains("output is the input"));
     CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
-}
-
-TEST_CASE("work is counted by the plan", "[pipeline]") {
-    recipe r = recipe_for(repo_model("tiny-llama"), true);
-    cpu const b{1};
-    run_plan plan = plan_run(b, r, shipped_architectures);
-    model_graph const graph(load_model_config(checkpoint(r.model), shipped_architectures));
-    double weights = 0.0;
-    for (linear_node const& node : graph.linears()) {
-        weights += static_cast<double>(node.values());
-    }
-    double const tokens = static_cast<double>(plan.calibration_tokens);
-    run_work const calibrated = count_work(plan, graph, 0);
-    run_work const evaluated = count_work(plan, graph, 1000);
-    CHECK(calibrated.rounded == std::vector<double>{weights});
-    CHECK(calibrated.products > 4.0 * tokens * weights);  // two passes, and the second moments
-    CHECK(calibrated.solving > 0.0);
-    model_config const& c = graph.config();
-    CHECK(evaluated.products - calibrated.products ==
-          Approx(4000.0 * weights + 4000.0 * static_cast<double>(c.vocab_size * c.hidden_size)));
-    plan = plan_run(b, recipe_for(r.model, false), shipped_architectures);
-    run_work const direct = count_work(plan, graph, 0);
-    CHECK(direct.products + direct.attention + direct.solving == 0.0);
-    CHECK(direct.rounded == calibrated.rounded);
-    CHECK(estimate_seconds(b, plan, direct) > 0.0);
-}
-
-TEST_CASE("the memory of a rehearsal counts the reading of texts, windows and an evaluation",
-          "[pipeline]") {
-    cpu const b{1};
-    harness_flags f = small_run(format_family::mxfp);
-    std::vector<std::string> notes;
-    run_plan plan = plan_run(b, recipe_of(f, notes), shipped_architectures);
-    opened_model<cpu> const model(b, plan.model, shipped_architectures);
-    model_config const& c = model.config();
-    std::uint64_t const without = estimate_memory(plan, model.graph(), 0);
-    CHECK(without == plan.peak_memory + 4 * plan.calibration_tokens);
-    std::uint64_t const more =
-        estimate_memory(plan, model.graph(), 2000) - estimate_memory(plan, model.graph(), 1000);
-    CHECK(more == 1000 * (4 + 2 * 4 * c.hidden_size));
-    CHECK(estimate_memory(plan, model.graph(), 1) > without + 8 * c.vocab_size);
-    // What reading took is the most that this process held.
-    constexpr std::size_t much = std::size_t{200} << 20;
-    {
-        std::vector<char> const held(much, 'x');
-        REQUIRE(held.back() == 'x');
-    }
-    CHECK(rehearse(b, plan, shipped_architectures, no_progress).memory >= much);
 }

@@ -13,7 +13,7 @@
 #include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "pipeline/models.hpp"
-#include "support/tiny_checkpoint.hpp"
+#include "support/files.hpp"
 
 using namespace fpq;
 using namespace fpq_test;

@@ -14,8 +14,8 @@
 #include <string>
 
 #include "catch.hpp"
+#include "support/files.hpp"
 #include "support/shared_data.hpp"
-#include "support/tiny_checkpoint.hpp"
 
 namespace {
 

@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "support/files.hpp"
 #include "support/sanitized.hpp"
 #include "support/shared_data.hpp"
-#include "support/tiny_checkpoint.hpp"
 
 namespace {
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/dialect/verify.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/model/settle.hpp"
 #include "pipeline/line.hpp"
+#include "support/dialects.hpp"
 #include "support/tiny_checkpoint.hpp"
 
 using namespace fpq;
@@ -51,7 +51,7 @@ std::string findings(std::filesystem::path const& dir,
     try {
         checkpoint source(copy.path());
         model_graph const graph(settle_model(source, shipped_architectures));
-        for (std::string const& line : verify_checkpoint(source, &graph)) {
+        for (std::string const& line : findings_of(source, &graph)) {
             text += line.starts_with("warning: ") ? "" : line + "\n";
         }
     } catch (error const& why) {
