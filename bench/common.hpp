@@ -24,7 +24,7 @@ struct bench_case {
     std::string size;             // of the input, for a reader: "64 MiB"; rows of one size compare
     double bytes = 0;             // read and written by one run; 0: no rate in bytes
     double values = 0;            // weights, tokens or operations of one run; 0: none
-    int threads = 1;              // that the work may use
+    int threads = 0;              // that the work may use: every case states them
     std::function<void()> run;    // what is timed
     std::function<bool()> check;  // after one run: is the result right? empty: nothing to check
 };

@@ -28,6 +28,7 @@ int main() {
         fpq::hessian_of(fpq::as_view(static_cast<float const*>(x.data()), tokens, in), 1);
 
     fpq::solve_options options;
+    options.threads = 1;
     options.observer.rule = fpq::scale_rule::sweep;
     options.order = fpq::quant_order::activation;
     double const rtn = fpq::rtn(weights, &h, fpq::mxfp4, options, "example").report.relative_error;

@@ -374,6 +374,7 @@ TEST_CASE("the factor is the CPU's in double, in both precisions and orders", "[
         auto const want = fpq::basic_gptq_factor<double>::make(h.view(), order, 0.01, 4, "layer");
         for (std::size_t const limit : {std::size_t{4096}, std::size_t{0}}) {
             fpq::solve_options o;
+            o.threads = 1;
             o.order = order;
             auto const f = device_factor(h.view(), o, limit);
             CHECK(f.host_order == want.order());
@@ -511,6 +512,7 @@ TEST_CASE("failed factorisations are damped tenfold, six tries, then refused", "
     std::size_t const n = 48;
     auto const h = cpu_hessian(inputs(5, n, 8), n);  // rank 5 of 48
     fpq::solve_options o;
+    o.threads = 1;
     CHECK(device_factor(h.view(), o).retries == 0);
     o.rel_damp = 0;
     auto const f = device_factor(h.view(), o);

@@ -57,6 +57,7 @@ TEST_CASE("a stored tensor rounds to the codes of its float32 copy", "[pipeline]
             for (fpq::quant_format const& format :
                  {fpq::nvfp4, fpq::mxfp4, fpq::fp4(32), fpq::int_format(4, 32, false)}) {
                 fpq::solve_options options;
+                options.threads = 1;
                 options.observer.global_scale =
                     fpq::default_global_scale(format, amax, true, options.observer.mx);
                 auto const expected = fpq::rtn(view, nullptr, format, options, "w");

@@ -56,6 +56,7 @@ fpq::solve_options options_for(fpq::quant_format const& format, std::vector<floa
         amax = std::max(amax, std::abs(v));
     }
     fpq::solve_options o;
+    o.threads = 1;
     o.observer.global_scale = format.has_global ? fpq::nvfp_global_scale(amax, true) : 1.0F;
     o.order = order;
     return o;
@@ -520,4 +521,18 @@ TEST_CASE("the block size changes the result by rounding only", "[solve]") {
         CHECK(fpq::gptq(view_of(w, rows), h, fpq::mxfp4, o, "layer").report.relative_error ==
               Approx(reference).epsilon(0.01));
     }
+}
+
+TEST_CASE("options whose threads nobody stated are refused", "[solve]") {
+    std::vector<float> const w(64, 1.0F);
+    auto const v = fpq::as_view(w.data(), 4, 16);
+    fpq::hessian const h = fpq::hessian_of(v, 1);
+    fpq::solve_options stated;
+    stated.threads = 1;
+    fpq::gptq_factor const factor = fpq::factor(h, stated, "layer");
+    char const* const line =
+        "solve_options.threads: layer: expected 1 or more, stated by the caller, found 0";
+    CHECK_THROWS_WITH(fpq::rtn(v, &h, fpq::nvfp4, {}, "layer"), line);
+    CHECK_THROWS_WITH(fpq::factor(h, {}, "layer"), line);
+    CHECK_THROWS_WITH(fpq::gptq(v, h, factor, fpq::nvfp4, {}, "layer"), line);
 }

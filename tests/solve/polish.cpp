@@ -71,6 +71,7 @@ TEST_CASE("polish never raises a row's objective, lowers the sum, and reports wh
     for (auto const& format : {fpq::nvfp4, fpq::mxfp4, fpq::int_format(3, 16, false),
                                fpq::int_format(4, 0, true, fpq::granularity::channel)}) {
         fpq::solve_options o;
+        o.threads = 1;
         o.order = fpq::quant_order::activation;
         o.observer.global_scale = format.has_global ? 1024.0F : 1.0F;
         auto const unpolished = fpq::gptq(wv, h, format, o, "layer");
@@ -110,6 +111,7 @@ TEST_CASE("with independent inputs there is nothing to polish", "[solve]") {
     }
     fpq::hessian const h = fpq::hessian_of(fpq::as_view(eye.data(), n, n), 1);
     fpq::solve_options o;
+    o.threads = 1;
     o.observer.global_scale = 1024.0F;
     auto const wv = fpq::as_view(w.data(), rows, n);
     auto const plain = fpq::gptq(wv, h, fpq::nvfp4, o, "layer");
@@ -126,6 +128,7 @@ TEST_CASE("polish leaves dead columns as the solver left them", "[solve]") {
         x[i] = i % n == 5 || i % n == 100 ? 0.0F : source.normal_at(i);
     }
     fpq::solve_options o;
+    o.threads = 1;
     o.observer.global_scale = 1024.0F;
     auto const wv = fpq::as_view(w.data(), rows, n);
     fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), 300, n), 1);
@@ -157,6 +160,7 @@ TEST_CASE("polish improves rounding to nearest too, with the same bytes at any t
     auto const h = correlated();
     auto const wv = fpq::as_view(w.data(), rows, n);
     fpq::solve_options o;
+    o.threads = 1;
     o.observer.global_scale = 1024.0F;
     auto const rounded = fpq::rtn(wv, &h, fpq::nvfp4, o, "layer");
     auto one = rounded;

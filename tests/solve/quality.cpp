@@ -80,6 +80,7 @@ fpq::solve_options recipe(layer const& l, fpq::quant_format const& format, fpq::
         amax = std::max(amax, std::abs(v));
     }
     fpq::solve_options o;
+    o.threads = 1;
     o.observer.rule = kind;
     o.observer.global_scale =
         fpq::default_global_scale(format, amax, true, fpq::scale_rule::fp_quant);

@@ -25,6 +25,7 @@ TEST_CASE("rtn without a Hessian is quantize, and reports nothing", "[solve]") {
     for (auto const kind :
          {fpq::scale_rule::minmax, fpq::scale_rule::mse, fpq::scale_rule::sweep}) {
         fpq::solve_options o;
+        o.threads = 1;
         o.observer.rule = kind;
         o.observer.global_scale = 256.0F;
         auto const a = fpq::rtn(v, nullptr, fpq::nvfp4, o, "layer");
@@ -47,6 +48,7 @@ TEST_CASE("rtn's error is tr(dW H dW^T) / tr(W H W^T), and the diagonal lowers i
     fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), 500, n), 1);
     auto const v = fpq::as_view(w.data(), rows, n);
     fpq::solve_options o;
+    o.threads = 1;
     o.observer.rule = fpq::scale_rule::sweep;
     o.observer.global_scale = 256.0F;
     auto const weighted = fpq::rtn(v, &h, fpq::nvfp4, o, "layer");

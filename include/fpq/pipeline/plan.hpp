@@ -64,7 +64,7 @@ struct run_plan {
     evaluation_args evaluation;               ///< with the texts that it reads
     bool evaluates_calibration_text = false;  ///< none was given
     std::optional<planned_output> output;
-    int threads = 1;
+    int threads = 0;       ///< of the backend that it was made for
     std::string backend;   ///< results of different ones differ in their last bits
     bool restart = false;  ///< an interrupted run's work is discarded, not continued
 

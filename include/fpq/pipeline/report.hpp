@@ -65,7 +65,7 @@ struct run_report {
     std::filesystem::path directory;  ///< where it lies
     std::string commit = "unknown";   ///< the program's to set
     std::string processor;            ///< as the system names it
-    int threads = 1;
+    int threads = 0;                  ///< that the run had
     std::vector<phase_time> phases;
     std::vector<linear_report> linears;
     std::uint64_t quantized_values = 0;

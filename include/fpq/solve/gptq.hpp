@@ -99,12 +99,14 @@ chunk_sums solve_rows(sweep_input<Scalar> const& in, int threads, packed_matrix&
 /// fed-forward targets, float32. The same bytes at any thread count.
 /// relative_error comes from the sweep's own losses, less the damping (exact up to float32
 /// rounding of the targets), over tr(W H W^T).
-/// Throws fpq::error: usage when shapes disagree, input for a non-finite weight (by `name`).
+/// Throws fpq::error: usage when shapes disagree or options.threads is not stated, input for a
+/// non-finite weight (by `name`).
 /// Cost: 2 m n^2 operations, half of them for the report's denominator.
 template <class Scalar>
 [[nodiscard]] solve_result gptq(matrix_view<float const> w, hessian const& h,
                                 basic_gptq_factor<Scalar> const& factor, quant_format const& format,
                                 solve_options const& options, std::string_view name) {
+    detail::require_threads(options, name);
     detail::require_shape(h.size() == w.cols && factor.size() == w.cols, "gptq",
                           "a Hessian and a factor of " + std::to_string(w.cols),
                           std::to_string(h.size()) + " and " + std::to_string(factor.size()));

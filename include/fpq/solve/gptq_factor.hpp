@@ -210,8 +210,10 @@ private:
 
 using gptq_factor = basic_gptq_factor<float>;
 
-/// The factor of a layer's Hessian; see basic_gptq_factor::make.
+/// The factor of a layer's Hessian; see basic_gptq_factor::make. Throws fpq::error (usage) also
+/// when options.threads is not stated.
 inline gptq_factor factor(hessian const& h, solve_options const& options, std::string_view name) {
+    detail::require_threads(options, name);
     return gptq_factor::make(h.view(), options.order, options.rel_damp, options.threads, name);
 }
 

@@ -28,7 +28,7 @@ struct solve_options {
     /// multiples of it. Affects speed and last bits only.
     std::size_t block = 128;
     quant_order order = quant_order::natural;
-    int threads = 1;
+    int threads = 0;  ///< at least 1: the caller states them
     /// The sweep observer weights its squared errors by diag(H), unless it has weights already.
     bool weight_by_diagonal = true;
     /// With weight_by_diagonal, GPTQ weights by the innovation variances 1/U_jj^2 instead: what
@@ -56,6 +56,14 @@ struct solve_result {
 };
 
 namespace detail {
+
+/// Refuses options whose threads nobody stated.
+inline void require_threads(solve_options const& options, std::string_view name) {
+    if (options.threads < 1) {
+        fail_usage("solve_options.threads", name, "1 or more, stated by the caller",
+                   std::to_string(options.threads));
+    }
+}
 
 /// Refuses a non-finite weight by name and place.
 inline void require_finite_weight(matrix_view<float const> w, std::string_view name) {

@@ -45,10 +45,12 @@ inline std::vector<float> weight_error(matrix_view<float const> w, packed_matrix
 
 /// w (out, in) rounded to the nearest codes of `format`. With a Hessian (or null), the sweep
 /// observer weights by its diagonal and the report has the relative error at the output.
-/// Throws fpq::error: usage when shapes disagree, input for a non-finite weight (by `name`).
+/// Throws fpq::error: usage when shapes disagree or options.threads is not stated, input for a
+/// non-finite weight (by `name`).
 [[nodiscard]] inline solve_result rtn(matrix_view<float const> w, hessian const* h,
                                       quant_format const& format, solve_options const& options,
                                       std::string_view name) {
+    detail::require_threads(options, name);
     detail::require_finite_weight(w, name);
     std::vector<float> weight;
     if (h != nullptr) {
