@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The shapes in which people have calibration texts, and the files that hold them.
+#include <sys/wait.h>
+#include <unistd.h>
 #include <zlib.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,7 +16,9 @@
 #include "catch.hpp"
 #include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/text/document.hpp"
+#include "fpq/io/text/document_store.hpp"
 #include "fpq/io/text/text.hpp"
+#include "support/sanitized.hpp"
 #include "tokenizer_fixture.hpp"
 
 namespace {
@@ -39,6 +47,17 @@ std::string gzip(std::string const& text) {
     out.resize(stream.total_out);
     deflateEnd(&stream);
     return out;
+}
+
+/// Bytes at the widest moment of this process; 0 where the system does not tell.
+std::uint64_t peak_resident() {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+        if (line.starts_with("VmHWM:")) {
+            return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+        }
+    }
+    return 0;
 }
 
 fpq::conversation_writer writer_by(std::string_view source) {
@@ -169,6 +188,73 @@ TEST_CASE("documents beyond the memory lie in a file and come back", "[io]") {
     store.append("\xEF\xBF\xBD!\xEF\xBF\xBD");
     CHECK(store.malformed() == 1);
     CHECK(store.replaced() == 2);
+}
+
+TEST_CASE("a document that comes in parts is the same document", "[io]") {
+    std::string const text = "na\xC3\xAFve \xE2\x82\xAC \xF0\x9F\x98\x80 \xEF\xBF\xBD.";
+    for (std::string const& whole :
+         {text, text + "\xF0\x9F\x98", "\xFF" + text, text + "\xE2" + text, std::string()}) {
+        fpq::document_store at_once;
+        at_once.append(whole);
+        for (std::size_t step = 1; step < 8; ++step) {
+            fpq::document_store parts{"before"};
+            parts.append({});
+            for (std::size_t at = 0; at < whole.size(); at += step) {
+                parts.extend(whole.substr(at, step));
+            }
+            CHECK(parts.all() == texts{"before", whole});
+            CHECK(parts.malformed() == at_once.malformed());
+            CHECK(parts.replaced() == at_once.replaced());
+            parts.append("behind");
+            CHECK(parts.malformed() == at_once.malformed());
+            CHECK(parts.joined("--") == "before--" + whole + "--behind");
+        }
+    }
+    // Partly in the file and partly in memory.
+    fpq::document_store large;
+    std::string want;
+    large.append({});
+    for (char c = 'a'; c < 'f'; ++c) {
+        std::string const part(fpq::document_store::memory_bytes / 2 + 1, c);
+        large.extend(part);
+        want += part;
+    }
+    CHECK(large.all() == texts{want});
+    CHECK(large.joined("") == want);
+}
+
+TEST_CASE("a plain text is read in pieces and is held once", "[io]") {
+    temporary_directory const dir("pieces");
+    std::size_t const size = std::size_t{64} << 20;
+    std::string text;
+    while (text.size() < size) {
+        text += "\xE2\x82\xAC na\xC3\xAFve\n";  // a piece ends within a character
+    }
+    auto const path = dir.write("large.txt", text);
+    fpq::text_source const read = fpq::load_text(path);
+    CHECK(read.documents.size() == 1);
+    CHECK(read.documents.malformed() == 0);
+    CHECK((read.documents[0] == text));
+    CHECK((fpq::load_text(dir.write("large.txt.gz", gzip(text))).documents[0] == text));
+#if defined(FPQ_TEST_SANITIZED)
+    WARN("SKIPPED: sanitizers keep memory that was freed");
+#else
+    text = {};
+    ::pid_t const child = ::fork();
+    if (child == 0) {  // whose widest moment is its own
+        std::uint64_t const before = peak_resident();
+        fpq::document_store const documents = fpq::load_text(path).documents;
+        std::uint64_t const loaded = peak_resident() - before;
+        std::size_t const length = documents.joined("\n").size();
+        std::uint64_t const joined = peak_resident() - before;
+        bool const right = length > size && loaded < size / 2 && joined < size + size / 2;
+        ::_exit(before == 0 || right ? 0 : 1);
+    }
+    REQUIRE(child > 0);
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+#endif
 }
 
 TEST_CASE("the repository's own calibration text is valid UTF-8", "[io]") {

@@ -6,10 +6,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,22 +26,39 @@ namespace fpq {
 
 namespace detail {
 
+/// Calls f(piece) for the bytes of a regular file in order, at most `most` (at least 1024) at a
+/// time; not at all for an empty one. Errors: fpq::error (input) by path.
+template <class F>
+void read_in_pieces(std::filesystem::path const& path, std::size_t most, F f) {
+    regular_file const file = open_regular(path);
+    std::string piece;
+    for (std::uint64_t done = 0; done < file.size;) {
+        auto const size = static_cast<std::size_t>(std::min<std::uint64_t>(most, file.size - done));
+        piece.resize(size);
+        for (std::size_t at = 0; at < size;) {
+            ::ssize_t const got = ::read(file.fd.get(), piece.data() + at, size - at);
+            if (got < 0 && errno == EINTR) {
+                continue;
+            }
+            if (got <= 0) {
+                fail_input("cannot read file", path.string(), std::to_string(file.size) + " bytes",
+                           got == 0 ? std::to_string(done + at) : system_words(errno));
+            }
+            at += static_cast<std::size_t>(got);
+        }
+        done += size;
+        if (size == file.size) {
+            refuse_lfs_pointer(std::as_bytes(std::span(piece)), path);
+        }
+        f(piece);
+    }
+}
+
 /// The bytes of a regular file. Errors: fpq::error (input) by path.
 inline std::string read_whole_file(std::filesystem::path const& path) {
-    regular_file const file = open_regular(path);
-    std::string text(static_cast<std::size_t>(file.size), '\0');
-    for (std::size_t at = 0; at < text.size();) {
-        ::ssize_t const got = ::read(file.fd.get(), text.data() + at, text.size() - at);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            fail_input("cannot read file", path.string(), std::to_string(file.size) + " bytes",
-                       got == 0 ? std::to_string(at) : system_words(errno));
-        }
-        at += static_cast<std::size_t>(got);
-    }
-    refuse_lfs_pointer(std::as_bytes(std::span(text)), path);
+    std::string text;
+    read_in_pieces(path, std::numeric_limits<std::size_t>::max(),
+                   [&](std::string& all) { text.swap(all); });
     return text;
 }
 

@@ -119,6 +119,21 @@ inline bool is_json_array(std::string_view text) {
     return at != std::string_view::npos && text[at] == '[';
 }
 
+inline constexpr std::size_t plain_piece = std::size_t{1} << 20;  // bytes read at a time
+
+/// One document from `pieces`, which calls what it is given with one piece of text after another.
+template <class Pieces>
+void append_plain(Pieces const& pieces, std::string const& where, text_source& out) {
+    bool first = true;
+    out.documents.append({});
+    pieces([&](std::string_view piece) {
+        if (std::exchange(first, false)) {
+            refuse_utf16(piece, where);
+        }
+        out.documents.extend(piece);
+    });
+}
+
 /// Standard input is what its first character says: rows of JSON, an array of them, or plain text;
 /// gzip or not.
 inline void load_standard_input(text_options const& options, text_source& out) {
@@ -132,8 +147,8 @@ inline void load_standard_input(text_options const& options, text_source& out) {
     } else if (is_json_array(head)) {
         out.is_plain_text = false;
         load_array(lines.rest(), lines.name(), options, out);
-    } else if (std::string const text = lines.rest(); !text.empty()) {
-        out.documents.append(text);
+    } else if (!head.empty()) {
+        append_plain([&](auto const& piece) { lines.rest_in_pieces(piece); }, lines.name(), out);
     }
 }
 
@@ -145,10 +160,14 @@ inline void load_file(std::filesystem::path const& path, text_options const& opt
                    std::string(text_suffixes) + conversion_hint(path), path.filename().string());
     }
     if (kind == text_kind::plain || kind == text_kind::compressed_plain) {
-        std::string const text =
-            kind == text_kind::plain ? read_whole_file(path) : line_reader(path, true).rest();
-        refuse_utf16(text, path.string());
-        out.documents.append(text);
+        auto const pieces = [&](auto const& piece) {
+            if (kind == text_kind::plain) {
+                read_in_pieces(path, plain_piece, piece);
+            } else {
+                line_reader(path, true).rest_in_pieces(piece);
+            }
+        };
+        append_plain(pieces, path.string(), out);
         return;
     }
     out.is_plain_text = false;

@@ -69,16 +69,25 @@ public:
         return true;
     }
 
-    /// Everything that next() has not given. Errors: as next(), and for more than `most` bytes.
-    std::string rest(std::size_t most = text_limit) {
-        std::string out;
+    /// Calls f(piece) for everything that next() has not given, at most a buffer at a time.
+    /// Errors: as next(), and for more than `most` bytes.
+    template <class F>
+    void rest_in_pieces(F f, std::size_t most = text_limit) {
+        std::size_t given = 0;
         do {
-            out.append(buffer_.data() + begin_, end_ - begin_);
-            if (out.size() > most) {
+            given += end_ - begin_;
+            if (given > most) {
                 fail_input("text is too long", name_, "at most " + std::to_string(most) + " bytes",
                            "more");
             }
+            f(peek());
         } while (fill());
+    }
+
+    /// The same as one text.
+    std::string rest(std::size_t most = text_limit) {
+        std::string out;
+        rest_in_pieces([&](std::string_view piece) { out += piece; }, most);
         return out;
     }
 

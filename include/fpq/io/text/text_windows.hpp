@@ -88,11 +88,8 @@ inline token_windows crops(std::vector<std::int32_t> const& ids, window_options 
 
 inline calibration_cut stream_windows(tokenizer const& t, document_store const& documents,
                                       window_options const& options) {
-    std::string text;
-    for (std::size_t i = 0; i < documents.size(); ++i) {
-        text.append(i == 0 ? "" : "\n").append(documents[i]);
-    }
-    std::vector<std::int32_t> const ids = t.encode(text, false);
+    // Whole: a pre-tokenizer may look as far as it likes, so that no place is sure to be a cut.
+    std::vector<std::int32_t> const ids = t.encode(documents.joined("\n"), false);
     if (ids.size() < options.sequence_length) {
         fail_input("calibration text too short", {},
                    std::to_string(options.sequence_length) + " tokens or more",
