@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A library for LD_PRELOAD that lets one call to the system fail. FPQ_FAIL_CALL: which one, counted
-// from 1 over all calls below; FPQ_FAIL_ERRNO: with which errno. At its end the process writes the
-// number of calls it made to FPQ_FAIL_COUNT, and the name of the one that failed behind it.
+// from 1 over all calls below; FPQ_FAIL_ERRNO: with which errno. FPQ_FAIL_THREADS: from which
+// thread on, counted from 1, none can be started; 0: all can. At its end the process writes to
+// FPQ_FAIL_COUNT the number of calls it made, the name of the one that failed, and the number of
+// threads that it did not get.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -20,6 +23,8 @@
 namespace {
 
 std::atomic<long> calls{0};
+std::atomic<long> threads{0};
+std::atomic<long> refused{0};
 char const* failed = "none";
 
 long number(char const* name) {
@@ -53,7 +58,7 @@ struct teller {
             return;
         }
         if (std::FILE* const out = std::fopen(path, "w"); out != nullptr) {
-            std::fprintf(out, "%ld %s\n", made, failed);
+            std::fprintf(out, "%ld %s %ld\n", made, failed, refused.load());
             std::fclose(out);
         }
     }
@@ -94,6 +99,16 @@ FPQ_FAILS(int, flock, (int fd, int how) noexcept, (fd, how), -1)
 FPQ_FAILS(void*, mmap, (void* p, size_t n, int a, int b, int fd, off_t at) noexcept,
           (p, n, a, b, fd, at), MAP_FAILED)
 
+int pthread_create(pthread_t* thread, pthread_attr_t const* how, void* (*body)(void*),
+                   void* argument) noexcept {
+    static auto* const next = real(&pthread_create, "pthread_create");
+    static long const first = number("FPQ_FAIL_THREADS");
+    if (++threads >= first && first != 0) {
+        ++refused;
+        return EAGAIN;
+    }
+    return next(thread, how, body, argument);
+}
 int open(char const* path, int flags, ...) {
     static auto* const next = real(&open, "open");
     va_list more;

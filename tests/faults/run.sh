@@ -3,19 +3,22 @@
 # Lets one call to the system fail at a time (fail_call.cpp), all along a run that quantizes a small
 # model, into a new directory and onto an older export. A run is whole and exits with 0, or says one
 # line and exits with 3; then what is there is the older export, the new one or nothing, and the
-# same command without a fault ends in the right bytes with nothing left beside them.
+# same command without a fault ends in the right bytes with nothing left beside them. Before that:
+# where no thread can be had, or one alone, a run ends in the same bytes.
 # usage: run.sh BIN_DIR LIBRARY [STRIDE]: every STRIDE-th call (1: all). Exit code 77: no LD_PRELOAD.
 set -u
 bin=$1 library=$2 stride=${3:-1}
-model=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../examples/models/tiny-llama" && pwd)
+examples=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../examples" && pwd)
+model=$examples/models/tiny-llama
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
-# quantize OUT FORMAT: into OUT; what it says lies in log.
+threads=2
+# quantize OUT FORMAT FLAG...: into OUT; what it says lies in log.
 quantize() {
-    "$bin/fpq-quantize" --model_name_or_path "$model" --format "$2" --w_bits 4 --threads 2 \
-        --max_shard_size 400000 --save_path "$1" > /dev/null 2> log
+    "$bin/fpq-quantize" --model_name_or_path "$model" --format "$2" --w_bits 4 --threads "$threads" \
+        --max_shard_size 400000 --save_path "$1" "${@:3}" > /dev/null 2> log
 }
 # as_it_fails N ERRNO OUT: quantize with call N failing.
 as_it_fails() {
@@ -36,6 +39,22 @@ if [ ! -s count ]; then
 fi
 same counted right || { echo "FAILED: the library changes a run"; exit 1; }
 last=$(cut -d' ' -f1 count)
+
+gptq=(--gptq --dataset_name_or_path "$examples/text/calib.txt" --num_sequences 4 --sequence_length 96)
+quantize right-gptq nvfp "${gptq[@]}" || { cat log; exit 1; }
+threads=4
+for first in 1 2; do # no thread, one
+    for method in right right-gptq; do
+        more=()
+        [ "$method" = right ] || more=("${gptq[@]}")
+        rm -rf few count
+        FPQ_FAIL_THREADS=$first FPQ_FAIL_COUNT=$work/count LD_PRELOAD=$library quantize few nvfp "${more[@]}" ||
+            { echo "FAILED: threads from $first on fail, $method: exit code $?"; cat log; exit 1; }
+        same few "$method" || { echo "FAILED: threads from $first on fail, $method: other bytes"; exit 1; }
+        [ "$(cut -d' ' -f3 count)" -gt 0 ] || { echo "FAILED: no thread was asked for"; exit 1; }
+    done
+done
+threads=2
 
 tried=0 ended=0
 for ((call = 1; call <= last; call += stride)); do
@@ -66,4 +85,4 @@ for ((call = 1; call <= last; call += stride)); do
         [ -z "$(find . -maxdepth 1 \( -name 'out.*' -o -name '.out*' \))" ] || wrong "something is left: $(ls -d out.* .out* 2> /dev/null)"
     done
 done
-echo "passed: $tried runs with one failing call of $last; $ended ended early, none left anything wrong"
+echo "passed: 4 runs without threads, $tried runs with one failing call of $last; $ended ended early, none left anything wrong"
