@@ -13,6 +13,8 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/io/chat/chat_template.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "tokenizer_fixture.hpp"
 
@@ -104,6 +106,17 @@ TEST_CASE("Pipes and devices are refused, not waited on", "[io]") {
     }
     CHECK(says(input_error([] { (void)fpq::mapped_file("/dev/null"); }), "found a device"));
     CHECK(says(input_error([&] { (void)fpq::mapped_file(dir.path()); }), "found a directory"));
+}
+
+TEST_CASE("a path that the system refuses is an error of input by its name", "[io]") {
+    temporary_directory const dir("refused");
+    std::string const long_name(300, 'n');  // ENAMETOOLONG
+    CHECK(says(load_error(dir.path() / long_name), "cannot look at: "));
+    CHECK(says(load_error(dir.path() / (long_name + ".txt")), "cannot look at: "));
+    auto const directory = dir.path() / long_name;
+    CHECK(says(input_error([&] { (void)fpq::tokenizer::open(directory); }), "cannot look at: "));
+    CHECK(says(input_error([&] { (void)fpq::open_chat_template(directory); }), "cannot look at: "));
+    CHECK(says(input_error([&] { (void)fpq::is_link(directory); }), "cannot look at: "));
 }
 
 TEST_CASE("A line without end is refused before it fills the memory", "[io]") {

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -148,7 +149,12 @@ template <class T>
         count *= d;
     }
     auto const begin = static_cast<std::uintmax_t>(in.tellg());
-    std::uintmax_t const bytes = std::filesystem::file_size(path) - begin;
+    std::error_code failed;
+    std::uintmax_t const size = std::filesystem::file_size(path, failed);
+    if (failed) {
+        fail_input("cannot read", where, "its size", failed.message());
+    }
+    std::uintmax_t const bytes = size - begin;
     if (bytes != count * sizeof(T)) {
         fail_input(".npy data", where, std::to_string(count * sizeof(T)) + " bytes",
                    std::to_string(bytes));

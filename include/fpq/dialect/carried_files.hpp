@@ -99,8 +99,8 @@ inline std::vector<std::string> carried_files(std::filesystem::path const& sourc
     }
     for (std::filesystem::path const& path : paths) {
         std::string const name = path.filename().string();
-        if (!is_plain_file_name(name) || detail::is_foreign_directory(name) ||
-            std::filesystem::is_symlink(path) || !std::filesystem::is_directory(look_at(path)) ||
+        if (!is_plain_file_name(name) || detail::is_foreign_directory(name) || is_link(path) ||
+            !std::filesystem::is_directory(look_at(path)) ||
             ::access(path.c_str(), R_OK | X_OK) != 0) {
             continue;
         }

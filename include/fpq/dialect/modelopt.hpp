@@ -22,6 +22,7 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/stored.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_member.hpp"
 
@@ -232,7 +233,7 @@ inline void verify_modelopt(checkpoint const& source, std::vector<std::string>& 
             "which fpq does not evaluate");
     }
     std::filesystem::path const path = source.directory() / "hf_quant_config.json";
-    if (!std::filesystem::exists(path)) {
+    if (!is_there(path)) {
         findings.emplace_back(
             "warning: hf_quant_config.json is missing; some modelopt clients read only that");
         return;

@@ -283,7 +283,7 @@ private:
             quantized.kind()->verify(source_, lines_);
         }
         if (quantized.kind() != &modelopt &&
-            std::filesystem::exists(source_.directory() / "hf_quant_config.json")) {
+            is_there(source_.directory() / "hf_quant_config.json")) {
             say("hf_quant_config.json stands beside another dialect; clients may prefer it");
         }
     }

@@ -19,6 +19,7 @@
 #include "fpq/dialect/modelopt.hpp"
 #include "fpq/dialect/stored.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_member.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
@@ -134,7 +135,7 @@ inline bool has_plain_weights(checkpoint const& source, model_graph const& graph
 inline void settle_quantization(checkpoint& source, model_config& config) {
     std::filesystem::path const other = source.directory() / "hf_quant_config.json";
     bool const own = !member_or_null(source.config(), "quantization_config").is_null();
-    bool const aside = !own && std::filesystem::is_regular_file(other);
+    bool const aside = !own && std::filesystem::is_regular_file(look_at(other));
     if (!own && !aside) {
         if (source.config().contains("quantization_config")) {
             source.amend_config("quantization_config", nullptr);

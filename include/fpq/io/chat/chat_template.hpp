@@ -20,6 +20,7 @@
 #include "fpq/io/chat/chat_lexer.hpp"
 #include "fpq/io/chat/chat_parser.hpp"
 #include "fpq/io/chat/chat_value.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
@@ -107,7 +108,7 @@ inline std::optional<chat_template> open_chat_template(std::filesystem::path con
     std::string name;
     auto const take = [&](char const* file) {
         auto const path = directory / file;
-        if (!std::filesystem::exists(path)) {
+        if (!is_there(path)) {
             return;
         }
         nlohmann::json const json = read_json_file(path);
@@ -123,7 +124,7 @@ inline std::optional<chat_template> open_chat_template(std::filesystem::path con
         }
     };
     auto const plain = directory / "chat_template.jinja";
-    if (std::filesystem::exists(plain)) {
+    if (is_there(plain)) {
         source = detail::read_whole_file(plain);
         name = plain.string();
     }

@@ -32,6 +32,16 @@ inline bool is_there(std::filesystem::path const& path) {
     return std::filesystem::exists(look_at(path));
 }
 
+/// Whether the path itself is a symbolic link. Errors: as look_at.
+inline bool is_link(std::filesystem::path const& path) {
+    std::error_code failed;
+    std::filesystem::file_status const found = std::filesystem::symlink_status(path, failed);
+    if (found.type() == std::filesystem::file_type::none) {
+        fail_input("cannot look at", path.string(), "success", failed.message());
+    }
+    return std::filesystem::is_symlink(found);
+}
+
 /// All that lies in a directory, in any order. Throws fpq::error (input) when it cannot be read to
 /// its end.
 inline std::vector<std::filesystem::path> paths_in(std::filesystem::path const& directory) {

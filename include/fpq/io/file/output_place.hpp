@@ -84,7 +84,11 @@ inline output_place find_output_place(std::filesystem::path const& target) {
         if (!std::filesystem::is_directory(status)) {
             refuse("a directory", "a file");
         }
-        return {std::filesystem::canonical(clean), true};
+        std::filesystem::path const whole = std::filesystem::canonical(clean, failed);
+        if (failed) {
+            refuse("a directory", failed.message());
+        }
+        return {whole, true};
     }
     if (std::filesystem::is_symlink(std::filesystem::symlink_status(clean, failed))) {
         refuse("a directory", "a link to nothing");
@@ -123,10 +127,11 @@ inline std::vector<std::string> other_weights(std::filesystem::path const& direc
 /// Bytes on disk of the files right in `directory`; 0 when there is none.
 inline std::uint64_t bytes_on_disk(std::filesystem::path const& directory) {
     std::uint64_t total = 0;
-    std::error_code ignored;
-    for (auto const& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    std::error_code ignored;  // it may be published at this moment
+    for (std::filesystem::directory_iterator at(directory, ignored), end; !ignored && at != end;
+         at.increment(ignored)) {
         struct stat facts {};
-        if (::lstat(entry.path().c_str(), &facts) == 0 && S_ISREG(facts.st_mode)) {
+        if (::lstat(at->path().c_str(), &facts) == 0 && S_ISREG(facts.st_mode)) {
             total += static_cast<std::uint64_t>(facts.st_blocks) * 512;
         }
     }

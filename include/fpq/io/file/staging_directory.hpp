@@ -90,11 +90,7 @@ public:
     /// Nothing written is removed when it fails: the error says where the whole result lies.
     template <class IsStale>
     void publish(std::span<std::string const> last, IsStale is_stale) {
-        for (auto const& entry : std::filesystem::recursive_directory_iterator(path_)) {
-            if (entry.is_regular_file()) {
-                detail::sync_path(entry.path(), O_RDONLY);
-            }
-        }
+        sync_files(path_);
         detail::sync_directory(path_);
         keep();
         try {
@@ -123,6 +119,17 @@ private:
     [[noreturn]] void fail_in_use() const {
         fail_input("output directory is in use", place_.directory.string(), "no other run",
                    "another run at work in " + place_.staging().string());
+    }
+
+    static void sync_files(std::filesystem::path const& directory) {
+        for (std::filesystem::path const& path : paths_in(directory)) {
+            std::filesystem::file_status const found = look_at(path);
+            if (std::filesystem::is_regular_file(found)) {
+                detail::sync_path(path, O_RDONLY);
+            } else if (std::filesystem::is_directory(found) && !is_link(path)) {
+                sync_files(path);
+            }
+        }
     }
 
     static void flush_quietly(std::filesystem::path const& path) {
@@ -201,7 +208,7 @@ private:
             case lock_result::taken:
                 break;
         }
-        bool const empty = std::filesystem::is_empty(path);
+        bool const empty = paths_in(path).empty();
         if (find_output_place(target).exists != place_.exists) {
             if (empty) {
                 ::rmdir(path.c_str());
@@ -304,12 +311,20 @@ private:
 
     /// The journal last: without it what is left would not be known as ours after a kill.
     void remove_files() const {
-        for (auto const& entry : std::filesystem::directory_iterator(path_)) {
-            if (entry.path().filename() != staging_journal_name) {
-                std::filesystem::remove_all(entry.path());
+        std::error_code failed;
+        auto const require = [&](std::filesystem::path const& path) {
+            if (failed) {
+                fail_input("cannot remove", path.string(), "success", failed.message());
+            }
+        };
+        for (std::filesystem::path const& path : paths_in(path_)) {
+            if (path.filename() != staging_journal_name) {
+                std::filesystem::remove_all(path, failed);
+                require(path);
             }
         }
-        std::filesystem::remove(path_ / staging_journal_name);
+        std::filesystem::remove(path_ / staging_journal_name, failed);
+        require(path_ / staging_journal_name);
     }
 
     void discard() noexcept {

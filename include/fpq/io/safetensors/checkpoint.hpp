@@ -23,6 +23,7 @@
 
 #include "fpq/core/half.hpp"
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
 #include "fpq/io/safetensors/safetensors.hpp"
@@ -130,9 +131,9 @@ public:
 private:
     void open_shards() {
         std::filesystem::path const index_path = directory_ / index_name;
-        bool const single = std::filesystem::exists(directory_ / single_shard_name);
+        bool const single = is_there(directory_ / single_shard_name);
         std::vector<std::string> files;
-        if (std::filesystem::exists(index_path)) {
+        if (is_there(index_path)) {
             files = read_index(index_path);
             if (single && std::find(files.begin(), files.end(), single_shard_name) == files.end()) {
                 fail_input("two generations of weights", directory_.string(),
@@ -147,7 +148,7 @@ private:
         shards_.reserve(files.size());  // tensor_ref pointers below must stay
         for (std::string const& file : files) {
             std::filesystem::path const path = directory_ / file;
-            if (!std::filesystem::exists(path)) {
+            if (!is_there(path)) {
                 fail_input("missing shard", index_path.string(), "file " + detail::printable(file),
                            "none");
             }

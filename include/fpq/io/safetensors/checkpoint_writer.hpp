@@ -221,7 +221,12 @@ private:
                        "a plain name of its own that is no weight file", "another");
         }
         if (below) {
-            std::filesystem::create_directory(staging_.path() / filename.substr(0, slash));
+            std::filesystem::path const directory = staging_.path() / filename.substr(0, slash);
+            std::error_code failed;
+            std::filesystem::create_directory(directory, failed);
+            if (failed) {
+                detail::fail_write("cannot create", directory, failed.value());
+            }
         }
         return staging_.path() / filename;
     }

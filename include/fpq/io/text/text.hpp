@@ -191,7 +191,7 @@ inline text_source load_text(std::filesystem::path const& path, text_options con
     out.is_plain_text = true;
     if (path == "-") {
         detail::load_standard_input(options, out);
-    } else if (std::filesystem::is_directory(path)) {
+    } else if (std::filesystem::is_directory(look_at(path))) {
         for (std::filesystem::path const& file : paths_in(path)) {
             if (std::filesystem::is_regular_file(look_at(file)) &&
                 detail::kind_of_file(file) != detail::text_kind::none) {
@@ -199,8 +199,7 @@ inline text_source load_text(std::filesystem::path const& path, text_options con
             }
         }
         std::sort(files.begin(), files.end());
-    } else if (!std::filesystem::exists(path) &&
-               detail::kind_of_file(path) == detail::text_kind::none) {
+    } else if (!is_there(path) && detail::kind_of_file(path) == detail::text_kind::none) {
         files = cached_data_set(path.string(), [](std::filesystem::path const& file) {
             return detail::kind_of_file(file) != detail::text_kind::none;
         });

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/tokenizer/bpe.hpp"
@@ -79,9 +80,7 @@ public:
     /// Reads tokenizer.json, else vocab.json and merges.txt, else tokenizer.model of a checkpoint.
     /// Errors: fpq::error (input) naming file, place, expected and found.
     static tokenizer open(std::filesystem::path const& checkpoint_dir) {
-        auto const there = [&](char const* name) {
-            return std::filesystem::exists(checkpoint_dir / name);
-        };
+        auto const there = [&](char const* name) { return is_there(checkpoint_dir / name); };
         tokenizer_config const config = read_tokenizer_config(checkpoint_dir);
         auto const json = checkpoint_dir / "tokenizer.json";
         if (there("tokenizer.json")) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
 #include "fpq/io/tokenizer/tokenizer_added.hpp"
@@ -106,10 +107,10 @@ inline void add_tokens_of(nlohmann::json const& json, std::string const& name,
 /// Reads DIR/tokenizer_config.json and DIR/added_tokens.json; what is absent has its default.
 inline tokenizer_config read_tokenizer_config(std::filesystem::path const& directory) {
     tokenizer_config out;
-    if (auto const path = directory / "tokenizer_config.json"; std::filesystem::exists(path)) {
+    if (auto const path = directory / "tokenizer_config.json"; is_there(path)) {
         out = parse_tokenizer_config(read_json_file(path), path.string());
     }
-    if (auto const path = directory / "added_tokens.json"; std::filesystem::exists(path)) {
+    if (auto const path = directory / "added_tokens.json"; is_there(path)) {
         add_tokens_of(read_json_file(path), path.string(), out);
     }
     return out;
