@@ -161,6 +161,7 @@
 #include "fpq/pipeline/recipe_object.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/resolve.hpp"
+#include "fpq/pipeline/resolve_layout.hpp"
 #include "fpq/pipeline/resolve_schemes.hpp"
 #include "fpq/pipeline/row_stream.hpp"
 #include "fpq/pipeline/run.hpp"

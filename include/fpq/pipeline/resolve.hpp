@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -19,7 +18,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
-#include "fpq/dialect/registry.hpp"
+#include "fpq/dialect/dialect.hpp"
 #include "fpq/graph/derived_tensors.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/hub_cache.hpp"
@@ -28,6 +27,7 @@
 #include "fpq/pipeline/presets.hpp"
 #include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
+#include "fpq/pipeline/resolve_layout.hpp"
 #include "fpq/pipeline/resolve_schemes.hpp"
 #include "fpq/pipeline/words.hpp"
 
@@ -253,7 +253,7 @@ private:
         if (out.linears.linears.empty()) {
             fail_usage("export_quantized_model", {}, "quantized weights", "none (w_bits 16)");
         }
-        out.layout = choose_layout(out.linears);
+        out.layout = choose_layout(o.layout, out.linears, plan_.notes);
         for (export_linear const& linear : out.linears.linears) {
             for (tensor_plan& tensor : out.layout->tensors(out.linears, linear)) {
                 out.tensors.push_back(std::move(tensor));
@@ -264,57 +264,6 @@ private:
             out.bytes += tensor.byte_count();
         }
         plan_.output = std::move(out);
-    }
-
-    /// What a layout holds and its clients run in another way.
-    static std::optional<refusal> runs_otherwise(dialect const& d, export_plan const& linears) {
-        if (&d == &fp_quant) {
-            for (export_linear const& linear : linears.linears) {
-                if (auto why = fp_quant_runs_otherwise(linear, linears.scheme_of(linear))) {
-                    return why;
-                }
-            }
-        }
-        return std::nullopt;
-    }
-
-    /// Why `auto` passes a layout by.
-    static std::optional<refusal> passes_by(dialect const& d, export_plan const& linears) {
-        std::optional<refusal> const why = refuses(d, linears);
-        return why ? why : runs_otherwise(d, linears);
-    }
-
-    [[nodiscard]] dialect const* choose_layout(export_plan const& linears) {
-        std::string const& name = recipe_.output.layout;
-        if (name == "auto") {
-            std::optional<refusal> const first = passes_by(*dialects.front(), linears);
-            for (dialect const* const d : dialects) {
-                if (!passes_by(*d, linears)) {
-                    plan_.notes.push_back("layout: " + std::string(d->name) +
-                                          (first ? " (" + std::string(dialects.front()->name) +
-                                                       " cannot hold this: " + first->where +
-                                                       " is " + first->found + ")"
-                                                 : std::string()));
-                    return d;
-                }
-            }
-            // The reason of the layout that comes nearest.
-            bool const only_fp_quant =
-                linears.pseudo || !linears.schemes.front().transform.is_identity();
-            refusal const why = *passes_by(only_fp_quant ? fp_quant : compressed_tensors, linears);
-            fail_usage("no layout can hold this", why.where, why.expected, why.found);
-        }
-        dialect const* const d = find_dialect(
-            layout_words[read_word("export_format", layout_words, layout_synonyms, name)]);
-        if (std::optional<refusal> const why = refuses(*d, linears)) {
-            fail_usage(std::string(d->name) + " cannot hold this", why->where, why->expected,
-                       why->found);
-        }
-        if (std::optional<refusal> const why = runs_otherwise(*d, linears)) {
-            plan_.notes.push_back("its clients run " + std::string(d->name) +
-                                  " as W4A4: " + why->where + " should be " + why->expected);
-        }
-        return d;
     }
 
     /// What is copied lies in the shard of the linear, or the fused group, that it belongs to.
