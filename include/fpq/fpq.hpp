@@ -47,6 +47,7 @@
 #include "fpq/graph/model_config.hpp"
 #include "fpq/graph/scheme.hpp"
 #include "fpq/io/chat/chat_error.hpp"
+#include "fpq/io/chat/chat_evaluator.hpp"
 #include "fpq/io/chat/chat_expressions.hpp"
 #include "fpq/io/chat/chat_filters.hpp"
 #include "fpq/io/chat/chat_globals.hpp"
