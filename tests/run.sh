@@ -132,11 +132,19 @@ if has_stage lint; then
     # Version 14 reads no newer standard library than its own compiler.
     if clang_tidy=$(tool_of_14 clang-tidy) && tool_of_14 clang++ > /dev/null; then
         configure "$root/tidy" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_CUDA=OFF
-        # A unit of every part of the tree; together they include every header.
-        mapfile -t units < <(ls tests/structure/two_files_other.cpp examples/0[1-5]*.cpp tools/*/main.cpp 2> /dev/null)
+        # A unit of every part of the tree; together they include every header. The units of a tool
+        # are one here: most of the time goes to what they include. tools/line only instantiates.
+        mapfile -t units < <(ls tests/structure/two_files_other.cpp examples/0[1-5]*.cpp tools/selftest/main.cpp 2> /dev/null)
+        for tool in common evaluate inspect quantize; do
+            printf '#include "%s"\n' "$repo/tools/$tool"/*.cpp > "$root/tidy/$tool.cpp"
+        done
         if printf '%s\n' "${units[@]}" | xargs -P "$jobs" -n 1 \
-            "$clang_tidy" --quiet -p "$root/tidy" > "$root/tidy.log" 2>&1; then
-            pass "clang-tidy of ${#units[@]} units"
+            "$clang_tidy" --quiet -p "$root/tidy" > "$root/tidy.log" 2>&1 &&
+            printf '%s\n' "$root"/tidy/{common,evaluate,inspect,quantize}.cpp | xargs -P "$jobs" -I UNIT \
+                "$clang_tidy" --quiet --config-file="$repo/.clang-tidy" --checks=-bugprone-suspicious-include \
+                --header-filter='(include/fpq|tools)/' UNIT -- \
+                -std=c++20 -I"$repo/include" -I"$repo/tools" -DFPQ_COMMIT='""' >> "$root/tidy.log" 2>&1; then
+            pass "clang-tidy of ${#units[@]} units and the tools"
         else
             grep -E '(warning|error):' "$root/tidy.log" | sort -u | head -n 40
             fail "clang-tidy"
