@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The programs under rough treatment: closed and full standard streams, signals, a limit of file
 // size. The work is whole or absent, and what is said is one line.
+#include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -9,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -16,10 +19,13 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
+#include "common/process.hpp"
 #include "support/files.hpp"
 #include "support/sanitized.hpp"
 #include "support/shared_data.hpp"
@@ -51,6 +57,101 @@ std::string rtn_to(std::filesystem::path const& out) {
            " --format nvfp --w_bits 4 --max_shard_size 200000 --export_quantized_model realquant"
            " --export_format compressed-tensors --save_path " +
            out.string();
+}
+
+/// In a forked child: becomes the program of these words.
+[[noreturn]] void run_words(std::vector<std::string> words) {
+    std::vector<char*> arguments;
+    for (std::string& word : words) {
+        arguments.push_back(word.data());
+    }
+    arguments.push_back(nullptr);
+    ::execv(arguments[0], arguments.data());
+    ::_exit(99);
+}
+
+/// Threads of a process that hold signal `number` back, as within a handler of ours; 0: all
+/// threads.
+int threads_of(::pid_t process, int number) {
+    int found = 0;
+    std::error_code gone;
+    auto const tasks = std::filesystem::path("/proc") / std::to_string(process) / "task";
+    for (std::filesystem::directory_iterator at(tasks, gone), end; !gone && at != end;
+         at.increment(gone)) {
+        std::ifstream status(at->path() / "status");
+        for (std::string line; std::getline(status, line);) {
+            if (line.rfind("SigBlk:", 0) == 0) {
+                found += number == 0 ||
+                         (std::strtoull(line.c_str() + 7, nullptr, 16) >> (number - 1) & 1) != 0;
+            }
+        }
+    }
+    return found;
+}
+
+/// Until it is so, a while at most: some systems do not tell what threads hold back.
+template <class F>
+void wait_for(F const& condition) {
+    for (int tries = 0; tries < 2000 && !condition(); ++tries) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+}
+
+std::vector<std::string> gptq_to(std::filesystem::path const& out, int sequences) {
+    auto const examples = fpq_test::repo_dir() / "examples";
+    return {program("fpq-quantize"),
+            "--model_name_or_path",
+            (examples / "models" / "tiny-llama").string(),
+            "--format",
+            "nvfp",
+            "--w_bits",
+            "4",
+            "--gptq",
+            "--dataset_name_or_path",
+            (examples / "text" / "calib.txt").string(),
+            "--num_sequences",
+            std::to_string(sequences),
+            "--sequence_length",
+            "96",
+            "--threads",
+            "2",
+            "--save_path",
+            out.string()};
+}
+
+/// Runs a program until a layer is written, then sends two signals. Nobody reads what it says by
+/// then: it cannot come to its end, and a handler is still at its line when the second comes.
+int code_of_two(std::vector<std::string> const& words, int first, int second, std::string& said) {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    ::pid_t const child = ::fork();
+    if (child == 0) {
+        ::dup2(ends[1], 2);
+        ::dup2(::open("/dev/null", O_WRONLY), 1);
+        ::close(ends[0]);
+        ::close(ends[1]);
+        run_words(words);
+    }
+    REQUIRE(child > 0);
+    char c = 0;
+    while (said.find("quantize 1/4") == std::string::npos && ::read(ends[0], &c, 1) == 1) {
+        said += c;
+    }
+    REQUIRE(::fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
+    while (::write(ends[1], "\n", 1) == 1) {
+    }
+    REQUIRE(::fcntl(ends[1], F_SETFL, 0) == 0);
+    ::close(ends[1]);
+    ::kill(child, first);
+    wait_for([&] { return threads_of(child, SIGHUP) != 0; });
+    ::kill(child, second);
+    while (::read(ends[0], &c, 1) == 1) {
+        said += c;
+    }
+    ::close(ends[0]);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /// Name and bytes of every file.
@@ -161,36 +262,28 @@ TEST_CASE("a signal ends a run in one line with the shell's exit code", "[tools]
         if (child == 0) {
             std::freopen(log.c_str(), "w", stderr);
             std::freopen("/dev/null", "w", stdout);
-            std::string const tool = program("fpq-quantize");
-            std::vector<std::string> words{tool,
-                                           "--model_name_or_path",
-                                           model,
-                                           "--format",
-                                           "nvfp",
-                                           "--w_bits",
-                                           "4",
-                                           "--gptq",
-                                           "--dataset_name_or_path",
-                                           text,
-                                           "--num_sequences",
-                                           "4096",
-                                           "--sequence_length",
-                                           "512",
-                                           "--export_quantized_model",
-                                           "realquant",
-                                           "--export_format",
-                                           "compressed-tensors",
-                                           "--threads",
-                                           "1",
-                                           "--save_path",
-                                           out.string()};
-            std::vector<char*> arguments;
-            for (std::string& word : words) {
-                arguments.push_back(word.data());
-            }
-            arguments.push_back(nullptr);
-            ::execv(tool.c_str(), arguments.data());
-            ::_exit(99);
+            run_words({program("fpq-quantize"),
+                       "--model_name_or_path",
+                       model,
+                       "--format",
+                       "nvfp",
+                       "--w_bits",
+                       "4",
+                       "--gptq",
+                       "--dataset_name_or_path",
+                       text,
+                       "--num_sequences",
+                       "4096",
+                       "--sequence_length",
+                       "512",
+                       "--export_quantized_model",
+                       "realquant",
+                       "--export_format",
+                       "compressed-tensors",
+                       "--threads",
+                       "1",
+                       "--save_path",
+                       out.string()});
         }
         REQUIRE(child > 0);
         // Until it writes: from then on something lies there to be named.
@@ -220,6 +313,103 @@ TEST_CASE("a signal ends a run in one line with the shell's exit code", "[tools]
         REQUIRE(own.size() == 1);
         CHECK(own[0].rfind("fpq-quantize: interrupted: " + partial + " is left", 0) == 0);
         std::filesystem::remove_all(partial);
+    }
+}
+
+TEST_CASE("a second signal waits for the line of the first", "[tools]") {
+    fpq_test::temporary_directory dir;
+    auto const left = dir.path() / std::string(200, 'd');
+    std::filesystem::create_directory(left);
+    std::string const begin = "fpq-quantize: interrupted: ";
+    for (auto const& [first, second] : {std::pair{SIGINT, SIGTERM}, {SIGTERM, SIGINT}}) {
+        // A pipe with room for the beginning of two lines, not for what is left behind.
+        int ends[2];
+        REQUIRE(::pipe(ends) == 0);
+        REQUIRE(::fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
+        while (::write(ends[1], "\n", 1) == 1) {
+        }
+        REQUIRE(::fcntl(ends[1], F_SETFL, 0) == 0);
+        std::string page(static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), '\n');
+        REQUIRE(::read(ends[0], page.data(), page.size()) == static_cast<::ssize_t>(page.size()));
+        page.resize(page.size() - 2 * begin.size());
+        REQUIRE(::write(ends[1], page.data(), page.size()) == static_cast<::ssize_t>(page.size()));
+        auto const held = [&] {
+            int bytes = 0;
+            return ::ioctl(ends[0], FIONREAD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;
+        };
+        std::size_t const before = held();
+        ::pid_t const child = ::fork();
+        if (child == 0) {
+            ::dup2(ends[1], 2);
+            ::close(ends[0]);
+            ::close(ends[1]);
+            fpq::tools::handle_signals("fpq-quantize");
+            fpq::tools::on_interruption(left.string(), " is left");
+            std::thread([] { ::pause(); }).detach();
+            for (;;) {
+                ::pause();
+            }
+        }
+        REQUIRE(child > 0);
+        ::close(ends[1]);
+        wait_for([&] { return threads_of(child, 0) == 2; });
+        REQUIRE(::kill(child, first) == 0);
+        wait_for([&] { return held() >= before + begin.size(); });
+        REQUIRE(::kill(child, second) == 0);
+        wait_for([&] { return threads_of(child, SIGHUP) == 2; });
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));  // for a wrong one to speak
+        std::string said;
+        for (char c = 0; ::read(ends[0], &c, 1) == 1;) {
+            said += c;
+        }
+        ::close(ends[0]);
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        REQUIRE(WIFEXITED(status));
+        CHECK(WEXITSTATUS(status) == 128 + first);
+        CHECK(said.substr(said.find('f')) == begin + left.string() + " is left\n");
+    }
+}
+
+TEST_CASE("two signals at once end a run in one line, and the same command goes on", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory dir;
+    auto const out = dir.path() / "out";
+    for (auto const& [first, second] :
+         {std::pair{SIGINT, SIGINT}, {SIGINT, SIGTERM}, {SIGTERM, SIGINT}}) {
+        // A run that is at its end before the signals come says nothing: then a longer one.
+        for (int sequences = 32; sequences <= 32 << 9; sequences *= 8) {
+            std::string said;
+            int const code = code_of_two(gptq_to(out, sequences), first, second, said);
+            INFO(said);
+            if (code == 0) {
+                std::filesystem::remove_all(out);
+                continue;
+            }
+            CHECK((code == 128 + first || code == 128 + second));
+            std::string const line =
+                "fpq-quantize: interrupted: " + out.string() + ".partial is left";
+            std::size_t const at = said.find(line);
+            REQUIRE(at != std::string::npos);
+            CHECK(said.find("fpq-quantize:", at + 1) == std::string::npos);
+            CHECK(said.find('\n', at) == said.size() - 1);
+            CHECK_FALSE(std::filesystem::exists(out));
+            auto const right = dir.path() / "right";
+            for (auto const& place : {out, right}) {
+                std::string command;
+                for (std::string const& word : gptq_to(place, sequences)) {
+                    command += word + " ";
+                }
+                REQUIRE(shell(command + "> /dev/null 2>&1") == 0);
+            }
+            CHECK(files_of(out) == files_of(right));
+            CHECK_FALSE(std::filesystem::exists(out.string() + ".partial"));
+            std::filesystem::remove_all(out);
+            std::filesystem::remove_all(right);
+            break;
+        }
     }
 }
 
