@@ -12,6 +12,7 @@
 #include "fpq/graph/families.hpp"
 #include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
+#include "pipeline/line.hpp"
 #include "pipeline/models.hpp"
 #include "support/files.hpp"
 
@@ -92,4 +93,39 @@ TEST_CASE("calibration windows hold conversations by the template; without one a
     REQUIRE(without.remarks.size() == 1);
     CHECK_THAT(without.remarks[0],
                Catch::Contains("3 conversations are joined without a chat template"));
+}
+
+TEST_CASE("an evaluation of conversations says where it had no template", "[pipeline]") {
+    temporary_directory const dir;
+    cpu const b{1};
+    evaluation_text text{
+        {rows(dir, conversation, 3), rows(dir, conversation, 3)}, 8, 0, 0, true, {}};
+    model_on_cpu const model(b, repo_model("tiny-llama"), shipped_architectures);
+    CHECK(evaluation_windows(model, text).remarks.empty());
+    std::filesystem::path const without = copy_without_template(dir);
+    model_on_cpu const plain(b, without, shipped_architectures);
+    std::vector<std::string> const remarks = evaluation_windows(plain, text).remarks;
+    REQUIRE(remarks.size() == 1);
+    CHECK_THAT(remarks[0], Catch::Contains("6 conversations are joined without a chat template"));
+    write_text(dir.path() / "text.txt", std::string(400, 'a'));
+    text.files = {dir.path() / "text.txt"};
+    CHECK(evaluation_windows(plain, text).remarks.empty());
+    // A run says it once, of whichever text, in the rehearsal too.
+    harness_flags f = small_run(format_family::mxfp);
+    f.model = without;
+    f.gptq = true;
+    f.calibration.sequence_length = 8;
+    f.calibration.num_sequences = 2;
+    f.evaluation.perplexity = true;
+    f.evaluation.texts = {rows(dir, conversation, 3)};
+    for (std::string const& calibration :
+         {f.evaluation.texts[0].string(), (dir.path() / "text.txt").string()}) {
+        f.calibration.dataset = calibration;
+        std::vector<std::string> notes;
+        run_plan plan = plan_run(b, recipe_of(f, notes), shipped_architectures);
+        (void)rehearse(b, plan, shipped_architectures, no_progress);
+        CHECK(std::count_if(plan.notes.begin(), plan.notes.end(), [](std::string const& note) {
+                  return note.find("conversations are joined") != std::string::npos;
+              }) == 1);
+    }
 }

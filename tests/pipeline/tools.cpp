@@ -87,6 +87,28 @@ TEST_CASE("input errors are exit code 3 and name what is missing", "[tools]") {
     REQUIRE(is_one_line(missing.text));
 }
 
+TEST_CASE("fpq-evaluate says that conversations had no template", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory const dir;
+    std::filesystem::path const plain = dir.path() / "plain";
+    std::filesystem::copy(model(), plain);
+    std::filesystem::remove(plain / "chat_template.jinja");
+    fpq_test::write_text(dir.path() / "chat.jsonl",
+                         R"({"messages": [{"role": "user", "content": "What is a group?"}]})");
+    std::string const text_of_chats =
+        " --sequence_length 8 --text " + (dir.path() / "chat.jsonl").string();
+    std::string const note = "note: 1 conversations are joined without a chat template";
+    outcome const without = call("fpq-evaluate --model " + plain.string() + text_of_chats);
+    INFO(without.text);
+    CHECK(without.code == 0);
+    CHECK(without.text.find(note) != std::string::npos);
+    outcome const with = call("fpq-evaluate --model " + model() + text_of_chats);
+    CHECK(with.code == 0);
+    CHECK(with.text.find("without a chat template") == std::string::npos);
+}
+
 TEST_CASE("a dry run prints the plan and writes nothing", "[tools]") {
     if (!have_tools()) {
         return;

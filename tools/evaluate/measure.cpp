@@ -43,6 +43,9 @@ measurement measure_on(B const& backend, evaluate_options const& options) {
     evaluation_text const text{options.texts,       options.sequence_length, options.max_characters,
                                options.max_windows, options.add_special,     options.text_column};
     evaluation_set const set = evaluation_windows(model, text);
+    for (std::string const& note : set.remarks) {
+        say("note: {}\n", note);
+    }
     progress_printer progress(options.verbose);
     return {evaluate_models<B>(backend, model, reference ? &*reference : nullptr, set,
                                [&progress](progress_event const& event) { progress(event); }),

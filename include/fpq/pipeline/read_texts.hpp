@@ -30,6 +30,19 @@ std::int32_t first_token(opened_model<B> const& model) {
     return tokenizer::open(model.directory()).bos().value_or(-1);
 }
 
+namespace detail {
+
+/// For the user: nothing when there are no conversations, or a template that writes them.
+inline std::vector<std::string> notes_of_chats(std::size_t conversations, text_options const& how) {
+    if (conversations == 0 || how.chat) {
+        return {};
+    }
+    return {std::to_string(conversations) +
+            " conversations are joined without a chat template: the checkpoint has none"};
+}
+
+}  // namespace detail
+
 template <class B>
 calibration_cut load_calibration_windows(B const& b, calibration_args const& args,
                                          opened_model<B> const& model,
@@ -47,11 +60,7 @@ calibration_cut load_calibration_windows(B const& b, calibration_args const& arg
     options.seed = args.seed;
     options.is_plain_text = text.is_plain_text;
     calibration_cut cut = calibration_windows(words, text.documents, options);
-    if (text.conversations != 0 && !how.chat) {
-        cut.remarks.push_back(std::to_string(text.conversations) +
-                              " conversations are joined without a chat template: the checkpoint "
-                              "has none");
-    }
+    cut.remarks = detail::notes_of_chats(text.conversations, how);
     progress({"tokenize", 1, 1, args.dataset});
     return cut;
 }
@@ -75,9 +84,11 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
     evaluation_set out;
     token_windows& windows = out.windows;
     std::size_t tokens = 0;
+    std::size_t conversations = 0;
     for (std::filesystem::path const& file : text.files) {
         std::size_t const before = windows.size();
         text_source const source = load_text(file, how);
+        conversations += source.conversations;
         for (std::size_t i = 0; i < source.documents.size(); ++i) {
             std::string const document = source.documents[i];
             std::string_view const part = text.max_characters == 0
@@ -105,6 +116,7 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
                    std::to_string(text.sequence_length) + " tokens in one document",
                    std::to_string(tokens) + " in all");
     }
+    out.remarks = detail::notes_of_chats(conversations, how);
     return out;
 }
 
