@@ -121,6 +121,18 @@ TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     f = small_run(format_family::integer);
     f.output = {export_kind::realquant, "auto", out.path() / "m", 1 << 30};
     CHECK(has(why_not(f), "format"));
+    // Inputs alone are in no file: the export would not be what was measured.
+    f = small_run(format_family::mxfp);
+    f.scheme.w_bits = 16;
+    f.scheme.a_bits = 4;
+    f.rules = {"re:.*down_proj=mxfp8"};
+    CHECK(plan_of(f).schemes.size() == 2);
+    f.output = {export_kind::realquant, "auto", out.path() / "m", 1 << 30};
+    for (char const* const layout : {"auto", "compressed-tensors", "fp_quant", "modelopt"}) {
+        f.output.layout = layout;
+        CHECK(has(why_not(f),
+                  "hold this: model.layers.0.self_attn.q_proj: expected quantized weights"));
+    }
     f.output.directory.clear();
     CHECK(has(why_not(f), "save_path"));
     f = small_run(format_family::nvfp);
@@ -134,6 +146,20 @@ TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     f.gptq = false;
     f.polish = 1;
     CHECK(has(why_not(f), "dataset_name_or_path: polish"));
+}
+
+TEST_CASE("a transform without quantization is not run, with an export or without", "[pipeline]") {
+    temporary_directory const out;
+    harness_flags f = small_run(format_family::mxfp);
+    f.scheme.w_bits = 16;
+    f.scheme.transform = transform_kind::hadamard;
+    f.scheme.transform_block = 32;
+    CHECK(plan_of(f).schemes.empty());
+    f.rules = {"re:.*down_proj=mxfp4"};
+    f.output = {export_kind::realquant, "auto", out.path() / "m", 1 << 30};
+    run_plan const plan = plan_of(f);
+    CHECK(plan.schemes.size() == 1);
+    CHECK(plan.output->linears.linears.size() == 4);
 }
 
 TEST_CASE("a mixed export is written, verified and evaluated as the run did", "[pipeline]") {

@@ -58,8 +58,8 @@ inline std::optional<refusal> refuse_compressed_tensors_inputs(scheme const& s,
 inline std::optional<refusal> refuse_compressed_tensors(export_plan const& plan,
                                                         export_linear const& linear) {
     scheme const& s = plan.scheme_of(linear);
-    if (!s.weight) {
-        return refusal{linear.module, "quantized weights", "none (w_bits 16)"};
+    if (std::optional<refusal> why = refuse_plain_weight(linear, s)) {
+        return why;
     }
     compressed_tensors_format const* const row = find_compressed_tensors(s.weight->format);
     if (row == nullptr) {

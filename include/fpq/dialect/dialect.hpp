@@ -157,6 +157,18 @@ inline std::optional<refusal> refuse_width(export_linear const& linear, std::siz
                    std::to_string(linear.in) + " inputs, " + std::to_string(of)};
 }
 
+/// Refuses a linear of which only the inputs are quantized: its plain weight says nothing of them.
+inline std::optional<refusal> refuse_plain_weight(export_linear const& linear, scheme const& s) {
+    if (s.weight) {
+        return std::nullopt;
+    }
+    return refusal{linear.module,
+                   "quantized weights (clients do not quantize inputs alone: --a_bits 16, or "
+                   "--ignore " +
+                       linear.module + ")",
+                   "inputs alone (w_bits 16)"};
+}
+
 /// Refuses a head for the layouts whose clients read it as it is.
 inline std::optional<refusal> refuse_head(export_linear const& linear) {
     if (!linear.head) {

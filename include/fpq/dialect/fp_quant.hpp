@@ -84,8 +84,8 @@ inline std::optional<refusal> refuse_fp_quant(export_plan const& plan,
     if (std::optional<refusal> why = refuse_head(linear)) {
         return why;
     }
-    if (!s.weight) {
-        return refusal{linear.module, "quantized weights", "none (w_bits 16)"};
+    if (std::optional<refusal> why = refuse_plain_weight(linear, s)) {
+        return why;
     }
     bool const nv = s.weight->format == nvfp4;
     if (!nv && !(s.weight->format == mxfp4)) {

@@ -36,8 +36,8 @@ inline std::optional<refusal> refuse_modelopt(export_plan const& plan,
     if (std::optional<refusal> why = refuse_head(linear)) {
         return why;
     }
-    if (!s.weight) {
-        return refusal{linear.module, "quantized weights", "none (w_bits 16)"};
+    if (std::optional<refusal> why = refuse_plain_weight(linear, s)) {
+        return why;
     }
     if (!(s.weight->format == nvfp4)) {
         return refusal{linear.module + ": format", "nvfp4",

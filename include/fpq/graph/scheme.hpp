@@ -32,9 +32,8 @@ struct scheme {
     std::optional<quant_args> input;
     transform_args transform;
 
-    [[nodiscard]] bool does_nothing() const noexcept {
-        return !weight && !input && transform.is_identity();
-    }
+    /// A transform alone is undone by its inverse: it is not run.
+    [[nodiscard]] bool does_nothing() const noexcept { return !weight && !input; }
     [[nodiscard]] bool operator==(scheme const&) const noexcept = default;
 };
 

@@ -130,15 +130,15 @@ private:
         return s != nullptr && s->weight ? s : nullptr;
     }
 
-    /// Every linear whose weight is quantized, the head last.
+    /// Every linear that has a scheme, for its weight or its inputs alone, the head last.
     template <class F>
-    void for_each_quantized(F f) const {
+    void for_each_scheme(F f) const {
         for (linear_node const& node : graph_.linears()) {
-            if (scheme const* const s = weight_scheme(node)) {
+            if (scheme const* const s = plan_.scheme_of(graph_, node)) {
                 f(node, *s);
             }
         }
-        if (scheme const* const s = weight_scheme(graph_.head())) {
+        if (scheme const* const s = plan_.scheme_of(graph_, graph_.head())) {
             f(graph_.head(), *s);
         }
     }
@@ -159,10 +159,12 @@ private:
 
     void plan_entries() {
         std::map<std::string, std::string> quantized;  // tensor, why
-        for_each_quantized([&](linear_node const& node, scheme const& s) {
-            quantized[node.weight()] =
-                std::string(word_of(element_words, s.weight->format.element)) + " " +
-                std::string(word_of(scale_words, s.weight->format.scale));
+        for_each_scheme([&](linear_node const& node, scheme const& s) {
+            if (s.weight) {
+                quantized[node.weight()] =
+                    std::string(word_of(element_words, s.weight->format.element)) + " " +
+                    std::string(word_of(scale_words, s.weight->format.scale));
+            }
         });
         std::set<std::string> needed;
         graph_.for_each_tensor([&](std::string const& name) {
@@ -241,7 +243,7 @@ private:
         out.linears.pseudo = o.kind == export_kind::pseudoquant;
         out.linears.unquantized = unquantized();
         std::vector<std::size_t> renumbered(plan_.schemes.size(), run_plan::none);
-        for_each_quantized([&](linear_node const& node, scheme const& s) {
+        for_each_scheme([&](linear_node const& node, scheme const& s) {
             std::size_t& index = renumbered[static_cast<std::size_t>(&s - plan_.schemes.data())];
             if (index == run_plan::none) {
                 index = out.linears.schemes.size();
