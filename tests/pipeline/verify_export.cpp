@@ -120,10 +120,13 @@ TEST_CASE("what a forward pass or a client needs is checked by name", "[pipeline
     CHECK_THAT(findings(out, with(bf16_values("model.norm.weight", 32, "\x80\x3f")), {}),
                Catch::Contains("model.norm"));
     for (char const* const stray :
-         {"foo.bar", "model.layers.7.input_layernorm.weight", "model.layers.0.mlp.up_proj.bias",
-          "model.layers.0.mlp.up_proj.weight_g_idx"}) {
+         {"model.layers.0.mlp.up_proj.bias", "model.layers.0.mlp.up_proj.weight_g_idx"}) {
         CHECK_THAT(findings(out, with(bf16_values(stray, 64, "\x80\x3f")), {}),
                    Catch::Contains(stray));
+    }
+    // What lies under no linear came with the model and changes nothing.
+    for (char const* const stray : {"foo.bar", "model.layers.7.input_layernorm.weight"}) {
+        CHECK(findings(out, with(bf16_values(stray, 64, "\x80\x3f")), {}) == "");
     }
     CHECK(findings(out,
                    with(bf16_values("model.layers.0.self_attn.rotary_emb.inv_freq", 8, "\x80\x3f")),
@@ -291,4 +294,99 @@ TEST_CASE("tensors that are not understood are copied, listed and no fault", "[p
         said += note.find("score.weight") != std::string::npos ? 1 : 0;
     }
     CHECK(said == 1);
+}
+
+namespace {
+
+/// A checkpoint in dir/model with one tensor more.
+void make_with(temporary_directory const& dir, std::string const& name,
+               std::vector<std::uint64_t> const& shape) {
+    make_tiny_checkpoint(dir.path() / "model", {});
+    std::vector<raw_tensor> tensors;
+    {
+        checkpoint const read(dir.path() / "model");
+        for (std::string const& one : read.names()) {
+            tensor_ref const& t = read.at(one);
+            tensors.push_back(
+                {t.name, t.type, t.shape,
+                 std::string(reinterpret_cast<char const*>(t.bytes.data()), t.bytes.size())});
+        }
+    }
+    std::size_t count = 1;
+    for (std::uint64_t const size : shape) {
+        count *= size;
+    }
+    raw_tensor extra = bf16_values(name, count, "\x80\x3f");
+    extra.shape = shape;
+    tensors.push_back(extra);
+    write_text(dir.path() / "model" / "model.safetensors", safetensors_bytes(tensors));
+}
+
+std::string why_not(harness_flags const& f) {
+    try {
+        (void)go(f);
+    } catch (error const& why) {
+        CHECK(why.category() == error_category::input);
+        return why.what();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST_CASE("a tensor that the model does not read is kept out of the way or refused by name",
+          "[pipeline]") {
+    std::string const down = "model.layers.1.mlp.down_proj";
+    std::vector<std::string> const head{"lm_head"};
+    auto const ignored = [](std::filesystem::path const& out) {
+        return checkpoint(out).config()["quantization_config"]["ignore"];
+    };
+    SECTION("under a quantized linear: refused, with the file in which it lies") {
+        for (char const* const part : {".bias", ".foo", ".weight_scale", ".weight_packed"}) {
+            temporary_directory const dir;
+            make_with(dir, down + part, {64});
+            harness_flags f = flags_for(dir, false);
+            INFO(part);
+            CHECK_THAT(why_not(f), Catch::Contains("model.safetensors") &&
+                                       Catch::Contains(down + part) &&
+                                       Catch::Contains("under a quantized linear"));
+            CHECK_FALSE(std::filesystem::exists(dir.path() / "out"));
+            f.output.kind = export_kind::none;
+            CHECK(why_not(f) == "");  // nothing is written that it could disturb
+            f.output.kind = export_kind::realquant;
+            f.ignore = std::vector<std::string>{"lm_head", down};
+            bool const bias = std::string(part) == ".bias";
+            CHECK((why_not(f) == "") == bias);
+            if (bias) {
+                CHECK(findings(dir.path() / "out", {}, {}) == "");
+                CHECK(ignored(dir.path() / "out") == std::vector<std::string>{down, "lm_head"});
+            }
+        }
+    }
+    SECTION("elsewhere: copied, and no module around it is left out of the conversion") {
+        for (char const* const name : {"model.layers.1.self_attn.k_scale", "model.foo", "foo",
+                                       "model.layers.1.foo", "model.layers.1.mlp.norm.weight"}) {
+            temporary_directory const dir;
+            make_with(dir, name, {2});
+            INFO(name);
+            CHECK(why_not(flags_for(dir, false)) == "");
+            CHECK(checkpoint(dir.path() / "out").contains(name));
+            CHECK(ignored(dir.path() / "out") == head);
+            CHECK(findings(dir.path() / "out", {}, {}) == "");
+        }
+    }
+    SECTION("a linear of its own is listed, unless its name would take others along") {
+        temporary_directory const dir;
+        make_with(dir, "model.visual.proj.weight", {4, 2});
+        CHECK(why_not(flags_for(dir, true)) == "");
+        CHECK(checkpoint(dir.path() / "out")
+                  .config()["quantization_config"]["modules_to_not_convert"] ==
+              std::vector<std::string>{"lm_head", "model.visual.proj"});
+        for (char const* const name : {"down_proj.weight", "model.layers.1.weight"}) {
+            temporary_directory const other;
+            make_with(other, name, {4, 2});
+            CHECK_THAT(why_not(flags_for(other, true)),
+                       Catch::Contains(name) && Catch::Contains("no part of model.layers."));
+        }
+    }
 }

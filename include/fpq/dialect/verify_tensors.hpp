@@ -131,9 +131,9 @@ inline bool is_read(quantized_source const& quantized, stored_scheme const& how,
            ((!of_input || how.input) && (!global || how.format.has_global));
 }
 
-/// Tensors that no part of the model reads and that the export does not list as kept: clients
-/// refuse or, worse, ignore them. A bias of the head is a warning: no layout makes one, it came
-/// with the model.
+/// Tensors that no part of the model reads. Under a linear they are a fault: clients refuse or,
+/// worse, ignore them. One warning names those that came along with the model: what lies under no
+/// linear, and a bias of a plain one, as no layout makes them.
 inline void check_strays(checkpoint const& source, model_graph const& graph,
                          quantized_source const& quantized, say_line const& say) {
     std::set<std::string> known;
@@ -143,6 +143,7 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
     for (linear_node const& node : graph.linears()) {
         modules.insert(node.module);
     }
+    std::vector<std::string> came_along;
     for (std::string const& name : source.names()) {
         auto const [module, part] = module_and_part(name);
         bool const cache = part == ".k_scale" || part == ".v_scale" || part == ".q_scale";
@@ -152,12 +153,19 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
             quantized.kind()->parts.end() !=
                 std::find(quantized.kind()->parts.begin(), quantized.kind()->parts.end(), part);
         bool const listed = !modules.contains(module) && quantized.is_ignored(module);
-        if (!known.contains(name) && !of_linear && !cache && !listed && !is_derived_tensor(name)) {
-            bool const came_along =
-                quantized.kind() == nullptr || name == graph.head().module + ".bias";
-            say((came_along ? "warning: tensor '" : "tensor '") + printable(name) +
-                "': no part of the model reads it");
+        if (known.contains(name) || of_linear || cache || listed || is_derived_tensor(name)) {
+            continue;
         }
+        bool const plain = quantized.kind() == nullptr || !modules.contains(module) ||
+                           (part == ".bias" && !quantized.is_quantized(module));
+        if (plain) {
+            came_along.push_back(name);
+        } else {
+            say("tensor '" + printable(name) + "': no part of the model reads it");
+        }
+    }
+    if (!came_along.empty()) {
+        say("warning: " + tensors_line(came_along, "that no part of the model reads"));
     }
 }
 

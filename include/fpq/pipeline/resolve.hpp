@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/dialect/dialect.hpp"
 #include "fpq/graph/derived_tensors.hpp"
 #include "fpq/graph/graph.hpp"
@@ -143,20 +144,6 @@ private:
         }
     }
 
-    /// "3 tensors WHAT: a, b, ..." for those that are not the model's.
-    void note_tensors(std::vector<std::string> const& names, std::string const& what) {
-        constexpr std::size_t most = 8;
-        if (names.empty()) {
-            return;
-        }
-        std::string line =
-            std::to_string(names.size()) + (names.size() == 1 ? " tensor " : " tensors ") + what;
-        for (std::size_t i = 0; i < std::min(most, names.size()); ++i) {
-            line += (i == 0 ? ": " : ", ") + detail::printable(names[i]);
-        }
-        plan_.notes.push_back(line + (names.size() > most ? ", ..." : ""));
-    }
-
     void plan_entries() {
         std::map<std::string, std::string> quantized;  // tensor, why
         for_each_scheme([&](linear_node const& node, scheme const& s) {
@@ -199,8 +186,12 @@ private:
             }
             plan_.entries.push_back(std::move(entry));
         }
-        note_tensors(derived, "left out, loaders make them anew");
-        note_tensors(strangers_, "not understood, copied as they are");
+        if (!derived.empty()) {
+            plan_.notes.push_back(tensors_line(derived, "left out, loaders make them anew"));
+        }
+        if (!strangers_.empty()) {
+            plan_.notes.push_back(tensors_line(strangers_, "not understood, copied as they are"));
+        }
         for (auto const* notes : {&graph_.config().notes, &graph_.config().contradictions}) {
             plan_.notes.insert(plan_.notes.end(), notes->begin(), notes->end());
         }
@@ -218,15 +209,47 @@ private:
         if (weight_scheme(graph_.head()) == nullptr) {
             out.push_back(graph_.head().module);
         }
-        // What is copied without being understood keeps its values in every client, and the export
-        // says that it is no left-over.
+        // Of what is copied without being understood, clients would convert the linears alone.
+        constexpr std::string_view suffix = ".weight";
         for (std::string const& name : strangers_) {
-            std::string module = name.substr(0, name.rfind('.'));
-            if (std::find(out.begin(), out.end(), module) == out.end()) {
-                out.push_back(std::move(module));
+            if (name.ends_with(suffix) && source_.at(name).shape.size() == 2) {
+                out.push_back(name.substr(0, name.size() - suffix.size()));
+                require_apart(name, out.back());
             }
         }
         return out;
+    }
+
+    /// Clients match what is not converted by the beginning or the end of a name.
+    void require_apart(std::string const& tensor, std::string const& module) const {
+        for_each_scheme([&](linear_node const& node, scheme const&) {
+            if (node.module.starts_with(module + ".") || node.module.ends_with(module)) {
+                fail_input("tensor that no export can keep", tensor_place(source_.at(tensor)),
+                           "a module whose name is no part of " + node.module, module);
+            }
+        });
+    }
+
+    /// What lies under a linear and is not the model's: beside codes no client has a place for it,
+    /// and it may have the name of one of their tensors. A bias of a plain linear may stay.
+    void refuse_strangers() const {
+        auto const refuse = [&](linear_node const& node) {
+            bool const quantized = weight_scheme(node) != nullptr;
+            for (std::string const& name : strangers_) {
+                bool const under =
+                    name.starts_with(node.module + ".") && name.rfind('.') == node.module.size();
+                if (under && (quantized || name != node.bias_name())) {
+                    fail_input("tensor that no export can keep", tensor_place(source_.at(name)),
+                               std::string("under a ") + (quantized ? "quantized" : "plain") +
+                                   " linear only what config.json promises" +
+                                   (name == node.bias_name() ? " (or --ignore " + node.module + ")"
+                                                             : std::string()),
+                               "a tensor that the model does not read");
+                }
+            }
+        };
+        std::for_each(graph_.linears().begin(), graph_.linears().end(), refuse);
+        refuse(graph_.head());
     }
 
     void plan_output() {
@@ -237,6 +260,7 @@ private:
         if (o.directory.empty()) {
             fail_usage("save_path", "export_quantized_model", "a directory", "nothing");
         }
+        refuse_strangers();
         planned_output out;
         out.directory = o.directory;
         out.max_shard_size = o.max_shard_size;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fpq {
 
@@ -82,6 +83,18 @@ inline std::string printable(std::string_view text, std::size_t most = 120) {
         ++end;
     }
     return clean(text.substr(0, begin)) + "..." + clean(text.substr(end));
+}
+
+/// "3 tensors WHAT: a, b, c", of many names the first eight.
+inline std::string tensors_line(std::vector<std::string> const& names, std::string_view what) {
+    constexpr std::size_t most = 8;
+    std::string line =
+        std::to_string(names.size()) + (names.size() == 1 ? " tensor " : " tensors ");
+    line += what;
+    for (std::size_t i = 0; i < names.size() && i < most; ++i) {
+        line += (i == 0 ? ": " : ", ") + printable(names[i]);
+    }
+    return line + (names.size() > most ? ", ..." : "");
 }
 
 }  // namespace detail
