@@ -82,6 +82,41 @@ TEST_CASE("rules that cannot be are refused by module", "[pipeline]") {
     CHECK(has(why_not(f), "lm_head to stay as it is (it is tied to the embedding"));
 }
 
+TEST_CASE("a rule that nothing is left for is told", "[pipeline]") {
+    auto const notes = [](harness_flags const& f) {
+        std::string all;
+        for (std::string const& note : plan_of(f).notes) {
+            all += note + "\n";
+        }
+        return all;
+    };
+    harness_flags f = small_run(format_family::nvfp);
+    CHECK(notes(f).empty());
+    f.rules = {"re:.*down_proj=mxfp8a16", "re:.*down=mxfp4a16"};
+    CHECK(notes(f) == "rule re:.*down_proj does nothing: all that it matches has a later rule\n");
+    f.rules = {"Linear=mxfp4a16"};
+    CHECK(has(notes(f), "rule Linear does nothing: all that it matches has a later rule"));
+    f.rules = {"re:.*down_proj=mxfp8a16"};
+    f.ignore = std::vector<std::string>{"lm_head", "re:.*down_proj"};
+    CHECK(notes(f) ==
+          "rule re:.*down_proj does nothing: all that it matches has a later rule or stays by "
+          "--ignore\n");
+    f.rules = {"lm_head=mxfp8a16"};
+    CHECK(has(notes(f), "rule lm_head does nothing"));
+    f.ignore.reset();
+    CHECK(has(why_not(f), "rule: lm_head: expected lm_head to stay as it is (it is tied"));
+    // A baseline that leaves all as it is overrides nothing.
+    f.scheme.w_bits = 16;
+    f.rules = {"Linear=mxfp4a16"};
+    CHECK(notes(f).empty());
+    f.ignore = std::vector<std::string>{"Linear"};
+    CHECK(has(notes(f), "nothing is quantized"));
+    // bf16 is no scheme for an embedding.
+    f = small_run(format_family::nvfp);
+    f.rules = {"re:.*embed.*=bf16"};
+    CHECK(notes(f).empty());
+}
+
 TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     temporary_directory const out;
     harness_flags f = small_run(format_family::mxfp);

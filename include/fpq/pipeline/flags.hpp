@@ -202,6 +202,11 @@ inline recipe recipe_of(harness_flags const& flags, std::vector<std::string>& no
     for (std::string const& rule : flags.rules) {
         r.rules.push_back(detail::rule_of_flag(
             rule, common, mx_rule_of(flags.scheme, flags.output.layout), flags.scheme));
+        // A module that is named here is stronger than an exception that nobody named here.
+        if (!flags.ignore && std::erase(r.ignore, r.rules.back().pattern) != 0 && flags.base) {
+            notes.push_back("--rule " + detail::printable(rule) +
+                            ": taken out of the recipe's ignore");
+        }
     }
     if (flags.ignore) {
         r.ignore = *flags.ignore;

@@ -32,7 +32,7 @@ public:
         if (plan_.schemes.empty() &&
             std::any_of(recipe_.rules.begin(), recipe_.rules.end(),
                         [](module_rule const& rule) { return !rule.how.does_nothing(); })) {
-            plan_.notes.emplace_back("--ignore leaves no module: nothing is quantized");
+            plan_.notes.emplace_back("nothing is quantized: --ignore and rules leave no module");
         }
     }
 
@@ -63,18 +63,22 @@ private:
         for (module_rule const& rule : recipe_.rules) {
             patterns.emplace_back(rule.pattern);
         }
-        std::vector<bool> used(patterns.size(), false);
+        std::vector<fate> fates(patterns.size());
         auto const pick = [&](std::string const& module) {
             std::size_t which = run_plan::none;
+            bool const kept = matches_any(ignored, module);
             for (std::size_t i = 0; i < patterns.size(); ++i) {
                 if (patterns[i].matches(module)) {
+                    fates[i].matches = true;
+                    fates[i].ignored = fates[i].ignored || kept;
                     which = i;
-                    used[i] = true;
                 }
             }
-            bool const kept = std::any_of(ignored.begin(), ignored.end(),
-                                          [&](auto const& p) { return p.matches(module); });
-            return kept ? run_plan::none : which;
+            if (which == run_plan::none || kept) {
+                return run_plan::none;
+            }
+            fates[which].counts = true;
+            return which;
         };
         for (linear_node const& node : graph_.linears()) {
             plan_.how.push_back(add_scheme(node, pick(node.module)));
@@ -82,19 +86,41 @@ private:
         plan_.how.push_back(choose_head(pick(graph_.head().module)));
         note_idle_patterns(ignored);
         for (std::size_t i = 0; i < patterns.size(); ++i) {
-            bool const named = patterns[i].text() != "Linear";
-            if (named && patterns[i].matches(graph_.embedding()) &&
-                !std::any_of(ignored.begin(), ignored.end(),
-                             [&](auto const& p) { return p.matches(graph_.embedding()); })) {
-                fail_usage("rule", recipe_.rules[i].pattern,
-                           "no match of " + graph_.embedding() +
-                               " (no layout holds a quantized embedding; --ignore it)",
-                           "a match");
-            }
-            if (named && !used[i]) {
-                fail_usage("rule", recipe_.rules[i].pattern, "a pattern that some linear matches",
-                           "none does");
-            }
+            check_fate(i, patterns[i], fates[i], matches_any(ignored, graph_.embedding()));
+        }
+    }
+
+    /// What became of a rule.
+    struct fate {
+        bool matches = false;  // some linear
+        bool counts = false;   // for some linear
+        bool ignored = false;  // --ignore has some of what it matches
+    };
+
+    static bool matches_any(std::vector<name_pattern> const& patterns, std::string const& module) {
+        return std::any_of(patterns.begin(), patterns.end(),
+                           [&](name_pattern const& p) { return p.matches(module); });
+    }
+
+    /// Refuses a rule that cannot be, and tells of one that nothing is left for.
+    void check_fate(std::size_t i, name_pattern const& pattern, fate const& f,
+                    bool embedding_ignored) {
+        bool const idle = recipe_.rules[i].how.does_nothing();
+        bool const named = pattern.text() != "Linear";
+        bool const embedding = named && pattern.matches(graph_.embedding());
+        if (embedding && !idle && !embedding_ignored) {
+            fail_usage("rule", pattern.text(),
+                       "no match of " + graph_.embedding() +
+                           " (no layout holds a quantized embedding; --ignore it)",
+                       "a match");
+        }
+        if (named && !f.matches && !(embedding && idle)) {
+            fail_usage("rule", pattern.text(), "a pattern that some linear matches", "none does");
+        }
+        if (f.matches && !f.counts && !(idle && i == 0)) {
+            plan_.notes.push_back("rule " + shown(pattern.text()) +
+                                  " does nothing: all that it matches has a later rule" +
+                                  (f.ignored ? " or stays by --ignore" : ""));
         }
     }
 
