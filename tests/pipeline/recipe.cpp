@@ -179,7 +179,8 @@ TEST_CASE("flags override a recipe file field by field", "[pipeline]") {
     recipe const changed = recipe_of(over, notes);
     CHECK(changed.rules[0].how.weight->rule == scale_rule::sweep);
     CHECK(changed.rules[0].how.weight->format == mxfp4);
-    CHECK(changed.rules[1] == r.rules[1]);
+    CHECK(changed.rules[1].how.weight->rule == scale_rule::sweep);
+    CHECK(changed.rules[1].how.weight->format == mxfp8_e4m3);
     CHECK(changed.calibration.num_sequences == 5);
     CHECK(changed.calibration.dataset == "text.txt");
     // A scheme that flags cannot say stays as it is, or is refused.
@@ -189,6 +190,119 @@ TEST_CASE("flags override a recipe file field by field", "[pipeline]") {
     CHECK(recipe_of(kept, notes).rules[0] == mixed.rules[0]);
     kept.scheme.w_observer = scale_rule::mse;
     CHECK_THROWS_WITH(recipe_of(kept, notes), Catch::Contains("edit the file"));
+}
+
+TEST_CASE("flags over a recipe file reach every rule, or a note names those that keep theirs",
+          "[pipeline]") {
+    harness_flags f = of(format_family::mxfp);
+    f.scheme.a_bits = 4;
+    f.scheme.w_observer = scale_rule::sweep;
+    f.scheme.transform = transform_kind::random_hadamard;
+    f.scheme.transform_block = 32;
+    f.rules = {"re:.*down_proj=mxfp8", "re:.*up_proj=bf16"};
+    std::vector<std::string> notes;
+    recipe const r = recipe_of(f, notes);
+    harness_flags over = flags_of(r);
+    over.scheme.w_observer = scale_rule::minmax;
+    over.scheme.a_observer = scale_rule::sweep;
+    over.scheme.mx_rule = scale_rule::floor;
+    over.scheme.pow2_global_scale = false;
+    over.scheme.transform_block = 64;
+    over.calibration.seed = 7;
+    recipe const changed = recipe_of(over, notes);
+    CHECK(notes.empty());
+    for (module_rule const& rule : {changed.rules[0], changed.rules[1]}) {
+        INFO(rule.pattern);
+        CHECK(rule.how.weight->rule == scale_rule::minmax);
+        CHECK(rule.how.input->rule == scale_rule::sweep);
+        CHECK(rule.how.weight->mx == scale_rule::floor);
+        CHECK(rule.how.input->mx == scale_rule::floor);
+        CHECK_FALSE(rule.how.weight->pow2_global);
+        CHECK(rule.how.transform == transform_args{transform_kind::random_hadamard, 64, 7});
+    }
+    CHECK(changed.rules[1].how.weight->format == mxfp8_e4m3);
+    CHECK(changed.rules[2].how.does_nothing());
+    over = flags_of(r);
+    over.scheme.transform = transform_kind::identity;
+    CHECK(recipe_of(over, notes).rules[1].how.transform.is_identity());
+    // The seed alone is of windows and transforms, too.
+    over = flags_of(r);
+    over.calibration.seed = 7;
+    CHECK(recipe_of(over, notes).rules[0].how.transform.seed == 7);
+    CHECK(recipe_of(over, notes).rules[1].how.transform.seed == 7);
+    // What chooses formats is the first rule's, as on a command line with --rule.
+    over = flags_of(r);
+    over.scheme.a_bits = 16;
+    recipe const weights = recipe_of(over, notes);
+    CHECK_FALSE(weights.rules[0].how.input.has_value());
+    CHECK(weights.rules[1] == r.rules[1]);
+    CHECK(notes ==
+          std::vector<std::string>{"--a_bits: of the recipe's rule for Linear; formats of its "
+                                   "other rules stay (re:.*down_proj, re:.*up_proj)"});
+    // What is given counts where it says what the first rule says, and seeds of a file may differ.
+    recipe uneven = r;
+    uneven.rules[1].how.weight->rule = scale_rule::mse;
+    uneven.rules[0].how.transform.seed = 9;
+    over = flags_of(uneven);
+    over.given = {"w_observer"};
+    CHECK(recipe_of(over, notes).rules[1].how.weight->rule == scale_rule::sweep);
+    over.scheme.w_observer = scale_rule::minmax;
+    CHECK(recipe_of(over, notes).rules[0].how.transform.seed == 9);
+    over.given = {"seed"};
+    CHECK(recipe_of(over, notes).rules[0].how.transform.seed == 42);
+}
+
+TEST_CASE("recipes that begin with no rule for Linear become the same again", "[pipeline]") {
+    recipe r;
+    std::vector<std::string> notes;
+    CHECK(recipe_of(flags_of(r), notes) == r);
+    r.rules = {{"re:.*down_proj", {quant_args{mxfp4}, std::nullopt, {}}}};
+    r.ignore = {};
+    CHECK(recipe_of(flags_of(r), notes) == r);
+    harness_flags over = flags_of(r);
+    over.scheme.family = format_family::nvfp;
+    over.scheme.w_bits = 4;
+    CHECK(recipe_of(over, notes).rules.size() == 2);
+}
+
+TEST_CASE("a chain of methods that flags cannot say is refused by name", "[pipeline]") {
+    std::vector<std::string> notes;
+    recipe r;
+    for (std::vector<method> const& chain : {std::vector<method>{rtn_method{}},
+                                             {rtn_method{true}, polish_method{3}},
+                                             {gptq_method{}, polish_method{1}}}) {
+        r.methods = chain;
+        CHECK(recipe_of(flags_of(r), notes) == r);
+    }
+    for (std::vector<method> const& chain :
+         {std::vector<method>{},
+          {polish_method{1}},
+          {rtn_method{}, gptq_method{}},
+          {gptq_method{}, polish_method{1}, polish_method{2}},
+          {polish_method{1}, gptq_method{}, rtn_method{}, gptq_method{}, polish_method{2}}}) {
+        r.methods = chain;
+        CHECK_THROWS_WITH(flags_of(r), Catch::Contains("methods: expected rtn or gptq, then"));
+    }
+    CHECK_THROWS_WITH(flags_of(r), Catch::Contains("found polish, gptq, rtn, gptq, polish"));
+}
+
+TEST_CASE("a rule for a module by its name is stronger than an exception nobody typed",
+          "[pipeline]") {
+    harness_flags f = of(format_family::nvfp);
+    std::vector<std::string> notes;
+    CHECK(recipe_of(f, notes).ignore == std::vector<std::string>{"lm_head"});
+    f.rules = {"re:.*=nvfp4"};
+    CHECK(recipe_of(f, notes).ignore == std::vector<std::string>{"lm_head"});
+    f.rules = {"lm_head=mxfp8a16"};
+    CHECK(recipe_of(f, notes).ignore.empty());
+    f.ignore = std::vector<std::string>{"lm_head"};
+    CHECK(recipe_of(f, notes).ignore == std::vector<std::string>{"lm_head"});
+    CHECK(notes.empty());
+    f.rules.clear();
+    harness_flags over = flags_of(recipe_of(f, notes));
+    over.rules = {"lm_head=mxfp8a16"};
+    CHECK(recipe_of(over, notes).ignore.empty());
+    CHECK_THAT(notes.at(0), Catch::Contains("taken out of the recipe's ignore"));
 }
 
 TEST_CASE("recipe files are refused by the place at fault", "[pipeline]") {

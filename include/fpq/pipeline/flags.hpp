@@ -6,7 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <initializer_list>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/printable.hpp"
 #include "fpq/pipeline/bounds.hpp"
 #include "fpq/pipeline/presets.hpp"
 #include "fpq/pipeline/recipe.hpp"
@@ -24,11 +28,14 @@ namespace fpq {
 /// What a recipe file holds that flags cannot say.
 struct recipe_base {
     scheme common;                  // of the first rule, for `Linear`
+    bool has_common = false;        // there is such a rule
     scheme_flags common_as_flags;   // the nearest flags
     bool flags_say_all = false;     // they say exactly `common`
     std::vector<module_rule> more;  // the other rules
-    bool weigh_by_moment = false;   // of rtn
-    bool rtn_as_flags = true;       // what the flags give for it is the same
+    std::vector<std::string> ignore;
+    std::uint64_t seed = 42;       // of the calibration
+    bool weigh_by_moment = false;  // of rtn
+    bool rtn_as_flags = true;      // what the flags give for it is the same
 };
 
 /// All flags.
@@ -36,7 +43,8 @@ struct harness_flags {
     scheme_flags scheme;
     std::vector<std::string> rules;  // PATTERN=PRESET
     std::optional<recipe_base> base;
-    std::optional<std::vector<std::string>> ignore;
+    std::set<std::string, std::less<>> given;  // over `base`, also those that say what it says
+    std::optional<std::vector<std::string>> ignore;  // unset: the recipe file's, or the default
     bool gptq = false;
     quant_order order = quant_order::natural;
     double rel_damp = 0.01;
@@ -75,16 +83,111 @@ inline bool weighs(harness_flags const& flags) {
     return flags.scheme.w_observer == scale_rule::sweep && !flags.calibration.dataset.empty();
 }
 
+/// Whether a flag overrides a recipe file: it was given, or has another value than the file's.
+inline bool overrides(harness_flags const& flags, std::string_view flag, bool differs) {
+    return differs || flags.given.contains(flag);
+}
+
+/// Puts into a scheme of a recipe file what flags choose for every rule, as for those of --rule:
+/// observers, E8M0 rule, global scales and transform.
+inline void override_scheme(harness_flags const& flags, scheme& how) {
+    scheme_flags const& now = flags.scheme;
+    scheme_flags const& file = flags.base->common_as_flags;
+    if (how.weight && overrides(flags, "w_observer", now.w_observer != file.w_observer)) {
+        how.weight->rule = now.w_observer;
+    }
+    if (how.input && overrides(flags, "a_observer", now.a_observer != file.a_observer)) {
+        how.input->rule = now.a_observer;
+    }
+    for (std::optional<quant_args>* const a : {&how.weight, &how.input}) {
+        if (*a && now.mx_rule && overrides(flags, "mx_rule", now.mx_rule != file.mx_rule)) {
+            (*a)->mx = *now.mx_rule;
+        }
+        if (*a &&
+            overrides(flags, "global_scale", now.pow2_global_scale != file.pow2_global_scale)) {
+            (*a)->pow2_global = now.pow2_global_scale;
+        }
+    }
+    transform_args& t = how.transform;
+    t.kind = overrides(flags, "transform_class", now.transform != file.transform) ? now.transform
+                                                                                  : t.kind;
+    t.block = overrides(flags, "hadamard_group_size", now.transform_block != file.transform_block)
+                  ? now.transform_block
+                  : t.block;
+    t.seed = overrides(flags, "seed", flags.calibration.seed != flags.base->seed)
+                 ? flags.calibration.seed
+                 : t.seed;
+}
+
+/// Of the flags that override a recipe file, those that choose formats: they are the first rule's.
+inline std::string format_overrides(harness_flags const& flags) {
+    scheme_flags const& now = flags.scheme;
+    scheme_flags const& file = flags.base->common_as_flags;
+    std::string out;
+    for (auto const& [flag, differs] : std::initializer_list<std::pair<char const*, bool>>{
+             {"format", now.family != file.family},
+             {"w_bits", now.w_bits != file.w_bits},
+             {"a_bits", now.a_bits != file.a_bits},
+             {"w_group_size", now.w_group_size != file.w_group_size},
+             {"a_group_size", now.a_group_size != file.a_group_size},
+             {"w_granularity", now.w_grain != file.w_grain},
+             {"a_granularity", now.a_grain != file.a_grain},
+             {"scale_precision", now.scale_precision != file.scale_precision},
+             {"element", now.element != file.element},
+             {"asymmetric", now.symmetric != file.symmetric}}) {
+        if (overrides(flags, flag, differs)) {
+            out += (out.empty() ? "--" : ", --") + std::string(flag);
+        }
+    }
+    return out;
+}
+
+/// The rules of a recipe file behind its first, as flags change them; a note names those that keep
+/// their formats although flags choose one.
+inline std::vector<module_rule> other_rules(harness_flags const& flags,
+                                            std::vector<std::string>& notes) {
+    std::vector<module_rule> rules = flags.base->more;
+    std::string const formats = format_overrides(flags);
+    std::string kept;
+    for (module_rule& rule : rules) {
+        override_scheme(flags, rule.how);
+        kept += (kept.empty() ? "" : ", ") + printable(rule.pattern);
+    }
+    if (!formats.empty() && !kept.empty()) {
+        notes.push_back(formats + ": of the recipe's rule for Linear; formats of its other rules " +
+                        "stay (" + kept + ")");
+    }
+    return rules;
+}
+
 /// The flags' scheme, or the recipe file's when no flag changed it.
 inline scheme common_scheme(harness_flags const& flags, std::vector<std::string>& notes) {
-    if (!flags.base || !(flags.base->common_as_flags == flags.scheme)) {
-        if (flags.base && !flags.base->flags_say_all) {
-            fail_usage("recipe", "its scheme for Linear",
-                       "no flag that changes it (flags cannot say it: edit the file)", "one");
-        }
+    if (!flags.base) {
         return scheme_of(flags, notes);
     }
-    return flags.base->common;
+    bool const same = flags.base->common_as_flags == flags.scheme;
+    if (!same && !flags.base->flags_say_all) {
+        fail_usage("recipe", "its scheme for Linear",
+                   "no flag that changes it (flags cannot say it: edit the file)", "one");
+    }
+    scheme common = same ? flags.base->common : scheme_of(flags, notes);
+    common.transform.seed = flags.base->common.transform.seed;
+    override_scheme(flags, common);
+    return common;
+}
+
+/// The chain of methods that --gptq and --polish can say. Throws fpq::error (usage).
+inline void require_flags_say(std::vector<method> const& methods) {
+    std::string chain;
+    bool fine = !methods.empty() && methods.size() <= 2;
+    for (std::size_t i = 0; i < methods.size(); ++i) {
+        chain += (i == 0 ? "" : ", ") + std::string(name_of(methods[i]));
+        fine = fine && std::holds_alternative<polish_method>(methods[i]) == (i == 1);
+    }
+    if (!fine) {
+        fail_usage("recipe", "methods", "rtn or gptq, then polish once or not at all",
+                   methods.empty() ? "none" : chain);
+    }
 }
 
 /// The nearest flags to one operand.
@@ -137,7 +240,7 @@ inline module_rule rule_of_flag(std::string const& text, scheme const& common, s
 }  // namespace detail
 
 /// The flags that a recipe file stands for, which flags of the command line then override:
-/// recipe_of(flags_of(r)) == r. Throws fpq::error (usage) for methods that no flags choose.
+/// recipe_of(flags_of(r)) == r. Throws fpq::error (usage) for a chain of methods that no flags say.
 inline harness_flags flags_of(recipe const& r) {
     harness_flags f;
     f.model = r.model;
@@ -145,11 +248,14 @@ inline harness_flags flags_of(recipe const& r) {
     f.output = r.output;
     f.evaluation = r.evaluation;
     f.threads = r.threads;
-    f.ignore = r.ignore;
+    detail::require_flags_say(r.methods);
     recipe_base base;
+    base.ignore = r.ignore;
+    base.seed = r.calibration.seed;
     std::size_t first = 0;
     if (!r.rules.empty() && r.rules.front().pattern == "Linear") {
         base.common = r.rules.front().how;
+        base.has_common = true;
         first = 1;
     }
     base.more.assign(r.rules.begin() + static_cast<std::ptrdiff_t>(first), r.rules.end());
@@ -177,7 +283,9 @@ inline harness_flags flags_of(recipe const& r) {
     std::vector<std::string> ignored;
     base.common_as_flags = f.scheme;
     try {
-        base.flags_say_all = scheme_of(f, ignored) == base.common;
+        scheme said = scheme_of(f, ignored);
+        said.transform.seed = base.common.transform.seed;
+        base.flags_say_all = said == base.common;
     } catch (error const&) {
         base.flags_say_all = false;
     }
@@ -195,9 +303,13 @@ inline recipe recipe_of(harness_flags const& flags, std::vector<std::string>& no
     r.evaluation = flags.evaluation;
     r.threads = flags.threads;
     scheme const common = detail::common_scheme(flags, notes);
-    r.rules.push_back({"Linear", common});
+    if (!flags.base || flags.base->has_common || !common.does_nothing()) {
+        r.rules.push_back({"Linear", common});
+    }
     if (flags.base) {
-        r.rules.insert(r.rules.end(), flags.base->more.begin(), flags.base->more.end());
+        std::vector<module_rule> const more = detail::other_rules(flags, notes);
+        r.rules.insert(r.rules.end(), more.begin(), more.end());
+        r.ignore = flags.base->ignore;
     }
     for (std::string const& rule : flags.rules) {
         r.rules.push_back(detail::rule_of_flag(
