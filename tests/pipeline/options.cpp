@@ -15,6 +15,7 @@
 #include "fpq/dialect/registry.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
 #include "inspect/options.hpp"
+#include "pipeline/line.hpp"
 #include "pipeline/taken.hpp"
 
 using namespace fpq_test;
@@ -135,6 +136,58 @@ TEST_CASE("every word flag refuses what it does not know, with its choices", "[t
     }
     CHECK(std::equal(names.begin(), names.end(), fpq::detail::layout_words.begin(),
                      fpq::detail::layout_words.end()));
+}
+
+TEST_CASE("recipe files, programs and flags take the same words for how scales are found",
+          "[tools]") {
+    auto const accepted = [](auto const& f) {
+        try {
+            f();
+        } catch (error const& why) {
+            CHECK(why.category() == error_category::usage);
+            return false;
+        }
+        return true;
+    };
+    struct row {
+        char const* flag;
+        char const* operand;
+        char const* key;
+    };
+    for (row const& r :
+         {row{"w_observer", "weights", "observer"}, row{"a_observer", "inputs", "observer"},
+          row{"mx_rule", "weights", "mx_rule"}, row{"mx_rule", "inputs", "mx_rule"}}) {
+        std::size_t taken_words = 0;
+        for (int i = 0; i <= static_cast<int>(scale_rule::divisor_7_25); ++i) {
+            auto const rule = static_cast<scale_rule>(i);
+            std::string const word = name_of(rule);
+            INFO(r.operand << " " << r.key << " " << word);
+            bool const flag = take(with(small, {"--" + std::string(r.flag), word})).refused.empty();
+            bool const file = accepted([&] {
+                (void)recipe_from_json({{"rules", {{{"scheme", {{r.operand, {{r.key, word}}}}}}}}},
+                                       "r");
+            });
+            recipe program;
+            program.model = repo_model("tiny-llama");
+            quant_args args{mxfp4};
+            (std::string(r.key) == "observer" ? args.rule : args.mx) = rule;
+            bool const input = std::string(r.operand) == "inputs";
+            program.rules = {{"Linear", {}}};
+            (input ? program.rules[0].how.input : program.rules[0].how.weight) = args;
+            bool const made =
+                accepted([&] { (void)plan_run(cpu{1}, program, shipped_architectures); });
+            CHECK(flag == file);
+            CHECK(flag == made);
+            taken_words += flag ? 1 : 0;
+        }
+        CHECK(taken_words >= 2);
+    }
+    recipe odd;
+    odd.model = repo_model("tiny-llama");
+    odd.rules = {{"Linear", {quant_args{mxfp4}, std::nullopt, {}}}};
+    odd.rules[0].how.weight->format.symmetric = false;
+    CHECK_THROWS_WITH(plan_run(cpu{1}, odd, shipped_architectures),
+                      Catch::Contains("asymmetric: Linear: expected integers"));
 }
 
 TEST_CASE("every flag of fpq-quantize says when it has an effect", "[tools]") {

@@ -319,6 +319,8 @@ TEST_CASE("recipe files are refused by the place at fault", "[pipeline]") {
              {R"({"rules": [{"scheme": {"weights": {"element": "e9m9"}}}]})",
               "r.rules[0].scheme.weights.element: expected e2m1, e2m3"},
              {R"({"rules": [{"scheme": {"weights": {"mx_rule": "sweep"}}}]})", "mx_rule"},
+             {R"({"rules": [{"scheme": {"weights": {"symmetric": false}}}]})",
+              "weights.symmetric: expected true (floats have no zero point)"},
              {R"({"methods": []})", "r.methods"},
              {R"({"methods": [{"awq": {}}]})", "r.methods[0].awq"},
              {R"({"methods": [{"gptq": {"rel_damp": 2}}]})", "rel_damp: expected a number from 0"},

@@ -22,18 +22,8 @@ namespace {
 
 using fpq::detail::listed;
 using fpq::detail::synonym;
-using fpq::detail::word_list;
 using fpq::detail::words_of;
 
-constexpr word_list<scale_rule, 3> weight_observers{
-    {{scale_rule::minmax, "minmax"}, {scale_rule::mse, "mse"}, {scale_rule::sweep, "sweep"}}};
-constexpr word_list<scale_rule, 2> input_observers{
-    {{scale_rule::minmax, "minmax"}, {scale_rule::sweep, "sweep"}}};
-constexpr word_list<scale_rule, 5> mx_rules{{{scale_rule::fp_quant, "fp_quant"},
-                                             {scale_rule::even, "even"},
-                                             {scale_rule::floor, "floor"},
-                                             {scale_rule::ceil, "ceil"},
-                                             {scale_rule::divisor_7_25, "divisor_7_25"}}};
 /// -1 is the whole row, as in other tools.
 flag_spec group_size(std::string const& name, std::optional<std::size_t>& field,
                      std::string const& help) {
@@ -102,16 +92,16 @@ flag_group format_flags(harness_flags& f) {
                    fpq::detail::element_synonyms, "of 6 and 8 bits"),
          switch_flag("asymmetric", r.symmetric, false, "int weights with a zero point"),
          choice_flag("global_scale", r.pow2_global_scale, fpq::detail::global_words, {}, "of nvfp"),
-         choice_flag("w_observer", r.w_observer, weight_observers, fpq::detail::observer_synonyms,
-                     "how scales of weights are found"),
-         choice_flag("a_observer", r.a_observer, input_observers, fpq::detail::observer_synonyms,
-                     "how scales of inputs are found"),
+         choice_flag("w_observer", r.w_observer, fpq::detail::weight_observers,
+                     fpq::detail::observer_synonyms, "how scales of weights are found"),
+         choice_flag("a_observer", r.a_observer, fpq::detail::input_observers,
+                     fpq::detail::observer_synonyms, "how scales of inputs are found"),
          {"mx_rule", "WORD",
-          "how an MX scale follows from a maximum: " + listed(words_of(mx_rules)),
+          "how an MX scale follows from a maximum: " + listed(words_of(fpq::detail::mx_rules)),
           "even; fp_quant where clients rotate",
           [&r](std::string const& text) {
-              r.mx_rule =
-                  fpq::detail::read_word("--mx_rule", mx_rules, fpq::detail::mx_synonyms, text);
+              r.mx_rule = fpq::detail::read_word("--mx_rule", fpq::detail::mx_rules,
+                                                 fpq::detail::mx_synonyms, text);
           }},
          {"rule",
           "PATTERN=PRESET",

@@ -55,12 +55,16 @@ inline quant_args args_of(nlohmann::json const& json, std::string const& place, 
     a.format.group = a.format.grain == granularity::group ? 16 : 0;
     o.read_count("group", bounds::group, a.format.group);
     o.read("symmetric", a.format.symmetric);
-    a.format.has_global = a.format.scale == scale_kind::e4m3;
-    o.read_word("observer", rule_words(), observer_synonyms, a.rule);
-    o.read_word("mx_rule", rule_words(), mx_synonyms, a.mx);
-    if (!is_e8m0_rule(a.mx)) {
-        o.refuse("mx_rule", "fp_quant, floor, ceil, even or divisor_7_25");
+    if (!a.format.symmetric && !is_integer(a.format.element)) {
+        o.refuse("symmetric", "true (floats have no zero point)");
     }
+    a.format.has_global = a.format.scale == scale_kind::e4m3;
+    if (input) {
+        o.read_word("observer", input_observers, observer_synonyms, a.rule);
+    } else {
+        o.read_word("observer", weight_observers, observer_synonyms, a.rule);
+    }
+    o.read_word("mx_rule", mx_rules, mx_synonyms, a.mx);
     o.read_word("global_scale", global_words, {}, a.pow2_global);
     return a;
 }

@@ -46,10 +46,33 @@ private:
         require_within("eval_characters", bounds::characters, recipe_.evaluation.characters);
         require_within("eval_windows", bounds::windows, recipe_.evaluation.windows);
         for (module_rule const& rule : recipe_.rules) {
+            check_operand(rule, false);
+            check_operand(rule, true);
             if (!rule.how.transform.is_identity()) {
                 require_within("hadamard_group_size", bounds::transform_block,
                                rule.how.transform.block);
             }
+        }
+    }
+
+    /// What a recipe file could not say of an operand either.
+    static void check_operand(module_rule const& rule, bool input) {
+        std::optional<quant_args> const& a = input ? rule.how.input : rule.how.weight;
+        if (!a) {
+            return;
+        }
+        if (!a->format.symmetric && !is_integer(a->format.element)) {
+            fail_usage("asymmetric", rule.pattern, "integers (floats have no zero point)",
+                       word_of(element_words, a->format.element));
+        }
+        if ((input ? word_of(input_observers, a->rule) : word_of(weight_observers, a->rule))
+                .empty()) {
+            fail_usage(input ? "a_observer" : "w_observer", rule.pattern,
+                       listed(input ? words_of(input_observers) : words_of(weight_observers)),
+                       name_of(a->rule));
+        }
+        if (word_of(mx_rules, a->mx).empty()) {
+            fail_usage("mx_rule", rule.pattern, listed(words_of(mx_rules)), name_of(a->mx));
         }
     }
 

@@ -76,6 +76,17 @@ inline constexpr word_list<export_kind, 3> export_words{
     {{export_kind::none, "none"},
      {export_kind::realquant, "realquant"},
      {export_kind::pseudoquant, "pseudoquant"}}};
+/// What flags and recipe files may say of how scales are found; of inputs, what runs at every
+/// token.
+inline constexpr word_list<scale_rule, 3> weight_observers{
+    {{scale_rule::minmax, "minmax"}, {scale_rule::mse, "mse"}, {scale_rule::sweep, "sweep"}}};
+inline constexpr word_list<scale_rule, 2> input_observers{
+    {{scale_rule::minmax, "minmax"}, {scale_rule::sweep, "sweep"}}};
+inline constexpr word_list<scale_rule, 5> mx_rules{{{scale_rule::fp_quant, "fp_quant"},
+                                                    {scale_rule::even, "even"},
+                                                    {scale_rule::floor, "floor"},
+                                                    {scale_rule::ceil, "ceil"},
+                                                    {scale_rule::divisor_7_25, "divisor_7_25"}}};
 /// The names of dialect/registry.hpp, which a test compares, and auto.
 inline constexpr std::array<std::string_view, 4> layout_words{"auto", "compressed-tensors",
                                                               "fp_quant", "modelopt"};
@@ -91,19 +102,6 @@ std::string_view word_of(word_list<T, N> const& words, T value) noexcept {
         }
     }
     return "";
-}
-
-/// The rules of scale_rule.hpp as words.
-inline word_list<scale_rule, 11> const& rule_words() {
-    static word_list<scale_rule, 11> const words = [] {
-        word_list<scale_rule, 11> out{};
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            auto const rule = static_cast<scale_rule>(i);
-            out[i] = {rule, name_of(rule)};
-        }
-        return out;
-    }();
-    return words;
 }
 
 inline word_list<transform_kind, 9> const& transform_words() {
