@@ -92,6 +92,15 @@ TEST_CASE("what was not measured is null in the report, and is read back", "[pip
     }
 }
 
+TEST_CASE("a run that another has finished tells what that one told", "[pipeline]") {
+    run_report first;
+    first.notes = {"layout: fp_quant", "strikingly low SQNR", "verify: module 'a'"};
+    run_report second;
+    second.notes = {"layout: fp_quant"};
+    take_results(nlohmann::json::parse(to_json(first).dump()), second);
+    CHECK(second.notes == first.notes);
+}
+
 TEST_CASE("bits per weight of a pseudoquant export are those of its format", "[pipeline]") {
     temporary_directory const dir;
     make_model(dir.path() / "model", {});

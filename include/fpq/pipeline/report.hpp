@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -224,8 +225,8 @@ inline eval_result eval_result_from(nlohmann::json const& e) {
     return out;
 }
 
-/// Puts what `json`, a report of the same run, says of linears and evaluation into `report`. Throws
-/// nlohmann::json::exception for anything else.
+/// Puts what `json`, a report of the same run, says of linears and evaluation into `report`, with
+/// those of its notes that are not there. Throws nlohmann::json::exception for anything else.
 inline void take_results(nlohmann::json const& json, run_report& report) {
     report.linears.clear();
     for (nlohmann::json const& row : json.at("linears")) {
@@ -236,6 +237,12 @@ inline void take_results(nlohmann::json const& json, run_report& report) {
     report.calibration_tokens = json.at("calibration_tokens");
     if (json.contains("evaluation")) {
         report.evaluation = eval_result_from(json.at("evaluation"));
+    }
+    for (nlohmann::json const& row : json.at("notes")) {
+        std::string note = row;
+        if (std::find(report.notes.begin(), report.notes.end(), note) == report.notes.end()) {
+            report.notes.push_back(std::move(note));
+        }
     }
 }
 
