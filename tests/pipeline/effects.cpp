@@ -154,6 +154,10 @@ TEST_CASE("a place to save to is a wish to write, and is said", "[tools]") {
     recipe const file = alone.what;
     CHECK(take({"--w_observer", "mse"}, &file).notes.empty());
     CHECK(take({"--eval_windows", "3"}, &file).says("--eval_windows: nothing is evaluated"));
+    recipe unwritten = file;
+    unwritten.output.kind = export_kind::none;
+    CHECK(take({}, &unwritten).what.output.kind == export_kind::none);
+    CHECK(take({"--save_path", "p"}, &unwritten).what.output.kind == export_kind::realquant);
     recipe idle = file;
     idle.evaluation.windows = 3;
     CHECK(take({}, &idle).says("--eval_windows: nothing is evaluated"));

@@ -50,8 +50,7 @@ inline taken take(words const& arguments, recipe const* file = nullptr) {
         if (file != nullptr) {
             out.flags = flags_of(*file);
         }
-        given_options const given =
-            take_quantize_flags(program, line, out.flags, out.run, file != nullptr);
+        given_options const given = take_quantize_flags(program, line, out.flags, file != nullptr);
         out.notes = given.notes;
         out.what = recipe_of(out.flags, out.notes);
         for (std::string const& note : idle_flags(given, out.what, out.run)) {

@@ -133,7 +133,7 @@ int main(int argc, char** argv) {
             flags = fpq::tools::read_recipe(file->second.back());
         }
         fpq::tools::given_options const given =
-            fpq::tools::take_quantize_flags(program, line, flags, options, from_recipe);
+            fpq::tools::take_quantize_flags(program, line, flags, from_recipe);
         return quantize(flags, options, given);
     });
 }

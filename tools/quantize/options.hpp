@@ -36,7 +36,7 @@ struct given_options {
 /// Gives a command line of `program` to its flags. `from_recipe`: they hold those of a recipe file,
 /// which may say the model and the bits. Throws fpq::error (usage) by flag.
 given_options take_quantize_flags(program_spec const& program, command_line const& line,
-                                  harness_flags& flags, run_options& run, bool from_recipe);
+                                  harness_flags& flags, bool from_recipe);
 
 /// One line for each reason why something that was given has nothing to do in this run.
 std::vector<std::string> idle_flags(given_options const& options, recipe const& r,

@@ -59,7 +59,7 @@ void take_export(given_options& out, harness_flags& flags) {
     bool const quantizes =
         flags.scheme.w_bits < 16 || !flags.rules.empty() || flags.base.has_value();
     if (flags.output.kind == export_kind::none && !kind_given && quantizes &&
-        given.contains("save_path")) {
+        flags.given.contains("save_path")) {  // a file says its kind
         flags.output.kind = export_kind::realquant;
         out.notes.push_back("--save_path alone: a realquant export, --export_format " +
                             flags.output.layout);
@@ -69,8 +69,7 @@ void take_export(given_options& out, harness_flags& flags) {
 }  // namespace
 
 given_options take_quantize_flags(program_spec const& program, command_line const& line,
-                                  harness_flags& flags, run_options& run, bool from_recipe) {
-    static_cast<void>(run);
+                                  harness_flags& flags, bool from_recipe) {
     given_options out;
     auto const defaults = settings_of(harness_flags{});
     for (auto const& [name, value] : settings_of(flags)) {
@@ -80,6 +79,7 @@ given_options take_quantize_flags(program_spec const& program, command_line cons
     }
     for (auto const& [name, values] : line.values) {
         out.given[name] = values.back();
+        flags.given.insert(name);
     }
     for (flag_group const& group : program.groups) {
         for (flag_spec const& flag : group.flags) {
