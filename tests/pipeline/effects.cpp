@@ -138,6 +138,40 @@ TEST_CASE("flags that contradict each other are refused by name", "[tools]") {
     CHECK(take(small).notes.empty());
 }
 
+TEST_CASE("what is given over a recipe file counts where it says what the first rule says",
+          "[tools]") {
+    recipe file = take(with(small, {"--w_observer", "sweep", "--rule", "re:.*x=mxfp4"})).what;
+    file.rules[1].how.weight->rule = scale_rule::minmax;
+    file.rules[0].how.transform = {transform_kind::random_hadamard, 32, 1};
+    CHECK(take({}, &file).what == file);
+    recipe const over = take({"--w_observer", "sweep", "--seed", "42"}, &file).what;
+    CHECK(over.rules[1].how.weight->rule == scale_rule::sweep);
+    CHECK(over.rules[0].how.transform.seed == 42);
+}
+
+TEST_CASE("a flag for formats that no module has in the end is named", "[tools]") {
+    taken const all =
+        take({"--model_name_or_path", repo_model("tiny-llama").string(), "--format", "nvfp4",
+              "--global_scale", "exact", "--w_observer", "mse", "--rule", "Linear=mxfp4a16"});
+    REQUIRE(all.refused.empty());
+    run_plan const plan = plan_run(cpu{1}, all.what, shipped_architectures);
+    given_flags const given{{"global_scale", "exact"},
+                            {"format", "nvfp4"},
+                            {"w_observer", "mse"},
+                            {"mx_rule", "even"},
+                            {"ignore", "lm_head"}};
+    CHECK(idle_notes(given, all.what, plan.schemes) ==
+          std::vector<std::string>{"--format: nothing is quantized that it is about",
+                                   "--global_scale: only nvfp has global scales"});
+    CHECK(idle_notes(given, all.what, schemes_of(all.what)).empty());
+    recipe none = all.what;
+    none.ignore = {"Linear"};
+    run_plan const bare = plan_run(cpu{1}, none, shipped_architectures);
+    std::string const said = idle_notes(given, none, bare.schemes).at(0);
+    CHECK(has(said, "--format, --w_observer: nothing is quantized"));
+    CHECK_FALSE(has(said, "--ignore"));
+}
+
 TEST_CASE("a place to save to is a wish to write, and is said", "[tools]") {
     taken const alone = take(with(small, {"--save_path", "o"}));
     CHECK(alone.what.output.kind == export_kind::realquant);

@@ -53,7 +53,7 @@ inline taken take(words const& arguments, recipe const* file = nullptr) {
         given_options const given = take_quantize_flags(program, line, out.flags, file != nullptr);
         out.notes = given.notes;
         out.what = recipe_of(out.flags, out.notes);
-        for (std::string const& note : idle_flags(given, out.what, out.run)) {
+        for (std::string const& note : idle_flags(given, out.what, schemes_of(out.what), out.run)) {
             out.notes.push_back(note);
         }
     } catch (error const& why) {

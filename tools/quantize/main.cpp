@@ -42,14 +42,17 @@ private:
 template <class B>
 int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
                 fpq::recipe const& recipe, fpq::tools::run_options const& options,
-                note_printer& say_notes) {
+                fpq::tools::given_options const& given, note_printer& say_notes) {
     auto const products_of = [&] {
         return device.gpu ? device.name
                           : fpq::tools::choose_products(options.products, backend.threads);
     };
     fpq::run_plan plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
-    if (!options.report.empty()) {
-        fpq::require_writable_file(options.report, 1024 + 64 * plan.entries.size());
+    say_notes(fpq::tools::idle_flags(given, recipe, plan.schemes, options));
+    for (std::filesystem::path const& file : {options.report, options.save_recipe}) {
+        if (!file.empty()) {
+            fpq::require_writable_file(file, 1024 + 64 * plan.entries.size());
+        }
     }
     plan.restart = options.restart;
     if (options.dry_run) {
@@ -58,6 +61,7 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
             fpq::tools::progress_printer progress(options.verbose);
             return fpq::rehearse(backend, plan, fpq::shipped_architectures, std::ref(progress));
         }();
+        fpq::tools::save_recipe(recipe, options.save_recipe);
         fmt::print("{}", fpq::describe_plan(plan, seen));
         return 0;
     }
@@ -81,10 +85,12 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
     }
     report.commit = FPQ_COMMIT;
     say_notes(report.notes);
+    // First, so that the figures are seen whatever becomes of the files.
+    fpq::tools::print_report(report, products, options.verbose);
+    fpq::tools::save_recipe(recipe, options.save_recipe);
     if (!options.report.empty()) {
         fpq::tools::save_report(report, products, options.report);
     }
-    fpq::tools::print_report(report, products, options.verbose);
     return 0;
 }
 
@@ -95,15 +101,11 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     std::vector<std::string> notes;
     fpq::recipe const recipe = fpq::recipe_of(flags, notes);
     say_notes(notes);
-    say_notes(fpq::tools::idle_flags(given, recipe, options));
     fpq::tools::check_written_file("report", options.report, recipe);
     fpq::tools::check_written_file("save_recipe", options.save_recipe, recipe);
-    if (!options.save_recipe.empty()) {
-        if (options.save_recipe == options.report) {
-            fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
-                            "the same");
-        }
-        fpq::tools::save_recipe(recipe, options.save_recipe);
+    if (!options.save_recipe.empty() && options.save_recipe == options.report) {
+        fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
+                        "the same");
     }
     fpq::tools::chosen_device const device = fpq::tools::choose_device(options.device);
     if (!device.note.empty()) {
@@ -111,7 +113,7 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     }
     int const threads = recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads();
     return fpq::tools::on_device(device, threads, [&](auto const& backend) {
-        return quantize_on(backend, device, recipe, options, say_notes);
+        return quantize_on(backend, device, recipe, options, given, say_notes);
     });
 }
 

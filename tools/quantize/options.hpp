@@ -38,8 +38,9 @@ struct given_options {
 given_options take_quantize_flags(program_spec const& program, command_line const& line,
                                   harness_flags& flags, bool from_recipe);
 
-/// One line for each reason why something that was given has nothing to do in this run.
+/// One line for each reason why something that was given has nothing to do in this run, whose
+/// modules have `schemes`.
 std::vector<std::string> idle_flags(given_options const& options, recipe const& r,
-                                    run_options const& run);
+                                    std::vector<scheme> const& schemes, run_options const& run);
 
 }  // namespace fpq::tools

@@ -111,8 +111,8 @@ given_options take_quantize_flags(program_spec const& program, command_line cons
 }
 
 std::vector<std::string> idle_flags(given_options const& options, recipe const& r,
-                                    run_options const& run) {
-    std::vector<std::string> notes = idle_notes(options.given, r);
+                                    std::vector<scheme> const& schemes, run_options const& run) {
+    std::vector<std::string> notes = idle_notes(options.given, r, schemes);
     if (run.dry_run && !run.report.empty()) {
         notes.emplace_back("--report: a dry run solves nothing that could be told");
     }

@@ -24,23 +24,36 @@ namespace fpq {
 /// Flags that were given, without their dashes, and what they were given as.
 using given_flags = std::map<std::string, std::string, std::less<>>;
 
-/// What a recipe does, as far as flags have to do with it.
+/// The schemes of a recipe's rules. A plan holds those of them that some module has in the end.
+inline std::vector<scheme> schemes_of(recipe const& r) {
+    std::vector<scheme> out;
+    for (module_rule const& rule : r.rules) {
+        if (!rule.how.does_nothing()) {
+            out.push_back(rule.how);
+        }
+    }
+    return out;
+}
+
+/// What a recipe does, as far as flags have to do with it. `schemes` are those that act.
 struct recipe_facts {
-    explicit recipe_facts(recipe const& r) : what(r) {
-        for (module_rule const& rule : r.rules) {
-            for (std::optional<quant_args> const* const a : {&rule.how.weight, &rule.how.input}) {
+    recipe_facts(recipe const& r, std::vector<scheme> const& schemes)
+        : what(r), asks(!schemes_of(r).empty()) {
+        for (scheme const& how : schemes) {
+            for (std::optional<quant_args> const* const a : {&how.weight, &how.input}) {
                 if (*a) {
-                    bool const input = a == &rule.how.input;
+                    bool const input = a == &how.input;
                     (input ? inputs : weights) = true;
                     powers = powers || (*a)->format.scale == scale_kind::e8m0;
                     globals = globals || (*a)->format.has_global;
                     input_globals = input_globals || (input && (*a)->format.has_global);
                 }
             }
-            random = random || is_random(rule.how.transform.kind);
-            transforms = transforms || !rule.how.transform.is_identity();
+            random = random || is_random(how.transform.kind);
+            transforms = transforms || !how.transform.is_identity();
         }
-        if (!r.rules.empty() && r.rules.front().pattern == "Linear") {
+        if (!r.rules.empty() && r.rules.front().pattern == "Linear" &&
+            std::find(schemes.begin(), schemes.end(), r.rules.front().how) != schemes.end()) {
             common = r.rules.front().how;
         }
         gptq = std::any_of(r.methods.begin(), r.methods.end(),
@@ -61,7 +74,8 @@ struct recipe_facts {
     }
 
     recipe const& what;
-    scheme common;  ///< of the flags
+    bool asks = false;  ///< some rule has a format, whether or not a module is left for it
+    scheme common;      ///< of the flags
     bool weights = false;
     bool inputs = false;
     bool powers = false;         ///< E8M0 scales
@@ -117,7 +131,9 @@ inline constexpr std::string_view no_export = "nothing is written without --save
 
 }  // namespace detail
 
-/// Every flag, in the order of the help.
+/// Every flag that has to do with a recipe or that is the harness's, in the order of the help.
+/// Those that are about the program's files and words (--recipe, --report, --verbose ...) have no
+/// row.
 inline constexpr std::array<flag_effect, 52> flag_effects{{
     {"model_name_or_path", detail::always, {}},
     {"dataset_name_or_path",
@@ -159,7 +175,7 @@ inline constexpr std::array<flag_effect, 52> flag_effects{{
     {"mx_rule", [](recipe_facts const& f, std::string_view) { return f.powers; },
      "only mxfp has scales that are powers of two"},
     {"rule", detail::always, {}},
-    {"ignore", [](recipe_facts const& f, std::string_view) { return f.quantizes(); },
+    {"ignore", [](recipe_facts const& f, std::string_view) { return f.asks; },
      "nothing is quantized"},
     {"gptq", detail::if_weights, detail::not_quantized},
     {"quantization_order",
@@ -209,9 +225,11 @@ inline constexpr std::array<flag_effect, 52> flag_effects{{
      "there are no learned transforms; --transform_class chooses one"},
 }};
 
-/// One line for each reason why flags that were given do nothing: "--a, --b: why".
-inline std::vector<std::string> idle_notes(given_flags const& given, recipe const& r) {
-    recipe_facts const facts(r);
+/// One line for each reason why flags that were given do nothing: "--a, --b: why". `schemes` are
+/// those of the plan, or schemes_of(r) before there is one.
+inline std::vector<std::string> idle_notes(given_flags const& given, recipe const& r,
+                                           std::vector<scheme> const& schemes) {
+    recipe_facts const facts(r, schemes);
     std::vector<std::pair<std::string_view, std::string>> reasons;  // why, flags
     for (flag_effect const& effect : flag_effects) {
         auto const at = given.find(effect.flag);
