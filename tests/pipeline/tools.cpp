@@ -300,3 +300,29 @@ TEST_CASE("no report, recipe or result takes the place of a file that is read or
     CHECK(fpq_test::read_text(at / "text.txt") == fpq_test::read_text(text()));
     CHECK(std::filesystem::is_empty(at / "out"));
 }
+
+TEST_CASE("a refused run saves no recipe", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    fpq_test::temporary_directory const dir;
+    std::filesystem::path const file = dir.path() / "r.json";
+    std::string const begin = "fpq-quantize --model_name_or_path " + model() +
+                              " --format nvfp4 --save_recipe " + file.string();
+    for (std::string const flags :
+         {" --rule re:.*nothing=nvfp4", " --gptq", " --gptq --dataset_name_or_path /none.txt",
+          " --gptq --dataset_name_or_path /none.txt --dry_run"}) {
+        outcome const refused = call(begin + flags);
+        INFO(refused.text);
+        CHECK((refused.code == 2 || refused.code == 3));
+        CHECK_FALSE(std::filesystem::exists(file));
+    }
+    CHECK(call(begin + " --dry_run").code == 0);
+    CHECK(fpq_test::read_text(file).find("\"methods\"") != std::string::npos);
+    std::filesystem::remove(file);
+    CHECK(call(begin).code == 0);
+    CHECK(std::filesystem::exists(file));
+    CHECK(call("fpq-quantize --model_name_or_path " + model() +
+               " --format nvfp4 --save_recipe /none/r.json")
+              .code == 3);
+}

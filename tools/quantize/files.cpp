@@ -54,7 +54,9 @@ void check_written_file(std::string_view flag, std::filesystem::path const& file
 }
 
 void save_recipe(recipe const& r, std::filesystem::path const& file) {
-    write_file_whole(file, to_json(r).dump(2) + "\n");
+    if (!file.empty()) {
+        write_file_whole(file, to_json(r).dump(2) + "\n");
+    }
 }
 
 void save_report(run_report const& report, std::string const& products,

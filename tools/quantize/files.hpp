@@ -22,6 +22,7 @@ harness_flags read_recipe(std::filesystem::path const& file);
 /// written (usage, by flag). Empty: none.
 void check_written_file(std::string_view flag, std::filesystem::path const& file, recipe const& r);
 
+/// Empty: nowhere.
 void save_recipe(recipe const& r, std::filesystem::path const& file);
 void save_report(run_report const& report, std::string const& products,
                  std::filesystem::path const& file);
