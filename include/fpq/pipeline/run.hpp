@@ -41,7 +41,8 @@ inline std::string processor_name() {
 }  // namespace detail
 
 /// Does what a plan says on a backend. `progress` may be called from the calling thread only.
-/// Throws fpq::error; nothing half-written is left behind.
+/// Throws fpq::error. Where the output goes lies then what was there before; beside it, the staging
+/// directory with the layers that are done, for the next run of the same plan to go on with.
 template <class B>
 run_report run(B const& b, run_plan const& plan, architecture_list known,
                progress_sink const& progress) {
