@@ -76,6 +76,7 @@
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_member.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/io/json/json_value.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/safetensors/checkpoint_writer.hpp"

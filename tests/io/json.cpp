@@ -11,6 +11,7 @@
 #include "catch.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/io/json/json_value.hpp"
 #include "tokenizer_fixture.hpp"
 
@@ -122,4 +123,17 @@ TEST_CASE("what does not fit is refused by file, path, expected and found", "[js
     CHECK(refusal([&] {
               return json_value(named, "f", "bad model").at("a").required<bool>("b");
           }) == "bad model: f: a.b: expected true or false, found 1");
+}
+
+TEST_CASE("what is written is UTF-8 whatever its strings hold, and bytes come back", "[json]") {
+    std::string const bytes = "a\xff\xc3(\xe2\x82\xac\xed\xa0\x80\\x41\n";
+    std::string const escaped = "a\\xff\\xc3(\xe2\x82\xac\\xed\\xa0\\x80\\x41\n";
+    CHECK(fpq::utf8_escaped(bytes) == escaped);
+    CHECK(fpq::utf8_unescaped(escaped) == bytes);
+    CHECK(fpq::utf8_escaped(std::string("\0z", 2)) == std::string("\0z", 2));
+    CHECK(fpq::utf8_unescaped("\\x\\xf\\xfg") == "\\x\\xf\\xfg");
+    nlohmann::json const value = {{"k\xfe", {1, bytes, {{"deep", "\x80"}}}}, {"n", nullptr}};
+    nlohmann::json const back = parse_json(fpq::json_file_text(value), "file");
+    CHECK(back == nlohmann::json{{"k\\xfe", {1, escaped, {{"deep", "\\x80"}}}}, {"n", nullptr}});
+    CHECK(fpq::utf8_json(back) == back);
 }

@@ -9,6 +9,7 @@
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/pipeline/report.hpp"
 
 namespace fpq::tools {
@@ -51,7 +52,7 @@ void save_measurement(measurement const& m, evaluate_options const& options,
     json["products"] = products;
     json["model"] = options.model.string();
     json["sequence_length"] = options.sequence_length;
-    write_file_whole(options.json, json.dump(2) + "\n");
+    write_json_file(options.json, json);
 }
 
 }  // namespace fpq::tools

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "fpq/io/json/json_text.hpp"
 #include "inspect/print.hpp"
 
 namespace fpq::tools {
@@ -91,7 +92,7 @@ void print_json(survey const& found, std::optional<verification> const& checked,
     if (checked) {
         out["verify"] = {{"faulty", checked->faulty}, {"findings", checked->findings}};
     }
-    fmt::print("{}\n", out.dump(2, ' ', true, json::error_handler_t::replace));
+    fmt::print("{}\n", fpq::utf8_json(out).dump(2, ' ', true));
 }
 
 }  // namespace fpq::tools

@@ -7,6 +7,7 @@
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
 #include "fpq/pipeline/report.hpp"
@@ -55,7 +56,7 @@ void check_written_file(std::string_view flag, std::filesystem::path const& file
 
 void save_recipe(recipe const& r, std::filesystem::path const& file) {
     if (!file.empty()) {
-        write_file_whole(file, to_json(r).dump(2) + "\n");
+        write_json_file(file, to_json(r));
     }
 }
 
@@ -63,7 +64,7 @@ void save_report(run_report const& report, std::string const& products,
                  std::filesystem::path const& file) {
     nlohmann::json json = to_json(report);
     json["products"] = products;
-    write_file_whole(file, json.dump(2) + "\n");
+    write_json_file(file, json);
 }
 
 }  // namespace fpq::tools

@@ -28,6 +28,7 @@
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
 #include "fpq/io/file/staging_directory.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/text/token_windows.hpp"
 #include "fpq/linalg/products.hpp"
@@ -97,7 +98,7 @@ inline nlohmann::json content_identity(checkpoint const& source, int threads) {
 }  // namespace detail
 
 /// All that decides the bytes of a run, in parts that a refusal can name: threads, and where the
-/// texts and the output lie, do not.
+/// texts and the output lie, do not. Valid UTF-8, as a journal gives it back.
 inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& source,
                                    token_windows const& calibration,
                                    token_windows const& evaluation) {
@@ -120,12 +121,15 @@ inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& sourc
         }
         return all;
     };
-    return {{"version", FPQ_VERSION_STRING},
-            {"recipe", std::move(recipe)},
-            {"model", std::move(files)},
-            {"text", {plan.calibration.dataset == "self", print(calibration), print(evaluation)}},
-            {"matrix products",
-             plan.backend == "cpu" ? std::string(active_products().name) : plan.backend}};
+    nlohmann::json const text = {plan.calibration.dataset == "self", print(calibration),
+                                 print(evaluation)};
+    return utf8_json<nlohmann::json>({{"version", FPQ_VERSION_STRING},
+                                      {"recipe", std::move(recipe)},
+                                      {"model", std::move(files)},
+                                      {"text", text},
+                                      {"matrix products", plan.backend == "cpu"
+                                                               ? std::string(active_products().name)
+                                                               : plan.backend}});
 }
 
 /// What distinguishes two identities, in one word; empty when nothing does.

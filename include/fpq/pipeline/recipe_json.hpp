@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 8. Recipes as JSON, both ways: from_json(to_json(r)) == r. Unknown keys and values out of
-// range are refused by their place; missing keys have the defaults of recipe.hpp.
+// range are refused by their place; missing keys have the defaults of recipe.hpp. Bytes of paths
+// that are no UTF-8 stand there as json_text.hpp writes them, and come back.
 #pragma once
 
 #include <array>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/pipeline/bounds.hpp"
 #include "fpq/pipeline/presets.hpp"
 #include "fpq/pipeline/recipe.hpp"
@@ -239,8 +241,8 @@ inline recipe recipe_from_json(nlohmann::json const& json, std::string const& pl
     if (nlohmann::json const* const part = o.find("calibration")) {
         detail::recipe_object const c(*part, o.at("calibration"));
         c.only({"dataset", "text_column", "sequence_length", "num_sequences", "seed"});
-        c.read("dataset", r.calibration.dataset);
-        c.read("text_column", r.calibration.text_column);
+        c.read_bytes("dataset", r.calibration.dataset);
+        c.read_bytes("text_column", r.calibration.text_column);
         c.read_count("sequence_length", bounds::sequence_length, r.calibration.sequence_length);
         c.read_count("num_sequences", bounds::num_sequences, r.calibration.num_sequences);
         c.read_count("seed", bounds::seed, r.calibration.seed);
@@ -262,7 +264,9 @@ inline recipe recipe_from_json(nlohmann::json const& json, std::string const& pl
         c.read("perplexity", r.evaluation.perplexity);
         std::vector<std::string> texts;
         c.read_strings("texts", texts);
-        r.evaluation.texts.assign(texts.begin(), texts.end());
+        for (std::string const& text : texts) {
+            r.evaluation.texts.emplace_back(utf8_unescaped(text));
+        }
         c.read_count("characters", bounds::characters, r.evaluation.characters);
         c.read_count("windows", bounds::windows, r.evaluation.windows);
         c.read("add_special", r.evaluation.add_special);

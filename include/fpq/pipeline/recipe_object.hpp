@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/pipeline/bounds.hpp"
 #include "fpq/pipeline/words.hpp"
 
@@ -68,8 +69,15 @@ public:
     }
     void read(std::string_view key, std::filesystem::path& out) const {
         std::string text = out.string();
-        read(key, text);
+        read_bytes(key, text);
         out = text;
+    }
+    /// What may be no UTF-8: a path, or a name that is one.
+    void read_bytes(std::string_view key, std::string& out) const {
+        if (find(key) != nullptr) {
+            read(key, out);
+            out = utf8_unescaped(out);
+        }
     }
     void read(std::string_view key, bool& out) const {
         if (nlohmann::json const* const v = find(key)) {

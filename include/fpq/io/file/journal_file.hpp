@@ -18,6 +18,7 @@
 
 #include "fpq/io/file/file_actions.hpp"
 #include "fpq/io/file/mapped_file.hpp"
+#include "fpq/io/json/json_text.hpp"
 
 namespace fpq {
 
@@ -81,8 +82,7 @@ public:
 
     /// Appends a line; it is on disk when this returns, where the file system says so.
     void add(nlohmann::json line) {
-        std::string const text =
-            line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+        std::string const text = utf8_json(line).dump() + "\n";
         if (::ftruncate(fd_.get(), static_cast<::off_t>(size_)) != 0) {
             detail::fail_write("cannot size", path_, errno);
         }

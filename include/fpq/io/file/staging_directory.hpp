@@ -28,6 +28,7 @@
 #include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
+#include "fpq/io/json/json_text.hpp"
 
 namespace fpq {
 
@@ -276,8 +277,8 @@ private:
 
     /// Every step may be done again: what moved already is no longer here.
     void finish_move(nlohmann::json const& move) {
-        std::vector<std::string> const names = move.at("names");
-        std::vector<std::string> const doomed = move.at("remove");
+        std::vector<std::string> const names = names_in(move.at("names"));
+        std::vector<std::string> const doomed = names_in(move.at("remove"));
         for (std::string const& name : doomed) {
             bool const is_new = std::find(names.begin(), names.end(), name) != names.end();
             if (is_new && !is_there(path_ / name)) {
@@ -292,6 +293,15 @@ private:
         }
         ::unlink((path_ / staging_journal_name).c_str());
         ::rmdir(path_.c_str());
+    }
+
+    /// Names of files, which need not be UTF-8.
+    static std::vector<std::string> names_in(nlohmann::json const& list) {
+        std::vector<std::string> out;
+        for (nlohmann::json const& name : list) {
+            out.push_back(utf8_unescaped(name.get_ref<std::string const&>()));
+        }
+        return out;
     }
 
     static void move_one(std::filesystem::path const& from, std::filesystem::path const& to) {

@@ -124,8 +124,7 @@ public:
 
     /// A further file: UTF-8 JSON, indented by two, one final line feed.
     void add_json(std::string_view filename, nlohmann::json const& value) {
-        std::string const text =
-            value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+        std::string const text = json_file_text(value);
         add_file(filename, std::as_bytes(std::span(text)));
     }
     void add_file(std::string_view filename, std::span<std::byte const> bytes) {
@@ -278,7 +277,7 @@ private:
         index["metadata"]["total_size"] = total;
         std::filesystem::path const path = staging_.path() / index_name;
         detail::unique_fd const fd = detail::create_file(path);
-        std::string const text = index.dump(2) + "\n";
+        std::string const text = json_file_text(index);
         detail::write_all(fd.get(), std::as_bytes(std::span(text)), 0, path);
     }
 
