@@ -100,6 +100,7 @@
 #include "fpq/io/tokenizer/pretokenizer.hpp"
 #include "fpq/io/tokenizer/pretokenizer_regex.hpp"
 #include "fpq/io/tokenizer/pretokenizer_scan.hpp"
+#include "fpq/io/tokenizer/same_tokens.hpp"
 #include "fpq/io/tokenizer/sentencepiece.hpp"
 #include "fpq/io/tokenizer/tiktoken.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"

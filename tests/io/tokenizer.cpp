@@ -3,12 +3,14 @@
 // models' own files, and every feature of tokenizer.json on a fixture written here.
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "fpq/io/file/whole_file.hpp"
+#include "fpq/io/tokenizer/same_tokens.hpp"
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -312,4 +314,20 @@ TEST_CASE("A byte-fallback tokenizer.json: Llama-2's normalizers, or Metaspace",
     json["normalizer"] = nullptr;
     json["pre_tokenizer"] = {{"type", "Metaspace"}, {"prepend_scheme", "first"}, {"split", false}};
     CHECK(make_tokenizer(json).encode(text) == want);
+}
+
+TEST_CASE("tokenizers are compared by the string of each id that both have", "[tokenizer]") {
+    nlohmann::json json = fpq_test::tiny_tokenizer_json();
+    auto const first = make_tokenizer(json);
+    CHECK(first.token('a') == "a");
+    CHECK(first.token(260) == "hello");
+    CHECK(first.token(262) == "<s>");
+    CHECK_FALSE(first.token(264));
+    CHECK_FALSE(first.token(-1));
+    json["added_tokens"].push_back({{"id", 264}, {"content", "<pad>"}, {"special", true}});
+    CHECK_FALSE(fpq::first_other_token(first, make_tokenizer(json)));
+    json["added_tokens"][1]["content"] = "<end>";
+    CHECK(fpq::first_other_token(first, make_tokenizer(json)) == 263);
+    std::swap(json["model"]["vocab"]["q"], json["model"]["vocab"]["z"]);
+    CHECK(fpq::first_other_token(make_tokenizer(json), first) == 'q');
 }

@@ -10,6 +10,7 @@
 #include "fpq/graph/families.hpp"
 #include "fpq/graph/model_config.hpp"
 #include "fpq/io/file/hub_cache.hpp"
+#include "fpq/io/tokenizer/same_tokens.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "line/gpu.hpp"
@@ -19,15 +20,15 @@ namespace fpq::tools {
 
 namespace {
 
-/// How the checkpoint was read, and windows that it was not made for.
-void say_notes(model_config const& config, std::size_t length) {
+/// How a checkpoint was read, and windows that it was not made for; `whose` begins each line.
+void say_notes(std::string const& whose, model_config const& config, std::size_t length) {
     for (auto const* notes : {&config.notes, &config.contradictions}) {
         for (std::string const& note : *notes) {
-            say("note: {}\n", fpq::detail::printable(note, 400));
+            say("note: {}{}\n", whose, fpq::detail::printable(note, 400));
         }
     }
     if (std::string const longer = config.long_windows(length); !longer.empty()) {
-        say("note: {}\n", longer);
+        say("note: {}{}\n", whose, longer);
     }
 }
 
@@ -38,8 +39,15 @@ measurement measure_on(B const& backend, evaluate_options const& options) {
     std::optional<model_type> reference;
     if (!options.reference.empty()) {
         reference.emplace(backend, model_directory(options.reference), shipped_architectures);
+        if (!require_same_tokens(model.directory(), reference->directory())) {
+            say("note: the reference has no tokenizer: that it gives tokens the ids of the model "
+                "is taken for granted\n");
+        }
     }
-    say_notes(model.config(), options.sequence_length);
+    say_notes("", model.config(), options.sequence_length);
+    if (reference) {
+        say_notes("reference: ", reference->config(), options.sequence_length);
+    }
     evaluation_text const text{options.texts,       options.sequence_length, options.max_characters,
                                options.max_windows, options.add_special,     options.text_column};
     evaluation_set const set = evaluation_windows(model, text);

@@ -40,6 +40,9 @@ public:
     std::optional<std::int32_t> bos() const { return known(processor_.bos_id()); }
     std::optional<std::int32_t> eos() const { return known(processor_.eos_id()); }
 
+    /// The piece as the model writes it, U+2581 for a space; `id` must be below size().
+    std::string piece(std::int32_t id) const { return processor_.IdToPiece(id); }
+
     /// The text as one sentence; control symbols in it are plain text.
     std::vector<std::int32_t> encode(std::string_view text) const {
         std::vector<int> ids;

@@ -77,6 +77,15 @@ public:
         }
     }
 
+    /// Whether `checkpoint_dir` has files that open() reads.
+    static bool lies_in(std::filesystem::path const& checkpoint_dir) {
+        auto const there = [&](char const* name) {
+            return std::filesystem::exists(checkpoint_dir / name);
+        };
+        return there("tokenizer.json") || (there("vocab.json") && there("merges.txt")) ||
+               there("tokenizer.model");
+    }
+
     /// Reads tokenizer.json, else vocab.json and merges.txt, else tokenizer.model of a checkpoint.
     /// Errors: fpq::error (input) naming file, place, expected and found.
     static tokenizer open(std::filesystem::path const& checkpoint_dir) {
@@ -142,6 +151,20 @@ public:
             out.erase(0, 1);
         }
         return out;
+    }
+
+    /// What an id stands for: an added token as written, bytes, or a piece with U+2581 for a space.
+    /// Nothing for an id that is no token.
+    std::optional<std::string> token(std::int32_t id) const {
+        if (added_token const* const added = parts_.added.find(id)) {
+            return added->content;
+        }
+        if (parts_.pieces) {
+            bool const own = id >= 0 && static_cast<std::size_t>(id) < parts_.pieces->size();
+            return own ? std::optional(parts_.pieces->piece(id)) : std::nullopt;
+        }
+        return parts_.model.has(id) ? std::optional(std::string(parts_.model.bytes(id)))
+                                    : std::nullopt;
     }
 
     /// One more than the largest id. A model's head may have more rows.

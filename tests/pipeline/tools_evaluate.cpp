@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// fpq-evaluate from outside: what it refuses, notes and writes.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "catch.hpp"
+#include "fpq/io/json/json_file.hpp"
+#include "pipeline/programs.hpp"
+#include "support/tiny_checkpoint.hpp"
+
+using namespace fpq_test;
+
+namespace {
+
+std::string evaluate(std::string const& model) {
+    return "fpq-evaluate --model " + model + " --sequence_length 64 --max_windows 2 ";
+}
+
+std::string of_text() { return " --text " + example_text("eval.txt"); }
+
+}  // namespace
+
+TEST_CASE("a reference with another tokenizer is refused, one without any is noted", "[tools]") {
+    if (!have_programs()) {
+        return;
+    }
+    temporary_directory const dir;
+    std::string const model = example_model("tiny-llama");
+    outcome const other =
+        run_program(evaluate(model) + "--reference " + example_model("tiny-qwen3") + of_text());
+    INFO(other.text);
+    CHECK(other.code == 3);
+    CHECK(other.says("reference with another tokenizer"));
+    CHECK_FALSE(other.says("KL mean"));
+    auto const bare = dir.path() / "bare";
+    std::filesystem::copy(model, bare);
+    std::filesystem::remove(bare / "tokenizer.json");
+    nlohmann::json config = fpq::read_json_file(bare / "config.json");
+    config["max_position_embeddings"] = 32;
+    write_text(bare / "config.json", config.dump());
+    outcome const none = run_program(evaluate(model) + "--reference " + bare.string() + of_text());
+    INFO(none.text);
+    CHECK(none.code == 0);
+    CHECK(none.says("note: the reference has no tokenizer"));
+    CHECK(none.says("note: reference: windows of 64"));
+}
