@@ -129,3 +129,30 @@ TEST_CASE("an evaluation of conversations says where it had no template", "[pipe
               }) == 1);
     }
 }
+
+TEST_CASE("limits of windows and characters are of a text, not of each of its documents",
+          "[pipeline]") {
+    temporary_directory const dir;
+    model_on_cpu const model(cpu{1}, repo_model("tiny-llama"), shipped_architectures);
+    std::filesystem::path const file =
+        rows(dir, R"({"text": "One two three four five six seven eight nine ten."})", 30);
+    evaluation_text text{{file}, 4, 0, 0, false, {}};
+    std::size_t const all = evaluation_windows(model, text).windows.size();
+    REQUIRE(all % 30 == 0);
+    std::size_t const each = all / 30;
+    REQUIRE(each > 1);
+    text.max_windows = each + 1;  // in the middle of the second document
+    CHECK(evaluation_windows(model, text).windows.size() == each + 1);
+    text.files = {file, file};
+    evaluation_set const twice = evaluation_windows(model, text);
+    CHECK(twice.windows.size() == 2 * (each + 1));
+    CHECK(twice.texts.size() == 2);
+    text.files = {file};
+    text.max_windows = 0;
+    text.max_characters = 2 * 49;  // two documents
+    CHECK(evaluation_windows(model, text).windows.size() == 2 * each);
+    text.max_characters = 49 + 20;
+    std::size_t const more = evaluation_windows(model, text).windows.size();
+    CHECK(more >= each);
+    CHECK(more < 2 * each);
+}

@@ -65,14 +65,14 @@ calibration_cut load_calibration_windows(B const& b, calibration_args const& arg
     return cut;
 }
 
-/// Bytes of the first `characters` code points of UTF-8 text.
-inline std::string_view first_characters(std::string_view text, std::size_t characters) {
-    std::size_t seen = 0;
+/// Bytes of the first `left` code points of UTF-8 text; `left` becomes what is not used up.
+inline std::string_view first_characters(std::string_view text, std::size_t& left) {
     for (std::size_t i = 0; i < text.size(); ++i) {
         bool const starts = (static_cast<unsigned char>(text[i]) & 0xC0u) != 0x80u;
-        if (starts && seen++ == characters) {
+        if (starts && left == 0) {
             return text.substr(0, i);
         }
+        left -= starts ? 1 : 0;
     }
     return text;
 }
@@ -83,28 +83,32 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
     text_options const how{chat_style_of(words), text.text_column, writer_of_chats(model)};
     evaluation_set out;
     token_windows& windows = out.windows;
+    constexpr std::size_t all = ~std::size_t{0};
+    std::size_t const most = text.max_windows == 0 ? all : text.max_windows;
     std::size_t tokens = 0;
     std::size_t conversations = 0;
     for (std::filesystem::path const& file : text.files) {
         std::size_t const before = windows.size();
+        std::size_t characters = text.max_characters == 0 ? all : text.max_characters;
         text_source const source = load_text(file, how);
         conversations += source.conversations;
-        for (std::size_t i = 0; i < source.documents.size(); ++i) {
+        for (std::size_t i = 0; i < source.documents.size() && characters != 0; ++i) {
             std::string const document = source.documents[i];
             std::string_view const part = text.max_characters == 0
                                               ? std::string_view(document)
-                                              : first_characters(document, text.max_characters);
+                                              : first_characters(document, characters);
             std::vector<std::int32_t> ids = words.encode(part, text.add_special);
             if (text.add_special && source.conversations != 0) {
                 detail::leave_one_bos(words, ids);
             }
             tokens += ids.size();
-            std::vector<std::span<std::int32_t const>> cut = cut_windows(ids, text.sequence_length);
-            if (text.max_windows != 0 && cut.size() > text.max_windows) {
-                cut.resize(text.max_windows);
+            for (auto const& window : cut_windows(ids, text.sequence_length)) {
+                if (windows.size() - before < most) {
+                    windows.emplace_back(window.begin(), window.end());
+                }
             }
-            for (std::span<std::int32_t const> const window : cut) {
-                windows.emplace_back(window.begin(), window.end());
+            if (windows.size() - before == most) {
+                break;
             }
         }
         if (windows.size() > before) {

@@ -18,7 +18,8 @@
 
 namespace fpq {
 
-/// Texts of an evaluation. Each is tokenized once, as a whole, and cut by itself.
+/// Texts of an evaluation. Each document of one is tokenized once, as a whole, and cut by itself;
+/// the limits are of a text with all its documents.
 struct evaluation_text {
     std::vector<std::filesystem::path> files;
     std::size_t sequence_length = 2048;
