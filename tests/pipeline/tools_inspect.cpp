@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "catch.hpp"
 #include "fpq/core/hosted/error.hpp"
@@ -126,4 +128,33 @@ TEST_CASE("an inspection in JSON is one object, with the findings where it verif
     nlohmann::json const faulty = read("--verify", 3);
     CHECK(faulty.at("verify").at("faulty") == true);
     CHECK(faulty.at("verify").at("findings").dump().find("quant_method") != std::string::npos);
+}
+
+TEST_CASE("a config of a known family that no client can load is a fault", "[tools]") {
+    if (!have_tools()) {
+        return;
+    }
+    programs all;
+    nlohmann::json const config =
+        nlohmann::json::parse(fpq_test::read_text(all.out() / "config.json"));
+    for (auto const& [key, value] :
+         std::vector<std::pair<std::string, nlohmann::json>>{{"hidden_size", -256},
+                                                             {"hidden_size", "256"},
+                                                             {"num_hidden_layers", 0},
+                                                             {"num_key_value_heads", 0},
+                                                             {"num_key_value_heads", 3},
+                                                             {"rms_norm_eps", -1},
+                                                             {"hidden_act", "gelu"}}) {
+        nlohmann::json spoiled = config;
+        spoiled[key] = value;
+        fpq_test::write_text(all.out() / "config.json", spoiled.dump());
+        INFO(key << " " << value.dump());
+        std::string const said = all.inspect("--summary --verify", 3);
+        CHECK_THAT(said, Catch::Contains("\nno shapes are checked: ") && Catch::Contains(key));
+    }
+    nlohmann::json other = config;
+    other["model_type"] = "another";
+    fpq_test::write_text(all.out() / "config.json", other.dump());
+    CHECK_THAT(all.inspect("--summary --verify", 0),
+               Catch::Contains("warning: no shapes are checked"));
 }

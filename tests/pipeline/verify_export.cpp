@@ -22,7 +22,7 @@ namespace {
 /// Findings about `dir` after its tensors and its config went through the edits.
 std::string findings(std::filesystem::path const& dir,
                      std::function<void(std::vector<raw_tensor>&)> const& on_tensors,
-                     std::function<void(nlohmann::json&)> const& on_config) {
+                     std::function<void(nlohmann::json&)> const& on_config, bool warnings = false) {
     temporary_directory copy;
     for (auto const& entry : std::filesystem::directory_iterator(dir)) {
         std::filesystem::copy(entry.path(), copy.path() / entry.path().filename(),
@@ -52,7 +52,7 @@ std::string findings(std::filesystem::path const& dir,
         checkpoint source(copy.path());
         model_graph const graph(settle_model(source, shipped_architectures));
         for (std::string const& line : findings_of(source, &graph)) {
-            text += line.starts_with("warning: ") ? "" : line + "\n";
+            text += line.starts_with("warning: ") && !warnings ? "" : line + "\n";
         }
     } catch (error const& why) {
         text += why.what();
@@ -389,4 +389,18 @@ TEST_CASE("a tensor that the model does not read is kept out of the way or refus
                        Catch::Contains(name) && Catch::Contains("no part of model.layers."));
         }
     }
+}
+
+TEST_CASE("plain tensors of another type of floats than the config says are one warning",
+          "[pipeline]") {
+    temporary_directory const dir;
+    auto const out = export_of(dir, false);
+    CHECK(findings(out, {}, {}, true) == "");
+    raw_tensor const norm{"model.norm.weight", dtype::f32, {64}, std::string(256, '\0')};
+    CHECK(findings(out, with(norm), {}) == "");
+    CHECK(findings(out, with(norm), {}, true) ==
+          "warning: tensor 'model.norm.weight': expected BF16 as config.json says, found F32\n");
+    CHECK_THAT(findings(
+                   out, {}, [](auto& config) { config["torch_dtype"] = "float16"; }, true),
+               Catch::Contains("expected F16 as config.json says, found BF16 (and "));
 }

@@ -54,6 +54,7 @@ public:
                               graph_->config().contradictions.end());
                 check_graph(quantized);
                 check_plain_tensors(source_, *graph_, quantized, tell);
+                check_plain_types(source_, *graph_, quantized, tell);
                 check_strays(source_, *graph_, quantized, tell);
             }
             check_config(quantized);

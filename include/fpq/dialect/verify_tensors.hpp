@@ -64,6 +64,32 @@ inline void check_plain(checkpoint const& source, std::string const& name,
     }
 }
 
+/// Plain tensors that the model reads and that are of another type of floats than config.json says:
+/// clients convert them. One line for all.
+inline void check_plain_types(checkpoint const& source, model_graph const& graph,
+                              quantized_source const& quantized, say_line const& say) {
+    std::string const& says = graph.config().dtype;
+    std::string_view const want = says == "bfloat16"  ? "BF16"
+                                  : says == "float16" ? "F16"
+                                  : says == "float32" ? "F32"
+                                                      : "";
+    std::size_t others = 0;
+    std::string first;
+    graph.for_each_tensor([&](std::string const& name) {
+        bool const plain =
+            source.contains(name) && !quantized.is_quantized(module_and_part(name).first);
+        if (!want.empty() && plain && is_float(source.at(name).type) &&
+            dtype_name(source.at(name).type) != want && others++ == 0) {
+            first = "tensor '" + name + "': expected " + std::string(want) +
+                    " as config.json says, found " + std::string(dtype_name(source.at(name).type));
+        }
+    });
+    if (others != 0) {
+        say("warning: " + first +
+            (others > 1 ? " (and " + std::to_string(others - 1) + " more)" : ""));
+    }
+}
+
 /// Embedding, norms, biases, the head: what the forward pass reads beside the linears' weights.
 inline void check_plain_tensors(checkpoint const& source, model_graph const& graph,
                                 quantized_source const& quantized, say_line const& say) {
