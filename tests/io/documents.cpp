@@ -28,7 +28,7 @@ using fpq_test::temporary_directory;
 using texts = std::vector<std::string>;
 
 std::string text_of(std::string_view row, std::string column = {}) {
-    return fpq::document_of_line(row, {fpq::chat_style::chatml, std::move(column)}, "f line 1");
+    return fpq::read_line(row, {fpq::chat_style::chatml, std::move(column), {}}, "f line 1").text;
 }
 
 std::string refusal(std::string_view row, std::string column = {}) {
@@ -145,7 +145,7 @@ TEST_CASE("conversations are written by the checkpoint's template", "[io]") {
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.tool_calls %}"
         "{{ m.tool_calls|tojson }}{% endif %}{% endfor %}{% if tools %}T{% endif %}");
     auto const text = [&](char const* row) {
-        return fpq::document_of_line(row, options, "f line 1");
+        return fpq::read_line(row, options, "f line 1").text;
     };
     CHECK(text(R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "A"}]},
                    {"role": "assistant", "content": null, "tool_calls": [{"z": 1, "a": 2}]},

@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "fpq/io/text/text.hpp"
+#include "support/load_documents.hpp"
 #include "tokenizer_fixture.hpp"
 
 namespace {
@@ -60,12 +61,12 @@ TEST_CASE("models and data sets are found in the hub's cache by their ids", "[io
 
     put("datasets--allenai--c4/snapshots/x/en/c4-train.00000.json", "{\"text\": \"A\"}");
     put("datasets--allenai--c4/snapshots/x/en/c4-validation.00000.json", "{\"text\": \"B\"}");
-    CHECK(fpq::load_documents("c4") == std::vector<std::string>{"A"});
-    CHECK(fpq::load_documents("allenai/c4") == std::vector<std::string>{"A"});
+    CHECK(fpq_test::load_documents("c4") == std::vector<std::string>{"A"});
+    CHECK(fpq_test::load_documents("allenai/c4") == std::vector<std::string>{"A"});
     put("datasets--o--d/snapshots/x/data.jsonl", "{\"text\": \"C\"}");
     put("datasets--o--d/snapshots/x/dataset_infos.json", "{}");
     put("datasets--o--d/snapshots/x/README.md", "");
-    CHECK(fpq::load_documents("o/d") == std::vector<std::string>{"C"});
+    CHECK(fpq_test::load_documents("o/d") == std::vector<std::string>{"C"});
     put("datasets--Salesforce--wikitext/snapshots/x/wikitext-2-raw-v1/train-0.parquet", "PAR1");
     CHECK(input_error([] { (void)fpq::load_text("wikitext2"); }).find("to_json('text.jsonl'") !=
           std::string::npos);

@@ -16,6 +16,7 @@
 #include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
+#include "support/load_documents.hpp"
 #include "tokenizer_fixture.hpp"
 
 namespace {
@@ -60,10 +61,11 @@ TEST_CASE("Text files: one document, one a line, compressed, a directory in name
     CHECK(many.documents.all() == texts{"first\n", "second", ""});
     CHECK_FALSE(many.is_plain_text);
     std::string const half = gzip(lines + "\n");
-    CHECK(fpq::load_documents(dir.write("a.json.gz", half + half)).size() == 6);  // two members
+    CHECK(fpq_test::load_documents(dir.write("a.json.gz", half + half)).size() ==
+          6);  // two members
     dir.write("notes.md", "left out");
-    CHECK(fpq::load_documents(dir.path()).size() == 6 + 1 + 3);
-    CHECK(fpq::load_documents(dir.path())[6] == "line one\r\nline two\n");
+    CHECK(fpq_test::load_documents(dir.path()).size() == 6 + 1 + 3);
+    CHECK(fpq_test::load_documents(dir.path())[6] == "line one\r\nline two\n");
     CHECK_FALSE(fpq::load_text(dir.path()).is_plain_text);
 }
 
@@ -75,8 +77,8 @@ TEST_CASE("Long lines pass through the reader's buffer whole", "[io]") {
         want.emplace_back(size, 'q');
         file += "{\"text\":\"" + want.back() + "\"}\n";
     }
-    CHECK(fpq::load_documents(dir.write("a.jsonl", file)) == want);
-    CHECK(fpq::load_documents(dir.write("a.jsonl.gz", gzip(file))) == want);
+    CHECK(fpq_test::load_documents(dir.write("a.jsonl", file)) == want);
+    CHECK(fpq_test::load_documents(dir.write("a.jsonl.gz", gzip(file))) == want);
 }
 
 TEST_CASE("Chat messages are written in the style of the tokenizer's special tokens", "[io]") {
@@ -84,10 +86,10 @@ TEST_CASE("Chat messages are written in the style of the tokenizer's special tok
     auto const path = dir.write(
         "a.jsonl", R"({"messages": [{"role": "user", "content": "Hi"},)"
                    R"( {"role": "assistant", "content": [{"type": "text", "text": "Ho"}]}]})");
-    CHECK(fpq::load_documents(path) == texts{"user: Hi\nassistant: Ho\n"});
-    CHECK(fpq::load_documents(path, fpq::chat_style::chatml) ==
+    CHECK(fpq_test::load_documents(path) == texts{"user: Hi\nassistant: Ho\n"});
+    CHECK(fpq_test::load_documents(path, fpq::chat_style::chatml) ==
           texts{"<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHo<|im_end|>\n"});
-    CHECK(fpq::load_documents(path, fpq::chat_style::llama3) ==
+    CHECK(fpq_test::load_documents(path, fpq::chat_style::llama3) ==
           texts{"<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
                 "<|start_header_id|>assistant<|end_header_id|>\n\nHo<|eot_id|>"});
     auto json = fpq_test::tiny_tokenizer_json();
@@ -152,7 +154,7 @@ TEST_CASE("A compressed file cut anywhere is refused", "[io]") {
         file += "{\"text\": \"" + std::to_string(random.at(i)) + "\"}\n";
     }
     std::string const whole = gzip(file);
-    CHECK(fpq::load_documents(dir.write("a.json.gz", whole)).size() == 3000);
+    CHECK(fpq_test::load_documents(dir.write("a.json.gz", whole)).size() == 3000);
     std::size_t accepted = 0;
     for (std::size_t size = 0; size < whole.size(); size += size < 40 ? 1 : 97) {
         accepted += load_error(dir.write("a.json.gz", whole.substr(0, size))) == "no error";

@@ -15,6 +15,7 @@
 #include "fpq/core/random.hpp"
 #include "fpq/format/block.hpp"
 #include "fpq/quant/observer_options.hpp"
+#include "support/limited_simd.hpp"
 
 namespace fpq_test {
 
@@ -126,7 +127,7 @@ T narrow(float x) {
 }
 
 inline std::string what(setting const& s, simd_level level) {
-    return std::string(fpq::simd_level_name(level)) + ", element " +
+    return std::string(fpq_test::simd_level_name(level)) + ", element " +
            std::to_string(static_cast<int>(s.format.element)) + ", group " +
            std::to_string(s.format.group) + ", rule " + fpq::name_of(s.options.rule) + "/" +
            fpq::name_of(s.options.mx) + ", global " + std::to_string(s.options.global_scale);

@@ -50,7 +50,7 @@ TEST_CASE("the Hadamard kernels give the bits of the plain butterfly", "[transfo
                 wrong +=
                     fpq::bits_of<std::uint32_t>(y[i]) != fpq::bits_of<std::uint32_t>(expected[i]);
             }
-            INFO("block " << block << ", " << fpq::simd_level_name(level));
+            INFO("block " << block << ", " << fpq_test::simd_level_name(level));
             REQUIRE(wrong == 0);
         }
     }
@@ -72,7 +72,7 @@ TEST_CASE("quantizing behind a Hadamard gives the bytes of rotating first",
                 limited_simd const only(level);
                 fpq::packed_matrix const q =
                     fpq::quantize_hadamard(fpq::as_view(x.data(), 6, cols), block, f, options, 2);
-                INFO("block " << block << ", " << fpq::simd_level_name(level));
+                INFO("block " << block << ", " << fpq_test::simd_level_name(level));
                 REQUIRE(q.scales == expected.scales);
                 REQUIRE(q.codes == expected.codes);
             }

@@ -161,15 +161,6 @@ TEST_CASE("the identity leaves every bit", "[transform]") {
     REQUIRE(x == before);
 }
 
-TEST_CASE("transform names parse back", "[transform]") {
-    for (transform_kind kind : fpq::all_transforms) {
-        REQUIRE(fpq::parse_transform(fpq::transform_name(kind)) == kind);
-    }
-    REQUIRE(fpq::parse_transform("random-hadamard") == transform_kind::random_hadamard);
-    REQUIRE_FALSE(fpq::parse_transform("hadamar").has_value());
-    REQUIRE_FALSE(fpq::parse_transform("").has_value());
-}
-
 TEST_CASE("block sizes that a kind cannot have are refused by name", "[transform]") {
     try {
         (void)block_transform::make(transform_kind::hadamard, 96);

@@ -9,7 +9,6 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,20 +32,6 @@ inline constexpr std::array<transform_kind, 9> all_transforms{
 
 /// The name on the command line and in files.
 constexpr std::string_view transform_name(transform_kind kind) noexcept { return name_of(kind); }
-
-/// The inverse of transform_name; "random-hadamard" and "fast-food" are accepted too.
-inline std::optional<transform_kind> parse_transform(std::string_view name) {
-    std::string plain(name);
-    for (char& c : plain) {
-        c = c == '-' ? '_' : c;
-    }
-    for (transform_kind kind : all_transforms) {
-        if (plain == transform_name(kind)) {
-            return kind;
-        }
-    }
-    return std::nullopt;
-}
 
 /// True for the kinds built on Sylvester's matrix.
 constexpr bool needs_power_of_two(transform_kind kind) noexcept {

@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <string_view>
 
 // GCC and clang can compile single functions for more than the baseline; elsewhere the generic
 // kernels are the only ones. This follows from the target alone, so that all units of a program
@@ -35,10 +34,6 @@ namespace fpq {
 
 /// generic: what the compiler's baseline has. avx512: with BW, VL, DQ, VBMI and VBMI2.
 enum class simd_level : std::uint8_t { generic, avx2, avx512 };
-
-constexpr std::string_view simd_level_name(simd_level level) noexcept {
-    return level == simd_level::avx512 ? "avx512" : level == simd_level::avx2 ? "avx2" : "generic";
-}
 
 /// The best level of this processor.
 inline simd_level simd_level_of_processor() noexcept {

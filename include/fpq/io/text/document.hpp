@@ -119,10 +119,4 @@ inline row_text read_line(std::string_view line, text_options const& options,
                     nlohmann::ordered_json::parse(line), options);
 }
 
-/// read_line's text alone.
-inline std::string document_of_line(std::string_view line, text_options const& options,
-                                    std::string const& where) {
-    return read_line(line, options, where).text;
-}
-
 }  // namespace fpq

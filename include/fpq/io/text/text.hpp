@@ -228,10 +228,4 @@ inline text_source load_text(std::filesystem::path const& path,
     return load_text(path, text_options{style, {}, {}});
 }
 
-/// load_text's documents alone.
-inline std::vector<std::string> load_documents(std::filesystem::path const& path,
-                                               chat_style style = chat_style::plain) {
-    return load_text(path, style).documents.all();
-}
-
 }  // namespace fpq
