@@ -19,9 +19,10 @@ install)
     # Installed from a machine that has only a compiler, and nothing built.
     rm -rf "$prefix"
     "$cmake" -S "$source" -B "$build" -DCMAKE_CXX_COMPILER="$compiler" \
-        -DCMAKE_INSTALL_PREFIX="$prefix" -DFPQ_BUILD_TESTS=OFF -DFPQ_BUILD_TOOLS=OFF \
+        -DFPQ_BUILD_TESTS=OFF -DFPQ_BUILD_TOOLS=OFF \
         -DFPQ_BUILD_EXAMPLES=OFF -DFPQ_BUILD_BENCH=OFF -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON
-    "$cmake" --install "$build"
+    # As docs/packaging.md says it: the prefix is chosen now, not when it was configured.
+    "$cmake" --install "$build" --prefix "$prefix"
     # Every header, whichever component has it.
     headers() { (cd "$1/include" && find fpq -name '*.hpp' -o -name '*.cuh' | sort); }
     diff <(headers "$source") <(headers "$prefix")
