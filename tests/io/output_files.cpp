@@ -179,3 +179,29 @@ TEST_CASE("a run that was killed right behind its rename is known as finished", 
     CHECK_FALSE(std::filesystem::exists(out / fpq::staging_journal_name));
     CHECK(std::filesystem::exists(out / "config.json"));
 }
+
+TEST_CASE("work that began when the target was not there goes on when it is", "[io]") {
+    temporary_directory const dir;
+    std::filesystem::path const target = dir.path() / "out";
+    {
+        fpq::staging_directory first(target);
+        fpq_test::write_text(first.path() / "a", "written");
+        first.journal().add({{"begin", 1}});
+        first.keep();
+    }
+    std::filesystem::create_directory(target);
+    CHECK(fpq::staging_path(target) == dir.path() / "out.partial");
+    {
+        fpq::staging_directory second(target);
+        CHECK(second.has_leftover());
+        CHECK(second.path() == dir.path() / "out.partial");
+        CHECK_THROWS_WITH(fpq::staging_directory(target), Catch::Contains("in use"));
+        second.publish({}, [](std::string const&) { return false; });
+    }
+    CHECK(read_text(target / "a") == "written");
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
+    // Somebody else's directory of that name has nothing to do with it.
+    std::filesystem::create_directory(dir.path() / "out.partial");
+    fpq_test::write_text(dir.path() / "out.partial" / "theirs", "");
+    CHECK(fpq::staging_path(target) == target / ".fpq-partial");
+}

@@ -66,6 +66,14 @@ nlohmann::json figures(run_report const& report) {
             {"tokens", all["calibration_tokens"]}};
 }
 
+std::string notes_of(run_report const& report) {
+    std::string out;
+    for (std::string const& note : report.notes) {
+        out += note + "\n";
+    }
+    return out;
+}
+
 struct stopped {};
 
 /// Runs `r` until its event `last` (from 1) of a finished layer and throws there: what is on disk
@@ -270,11 +278,36 @@ TEST_CASE("a layer whose bytes are no longer what was written is done again", "[
         bytes[bytes.find(found)] ^= 1;
         write_text(shard, bytes);
     }
-    run_report const report = go(f);
-    bool told = false;
-    for (std::string const& note : report.notes) {
-        told = told || note.find("1 of 4 layers") != std::string::npos;
-    }
-    CHECK(told);
+    std::string said = notes_of(go(f));
+    CHECK_THAT(said, Catch::Contains("1 of 4 layers were done") &&
+                         Catch::Contains("2 of 3 layers that an interrupted run had finished are "
+                                         "done again: bytes of layer 1 differ"));
     CHECK(bytes_of(dir.path() / "out") == bytes_of(dir.path() / "alone"));
+    // A file that was cut short costs all of it, which is said, too.
+    for (char const* const cut : {"config.json", "model.safetensors"}) {
+        f.output.directory = dir.path() / cut;
+        REQUIRE(killed(recipe_for(f), 3));
+        auto const file = dir.path() / (std::string(cut) + ".partial") / cut;
+        std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
+        said = notes_of(go(f));
+        CHECK_THAT(said, Catch::Contains("3 of 3 layers that an interrupted run had finished are "
+                                         "done again: ") &&
+                             Catch::Contains(cut));
+        CHECK(bytes_of(dir.path() / cut) == bytes_of(dir.path() / "alone"));
+    }
+}
+
+TEST_CASE("a run goes on when its directory has appeared meanwhile", "[pipeline]") {
+    take_fast_products();
+    temporary_directory const dir;
+    std::filesystem::path const model = small_model(dir.path() / "model");
+    harness_flags f = flags_for(model, dir.path() / "alone", format_family::nvfp);
+    f.evaluation = {};
+    (void)go(f);
+    f.output.directory = dir.path() / "out";
+    REQUIRE(killed(recipe_for(f), 3));
+    std::filesystem::create_directory(dir.path() / "out");
+    CHECK_THAT(notes_of(go(f)), Catch::Contains("3 of 4 layers were done"));
+    CHECK(bytes_of(dir.path() / "out") == bytes_of(dir.path() / "alone"));
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
 }

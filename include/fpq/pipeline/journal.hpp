@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -194,12 +195,27 @@ inline nlohmann::json to_json(layer_record const& r) {
             {"bytes", r.bytes}};
 }
 
-/// The finished layers 0, 1, ... of a journal whose tensors are still what was written; a later one
-/// does not count when one before it is missing or damaged.
-inline std::vector<layer_record> finished_layers(journal_file const& journal,
-                                                 std::filesystem::path const& staging) {
-    std::vector<layer_record> out;
+/// What of an interrupted run can be gone on with.
+struct earlier_work {
+    std::vector<layer_record> layers;  ///< 0, 1, ... whose tensors are still what was written
+    std::string lost;                  ///< for the user: finished ones that are not; empty: none
+
+    void lose(std::size_t finished, std::string const& why) {
+        lost = std::to_string(finished - layers.size()) + " of " + std::to_string(finished) +
+               " layers that an interrupted run had finished are done again: " + why;
+    }
+};
+
+/// The finished layers of a journal; a later one does not count when one before it is missing or
+/// damaged.
+inline earlier_work finished_layers(journal_file const& journal,
+                                    std::filesystem::path const& staging) {
+    earlier_work work;
+    std::vector<layer_record>& out = work.layers;
     std::optional<checkpoint> written;
+    auto const finished = static_cast<std::size_t>(
+        std::count_if(journal.lines().begin(), journal.lines().end(),
+                      [](nlohmann::json const& line) { return line.contains("layer"); }));
     for (nlohmann::json const& line : journal.lines()) {
         if (!line.contains("layer")) {
             continue;
@@ -221,14 +237,16 @@ inline std::vector<layer_record> finished_layers(journal_file const& journal,
                 written->release(name);
             }
             if (!sound) {
+                work.lose(finished, "bytes of layer " + std::to_string(out.size()) + " differ");
                 break;
             }
             out.push_back(std::move(record));
-        } catch (std::exception const&) {
-            break;  // no journal line of this version, or no checkpoint
+        } catch (std::exception const& why) {  // no journal line of this version, or no checkpoint
+            work.lose(finished, why.what());
+            break;
         }
     }
-    return out;
+    return work;
 }
 
 }  // namespace fpq

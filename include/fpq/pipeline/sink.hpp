@@ -84,6 +84,7 @@ private:
     nlohmann::json identity_;
     nlohmann::json earlier_;
     std::vector<layer_record> finished_;
+    std::string lost_;            // of the work of an earlier run, in words
     tensor_prints fingerprints_;  // of all quantized tensors
     tensor_prints of_layer_;      // of those since the last finished layer
 };
@@ -108,6 +109,7 @@ quantized_sink<B>::quantized_sink(run_plan const& plan, opened_model<B> const& m
         planned_.emplace(linear.module, &linear);
     }
     if (!writer_->resumed()) {
+        finished_.clear();  // its files are gone
         writer_->staging().journal().add({{"begin", identity_}});
     }
     for (layer_record const& layer : finished_) {
@@ -161,6 +163,9 @@ void quantized_sink<B>::finish(run_report& report) {
         return;
     }
     writer_->require_complete();
+    if (!lost_.empty()) {
+        report.notes.push_back(lost_);
+    }
     std::string const card = model_card(plan_, report);
     writer_->add_file("README.md", std::as_bytes(std::span(card)));
     check_written(plan_, model_, writer_->staging().path(), fingerprints_, report);
@@ -173,7 +178,9 @@ bool quantized_sink<B>::goes_on(staging_directory& left) {
     if (!goes_on_with(left.journal(), identity_, left.path(), plan_.restart)) {
         return false;
     }
-    finished_ = finished_layers(left.journal(), left.path());
+    earlier_work work = finished_layers(left.journal(), left.path());
+    finished_ = std::move(work.layers);
+    lost_ = std::move(work.lost);
     return true;
 }
 

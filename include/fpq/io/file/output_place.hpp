@@ -32,12 +32,14 @@ inline constexpr char const* staging_journal_name = "fpq-journal.jsonl";
 struct output_place {
     std::filesystem::path directory;
     bool exists = false;
+    bool began_absent = false;  ///< it is there, and a run left work that began when it was not
 
+    [[nodiscard]] std::filesystem::path inside() const { return directory / ".fpq-partial"; }
+    [[nodiscard]] std::filesystem::path beside() const { return directory.string() + ".partial"; }
     /// Where its files are written before they appear: inside of a directory that is there, on its
-    /// own file system; beside one that is not.
+    /// own file system; beside one that is not, or was not when the work began.
     [[nodiscard]] std::filesystem::path staging() const {
-        return exists ? directory / ".fpq-partial"
-                      : std::filesystem::path(directory.string() + ".partial");
+        return exists && !began_absent ? inside() : beside();
     }
 };
 
@@ -56,6 +58,21 @@ inline bool try_lock(int fd, bool exclusive, std::filesystem::path const& path) 
         }
     }
     return true;
+}
+
+}  // namespace detail
+
+namespace detail {
+
+/// Whether work of ours lies beside a directory that is there, none inside of it, and both on one
+/// file system, so that files can be moved in.
+inline bool has_work_beside(output_place const& place) {
+    struct stat here {};
+    struct stat there {};
+    return std::filesystem::is_regular_file(look_at(place.beside() / staging_journal_name)) &&
+           !is_there(place.inside() / staging_journal_name) &&
+           ::stat(place.directory.c_str(), &here) == 0 &&
+           ::stat(place.beside().c_str(), &there) == 0 && here.st_dev == there.st_dev;
 }
 
 }  // namespace detail
@@ -88,7 +105,9 @@ inline output_place find_output_place(std::filesystem::path const& target) {
         if (failed) {
             refuse("a directory", failed.message());
         }
-        return {whole, true};
+        output_place place{whole, true};
+        place.began_absent = detail::has_work_beside(place);
+        return place;
     }
     if (std::filesystem::is_symlink(std::filesystem::symlink_status(clean, failed))) {
         refuse("a directory", "a link to nothing");

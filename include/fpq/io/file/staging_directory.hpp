@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 5. Files that appear under their final names only when all of them are whole. They are
 // written in a locked directory of their own, beside a target that is not there yet or inside of
-// one that is, with a journal; a run that was killed leaves it to the next, which continues it,
-// finishes its move or removes it. docs/decisions/0010-resume-and-publishing.md says why.
+// one that is, with a journal; work that began beside goes on there when the target has appeared; a
+// run that was killed leaves it to the next, which continues it, finishes its move or removes it.
+// docs/decisions/0010-resume-and-publishing.md says why.
 #pragma once
 
 #include <fcntl.h>
@@ -186,10 +187,9 @@ private:
     /// False: the place changed while it was looked at, look again.
     bool take(std::filesystem::path const& target) {
         place_ = find_output_place(target);
-        std::filesystem::path const beside = place_.directory.string() + ".partial";
         if (place_.exists) {
             detail::unique_fd other;  // a run that began when the target was not there
-            if (lock(beside, other) == lock_result::held) {
+            if (lock(place_.beside(), other) == lock_result::held) {
                 fail_in_use();
             }
         } else {
@@ -210,7 +210,7 @@ private:
                 break;
         }
         bool const empty = paths_in(path).empty();
-        if (find_output_place(target).exists != place_.exists) {
+        if (find_output_place(target).staging() != path) {
             if (empty) {
                 ::rmdir(path.c_str());
             }
