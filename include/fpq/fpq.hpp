@@ -152,6 +152,7 @@
 #include "fpq/pipeline/line.hpp"
 #include "fpq/pipeline/low_sqnr.hpp"
 #include "fpq/pipeline/model_card.hpp"
+#include "fpq/pipeline/output_files.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/plan_run.hpp"
 #include "fpq/pipeline/preflight.hpp"

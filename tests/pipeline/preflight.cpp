@@ -131,3 +131,23 @@ TEST_CASE("texts, tokenizers and files that cannot be read are found first", "[p
     CHECK_THAT(refusal_of(r), Catch::Contains("output is the input"));
     CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
 }
+
+TEST_CASE("weights that no run of ours wrote are not replaced", "[pipeline]") {
+    temporary_directory const dir;
+    make_tiny_checkpoint(dir.path() / "model", {});
+    std::filesystem::path const out = dir.path() / "out";
+    recipe r = recipe_for(dir.path() / "model", false);
+    r.output.kind = export_kind::realquant;
+    r.output.directory = out;
+    make_tiny_checkpoint(out, {});
+    std::string const theirs = read_text(out / "model.safetensors");
+    std::string const line = refusal_of(r);
+    CHECK_THAT(line, Catch::StartsWith("bad output directory") &&
+                         Catch::Contains("a checkpoint that fpq-quantize did not write"));
+    write_text(out / "recipe.json", R"({"recipe": "of somebody else"})");
+    CHECK(refusal_of(r) == line);
+    CHECK(read_text(out / "model.safetensors") == theirs);
+    std::filesystem::remove(out / "model.safetensors");
+    CHECK(refusal_of(r) == "accepted");
+    CHECK(refusal_of(r) == "accepted");  // onto an export of ours
+}

@@ -311,3 +311,23 @@ TEST_CASE("a run goes on when its directory has appeared meanwhile", "[pipeline]
     CHECK(bytes_of(dir.path() / "out") == bytes_of(dir.path() / "alone"));
     CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
 }
+
+TEST_CASE("somebody else's file in the work of an interrupted run is refused, not published",
+          "[pipeline]") {
+    take_fast_products();
+    temporary_directory const dir;
+    harness_flags f =
+        flags_for(small_model(dir.path() / "model"), dir.path() / "out", format_family::nvfp);
+    f.evaluation = {};
+    REQUIRE(killed(recipe_for(f), 2));
+    auto const theirs = dir.path() / "out.partial" / "notes.txt";
+    write_text(theirs, "theirs");
+    cpu const b{2};
+    run_plan plan = plan_run(b, recipe_for(f), shipped_architectures);
+    auto const in_the_way = Catch::StartsWith("in the way") && Catch::Contains("notes.txt");
+    CHECK_THROWS_WITH(rehearse(b, plan, shipped_architectures, no_progress), in_the_way);
+    CHECK_THROWS_WITH(go(f), in_the_way);
+    CHECK(read_text(theirs) == "theirs");
+    std::filesystem::remove(theirs);
+    CHECK_THAT(notes_of(go(f)), Catch::Contains("2 of 4 layers were done"));
+}

@@ -33,6 +33,7 @@
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/text/token_windows.hpp"
 #include "fpq/linalg/products.hpp"
+#include "fpq/pipeline/output_files.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/version.hpp"
@@ -145,20 +146,25 @@ inline std::string difference(nlohmann::json const& before, nlohmann::json const
 
 /// Whether a run of `identity` goes on with what another left. Work of another identity is refused
 /// (fpq::error, usage) unless `restart` discards it; one that finished no layer is not missed.
+/// Refuses (input) what lies there beside the `files` of the run.
 inline bool goes_on_with(journal_file const& journal, nlohmann::json const& identity,
-                         std::filesystem::path const& staging, bool restart) {
+                         std::filesystem::path const& staging,
+                         std::vector<std::string> const& files, bool restart) {
     nlohmann::json const* const begin = journal.find("begin");
     bool const worth = journal.find("layer") != nullptr;
-    if (restart || begin == nullptr || !worth) {
+    if (restart || begin == nullptr) {
         return false;
     }
     std::string const other = difference(*begin, identity);
-    if (!other.empty()) {
+    if (other.empty()) {
+        require_own_files(staging, files);
+    }
+    if (worth && !other.empty()) {
         fail_usage("restart", staging.string(),
                    "the run that was interrupted there (or --restart, which discards it)",
                    "another " + other);
     }
-    return true;
+    return worth;
 }
 
 /// Refuses, as the run of a plan with an output would, to take the place of another run that was
@@ -172,7 +178,7 @@ inline void refuse_other_run(run_plan const& plan, checkpoint const& source,
     journal_file const journal(staging / staging_journal_name, O_RDONLY);
     if (journal.find("move") == nullptr) {  // else the run finishes it first
         (void)goes_on_with(journal, run_identity(plan, source, calibration, evaluation), staging,
-                           plan.restart);
+                           output_files(*plan.output, source), plan.restart);
     }
 }
 

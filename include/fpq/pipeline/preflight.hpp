@@ -19,6 +19,7 @@
 #include "fpq/dialect/carried_files.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/lfs_pointer.hpp"
+#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
@@ -29,6 +30,7 @@
 #include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/line.hpp"
+#include "fpq/pipeline/output_files.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
@@ -111,24 +113,18 @@ struct run_windows {
 };
 
 /// Refuses what would end the run of a plan later: tensors that are absent, misshapen, of another
-/// type or not finite, files that cannot be carried over. Throws fpq::error (input).
+/// type or not finite, files that cannot be carried over, weights of somebody else where the output
+/// goes. Throws fpq::error (input).
 template <class B>
 void check_inputs(run_plan const& plan, opened_model<B> const& model) {
     checkpoint const& source = model.source();
     if (plan.output) {
         planned_output const& out = *plan.output;
-        std::vector<std::string> names{"config.json", "README.md", "recipe.json",
-                                       std::string(index_name)};
         std::vector<shard_layout> const shards = plan_shards(out.tensors, out.max_shard_size);
-        for (shard_layout const& shard : shards) {
-            names.push_back(shard.file);
-        }
-        for (std::string const& name : carried_files(source.directory())) {
-            names.push_back(name);
-        }
         output_place const place =
-            check_output_directory(out.directory, names, planned_bytes(shards));
+            check_output_directory(out.directory, output_files(out, source), planned_bytes(shards));
         require_distinct(source.directory(), place.directory);
+        require_own_weights(place);
     }
     detail::require_finite_tensors(source, detail::require_tensors(source, model.graph()),
                                    plan.threads);
@@ -150,6 +146,13 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
         for (std::string const& name : other_weights(plan.output->directory)) {
             out.notes.push_back(name + " stays beside the new weights in " +
                                 plan.output->directory.string());
+        }
+        output_place const place = find_output_place(plan.output->directory);
+        if (place.staging() != place.beside() &&
+            std::filesystem::is_regular_file(look_at(place.beside() / staging_journal_name))) {
+            out.notes.push_back("what an interrupted run left in " + place.beside().string() +
+                                " is not gone on with: it is on another file system, or " +
+                                place.inside().string() + " is newer");
         }
     }
     if (!plan.calibration.dataset.empty()) {

@@ -23,6 +23,7 @@
 #include "fpq/pipeline/check_written.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/model_card.hpp"
+#include "fpq/pipeline/output_files.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/quant/packed_matrix.hpp"
@@ -175,7 +176,8 @@ void quantized_sink<B>::finish(run_report& report) {
 
 template <class B>
 bool quantized_sink<B>::goes_on(staging_directory& left) {
-    if (!goes_on_with(left.journal(), identity_, left.path(), plan_.restart)) {
+    if (!goes_on_with(left.journal(), identity_, left.path(),
+                      output_files(*plan_.output, model_.source()), plan_.restart)) {
         return false;
     }
     earlier_work work = finished_layers(left.journal(), left.path());

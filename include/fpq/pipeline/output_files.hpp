@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 8. The files of an output by name, and what lies in their way that is somebody else's.
+#pragma once
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/dialect/carried_files.hpp"
+#include "fpq/io/file/journal_file.hpp"
+#include "fpq/io/file/look.hpp"
+#include "fpq/io/file/output_place.hpp"
+#include "fpq/io/json/json_file.hpp"
+#include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/safetensors/shard_plan.hpp"
+#include "fpq/pipeline/plan.hpp"
+
+namespace fpq {
+
+/// Relative paths of all files that a run writes.
+inline std::vector<std::string> output_files(planned_output const& out, checkpoint const& source) {
+    std::vector<std::string> names{"README.md", "recipe.json", std::string(index_name)};
+    for (shard_layout const& shard : plan_shards(out.tensors, out.max_shard_size)) {
+        names.push_back(shard.file);
+    }
+    for (named_json const& file : out.layout->files(out.linears, source.config())) {
+        names.push_back(file.name);
+    }
+    for (std::string const& name : carried_files(source.directory())) {
+        names.push_back(name);
+    }
+    return names;
+}
+
+/// Refuses (fpq::error, input) what lies in `staging`, the work of a run that writes `files`, and
+/// is none of them: it would be published as a part of the checkpoint.
+inline void require_own_files(std::filesystem::path const& staging,
+                              std::vector<std::string> const& files) {
+    for (std::filesystem::path const& path : paths_in(staging)) {
+        std::string const name = path.filename().string();
+        bool const own = std::any_of(files.begin(), files.end(), [&](std::string const& file) {
+            return file == name || file.starts_with(name + "/");
+        });
+        if (!own && name != staging_journal_name) {
+            fail_input("in the way", path.string(), "files of the run that was interrupted there",
+                       "one of somebody else");
+        }
+    }
+}
+
+namespace detail {
+
+/// Whether a recipe of ours lies beside the weights in `directory`, as every export has one.
+inline bool has_recipe(std::filesystem::path const& directory) {
+    try {
+        nlohmann::json const recipe = read_json_file(directory / "recipe.json");
+        return recipe.contains("methods") && recipe.contains("rules");
+    } catch (error const&) {
+        return false;
+    }
+}
+
+}  // namespace detail
+
+/// Refuses (fpq::error, input) a directory whose weights would be replaced although no run of ours
+/// wrote them. A move that was cut short is ours.
+inline void require_own_weights(output_place const& place) {
+    if (!place.exists || is_there(place.directory / staging_journal_name) ||
+        detail::has_recipe(place.directory)) {
+        return;
+    }
+    std::filesystem::path const journal = place.staging() / staging_journal_name;
+    if (is_there(journal) && journal_file(journal, O_RDONLY).find("move") != nullptr) {
+        return;
+    }
+    for (std::filesystem::path const& path : paths_in(place.directory)) {
+        std::string const name = path.filename().string();
+        if (name.starts_with("model") && name.ends_with(".safetensors")) {
+            fail_input("bad output directory", path.string(),
+                       "no weights, or those of an earlier export (another --save_path, or remove "
+                       "them first)",
+                       "a checkpoint that fpq-quantize did not write");
+        }
+    }
+}
+
+}  // namespace fpq
