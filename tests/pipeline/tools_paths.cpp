@@ -68,3 +68,48 @@ TEST_CASE("the figures of a run are printed whatever becomes of its report", "[t
     CHECK(run.says("cannot write"));
     CHECK(std::filesystem::is_empty(dir.path()));
 }
+
+TEST_CASE("no report or recipe takes the name under which a checkpoint is written", "[tools]") {
+    if (!have_programs()) {
+        return;
+    }
+    temporary_directory const dir;
+    std::string const at = dir.path().string();
+    std::string const run = "fpq-quantize --model_name_or_path " + example_model() +
+                            " --format nvfp --w_bits 4 --export_quantized_model realquant"
+                            " --save_path " +
+                            at + "/out --dry_run ";
+    std::filesystem::create_directory(dir.path() / "out.partial");
+    for (std::string const file :
+         {"out", "out.partial", "out.partial/r.json", "out/.fpq-partial", "./out/../out.partial"}) {
+        for (std::string const flag : {"report", "save_recipe"}) {
+            outcome const refused = run_program(run + "--" + flag + " " + at + "/" + file);
+            INFO(file << ": " << refused.text);
+            CHECK(refused.code == 2);
+            CHECK(refused.says("one where the checkpoint is written"));
+        }
+    }
+    CHECK(run_program(run + "--save_recipe " + at + "/r.json").code == 0);
+}
+
+TEST_CASE("too few descriptors end a run in one line, and nothing is left", "[tools]") {
+    if (!have_programs()) {
+        return;
+    }
+    temporary_directory const dir;
+    int failed = 0;
+    for (int const most : {4, 5, 6, 7, 8, 10, 12}) {
+        auto const out = dir.path() / ("out" + std::to_string(most));
+        outcome const run = run_program("fpq-quantize --model_name_or_path " + example_model() +
+                                            " --format nvfp --w_bits 4 --max_shard_size 200000"
+                                            " --export_quantized_model realquant --save_path " +
+                                            out.string(),
+                                        "ulimit -n " + std::to_string(most) + "; exec ");
+        INFO(most << ": " << run.text);
+        CHECK_FALSE(std::filesystem::exists(out.string() + ".partial"));
+        CHECK(std::filesystem::exists(out) == (run.code == 0));
+        CHECK_FALSE(run.says("filesystem error"));
+        failed += run.code == 0 ? 0 : 1;
+    }
+    CHECK(failed > 0);
+}

@@ -5,6 +5,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/file/hub_cache.hpp"
+#include "fpq/io/file/output_place.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_text.hpp"
@@ -46,8 +47,18 @@ void check_written_file(std::string_view flag, std::filesystem::path const& file
     }
     std::filesystem::path const model = model_directory(r.model);
     require_outside(flag, file, model);
-    if (r.output.kind != export_kind::none && !r.output.directory.empty() &&
-        whole_path(file).parent_path() == whole_path(r.output.directory / "x").parent_path() &&
+    if (r.output.kind == export_kind::none || r.output.directory.empty()) {
+        return;
+    }
+    output_place const place{whole_path(r.output.directory / "x").parent_path()};
+    std::filesystem::path const whole = whole_path(file);
+    for (std::filesystem::path const& staging : {place.beside(), place.inside()}) {
+        if (whole == place.directory || whole == staging || whole.parent_path() == staging) {
+            fail_usage(flag, file.string(), "another name or directory",
+                       "one where the checkpoint is written");
+        }
+    }
+    if (whole.parent_path() == place.directory &&
         is_of_checkpoint(file.filename().string(), model)) {
         fail_usage(flag, file.string(), "another name or directory",
                    "a file of the checkpoint that is written there");

@@ -164,6 +164,9 @@ private:
     static lock_result lock(std::filesystem::path const& path, detail::unique_fd& out) {
         detail::unique_fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (!fd) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+                detail::fail_write("cannot open", path, errno);
+            }
             return lock_result::gone;
         }
         try {
@@ -201,6 +204,7 @@ private:
         if (!fresh && errno != EEXIST) {
             detail::fail_write("cannot create", path, errno);
         }
+        fresh_ = fresh ? path : std::filesystem::path();
         switch (lock(path, lock_)) {
             case lock_result::gone:
                 return false;
@@ -219,6 +223,7 @@ private:
         }
         require_ours(path);
         path_ = path;
+        fresh_.clear();
         journal_ = journal_file(path_ / staging_journal_name);
         kept_ = !empty;  // until it is cleared or published, another run's work is not removed
         leftover_ = !empty;
@@ -339,12 +344,16 @@ private:
 
     void discard() noexcept {
         std::error_code ignored;
+        if (!fresh_.empty()) {
+            ::rmdir(fresh_.c_str());
+        }
         if (!path_.empty() && !kept_) {
+            journal_ = {};  // its descriptor may be the last one, and looking needs one
             try {
                 remove_files();
                 std::filesystem::remove(path_, ignored);
             } catch (std::exception const&) {
-                // what cannot be removed stays, with its journal
+                ::rmdir(path_.c_str());  // what cannot be removed stays, with its journal
             }
         }
         if (!kept_) {
@@ -355,7 +364,8 @@ private:
     }
 
     output_place place_;
-    std::filesystem::path path_;  // empty: nothing is ours
+    std::filesystem::path path_;   // empty: nothing is ours
+    std::filesystem::path fresh_;  // made, and not yet taken
     std::vector<std::filesystem::path> made_;
     detail::unique_fd lock_;
     journal_file journal_;
