@@ -151,3 +151,27 @@ TEST_CASE("weights that no run of ours wrote are not replaced", "[pipeline]") {
     CHECK(refusal_of(r) == "accepted");
     CHECK(refusal_of(r) == "accepted");  // onto an export of ours
 }
+
+TEST_CASE("a run that needs more memory than the machine has says so, in the dry run too",
+          "[pipeline]") {
+    CHECK(memory_note(5 << 20, 5 << 20).empty());
+    CHECK(memory_note(5 << 20, 0).empty());
+    CHECK_THAT(memory_note(std::uint64_t{6} << 20, 5 << 20),
+               Catch::Contains("about 6 MiB of memory, this machine has 5"));
+    REQUIRE(machine_memory() > std::uint64_t{64} << 20);
+    temporary_directory const dir;
+    make_tiny_checkpoint(dir.path() / "model", {});
+    recipe r = recipe_for(dir.path() / "model", true);
+    cpu const b{1};
+    auto const notes = [&] {
+        std::size_t found = 0;
+        for (std::string const& note : plan_run(b, r, shipped_architectures).notes) {
+            found += note.find("of memory, this machine has") != std::string::npos ? 1 : 0;
+        }
+        return found;
+    };
+    CHECK(notes() == 0);
+    r.calibration.num_sequences = std::size_t{1} << 20;
+    r.calibration.sequence_length = std::size_t{1} << 15;
+    CHECK(notes() == 1);
+}

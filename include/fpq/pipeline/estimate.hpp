@@ -3,6 +3,8 @@
 // from the plan, rates are measured with the products and the rounding that the run uses.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -119,6 +121,33 @@ inline std::uint64_t peak_resident() {
 }
 
 }  // namespace detail
+
+/// Bytes of memory that this process may have: the machine's, or the limit of its group where that
+/// is less; 0 where the system does not tell.
+inline std::uint64_t machine_memory() {
+    long const pages = ::sysconf(_SC_PHYS_PAGES);
+    long const page = ::sysconf(_SC_PAGESIZE);
+    std::uint64_t bytes = pages > 0 && page > 0
+                              ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page)
+                              : 0;
+    for (char const* const limit :
+         {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+        std::uint64_t most = 0;
+        if (std::ifstream(limit) >> most && most != 0) {  // "max": no number
+            bytes = bytes == 0 ? most : std::min(bytes, most);
+        }
+    }
+    return bytes;
+}
+
+/// For the user: a run needs more than `there`; empty: it does not, or nothing is known.
+inline std::string memory_note(std::uint64_t needed, std::uint64_t there) {
+    if (there == 0 || needed <= there) {
+        return {};
+    }
+    return "the run needs about " + std::to_string(needed >> 20) + " MiB of memory, this machine " +
+           "has " + std::to_string(there >> 20) + ": fewer or shorter windows need less";
+}
 
 /// Bytes at the widest moment of a run behind the reading of its texts: the plan's, all windows,
 /// and what an evaluation keeps of them: hidden states and logits, original and quantized.

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/printable.hpp"
@@ -13,6 +14,7 @@
 #include "fpq/io/json/json_member.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/settle.hpp"
+#include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/line.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/recipe.hpp"
@@ -41,7 +43,11 @@ run_plan plan_run(B const& b, recipe const& r, architecture_list known) {
         fail_input("checkpoint is already quantized", r.model.string(),
                    "bf16, fp16 or fp32 weights", found);
     }
-    return resolve(b, r, source, graph);
+    run_plan plan = resolve(b, r, source, graph);
+    if (std::string note = memory_note(plan.peak_memory, machine_memory()); !note.empty()) {
+        plan.notes.push_back(std::move(note));
+    }
+    return plan;
 }
 
 }  // namespace fpq

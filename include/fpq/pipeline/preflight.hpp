@@ -197,9 +197,13 @@ rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
         evaluated += window.size();
     }
     // The texts were read as the run reads them.
-    std::uint64_t const texts = detail::peak_resident();
-    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated)),
-            std::max(texts, estimate_memory(plan, model.graph(), evaluated))};
+    std::uint64_t const memory =
+        std::max(detail::peak_resident(), estimate_memory(plan, model.graph(), evaluated));
+    if (std::string note = memory_note(memory, machine_memory()); !note.empty()) {
+        std::erase(plan.notes, memory_note(plan.peak_memory, machine_memory()));
+        plan.notes.push_back(std::move(note));
+    }
+    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated)), memory};
 }
 
 }  // namespace fpq
