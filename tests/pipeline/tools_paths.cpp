@@ -113,3 +113,26 @@ TEST_CASE("too few descriptors end a run in one line, and nothing is left", "[to
     }
     CHECK(failed > 0);
 }
+
+TEST_CASE("no path or name of a file reaches a table as a terminal would obey it", "[tools]") {
+    if (!have_programs()) {
+        return;
+    }
+    temporary_directory const dir;
+    std::string const out = dir.path().string() + "/new\nline-out";
+    std::string const arguments = "fpq-quantize --model_name_or_path " + example_model() +
+                                  " --format nvfp --w_bits 4 --export_quantized_model realquant"
+                                  " --save_path '" +
+                                  out + "'";
+    for (std::string const last : {" --dry_run", " --verbose"}) {
+        outcome const run = run_program(arguments + last);
+        INFO(run.text);
+        CHECK(run.code == 0);
+        CHECK(run.says("new?line-out"));
+        CHECK_FALSE(run.says("new\nline"));
+    }
+    write_text(out + "/model-a\nb.safetensors", "");
+    outcome const seen = run_program("fpq-inspect '" + out + "' --summary --verify");
+    INFO(seen.text);
+    CHECK(seen.says("stale shard model-a?b.safetensors"));
+}

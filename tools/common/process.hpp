@@ -23,6 +23,8 @@
 #include <string_view>
 #include <utility>
 
+#include "fpq/core/hosted/printable.hpp"
+
 namespace fpq::tools {
 
 /// Prints to stderr; a full or closed log loses the message and nothing else.
@@ -51,7 +53,7 @@ struct interruption {
     static constexpr std::size_t room = 5000;
     std::array<char, room> line{};     // "program: interrupted"
     std::array<char, room> partial{};  // a path, or empty
-    std::array<char, room> advice{};   // said when that path exists
+    std::array<char, room> advice{};   // said when that path exists: it as printed, and what to do
     std::array<char, room> memory{};   // "program: out of memory"
     std::atomic_flag ending;
     std::terminate_handler before = nullptr;
@@ -81,7 +83,6 @@ inline void end_of_run(int number) {
     struct stat facts {};
     if (state.partial[0] != '\0' && ::stat(state.partial.data(), &facts) == 0) {
         put(": ");
-        put(state.partial.data());
         put(state.advice.data());
     }
     put("\n");
@@ -131,7 +132,8 @@ inline void handle_signals(std::string_view program) {
 /// Names what an interrupted run leaves behind: when `path` exists then, the line goes on with it
 /// and `advice`.
 inline void on_interruption(std::string_view path, std::string_view advice) {
-    detail::keep(detail::prepared().advice, advice);
+    detail::keep(detail::prepared().advice,
+                 fpq::detail::printable(path, 1000) + std::string(advice));
     detail::keep(detail::prepared().partial, path);
 }
 

@@ -95,7 +95,7 @@ void print_survey(survey const& found, bool tables) {
 
 void print_findings(verification const& checked) {
     for (std::string const& finding : checked.findings) {
-        fmt::print("{}\n", finding);
+        fmt::print("{}\n", fpq::detail::printable(finding, 400));
     }
     fmt::print("verify: {}\n", checked.faulty ? "faults found" : "fine");
 }

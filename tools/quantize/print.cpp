@@ -20,7 +20,7 @@ void print_evaluation(run_report const& report) {
     fmt::print("top-1 agreement  {:.4f} +- {:.4f}\n", e.top1_agreement, e.top1_se);
     for (eval_result const& apart : e.texts) {
         fmt::print("  {}: perplexity {:.4f} (original {:.4f}), KL {:.6f}, {} targets\n",
-                   fpq::detail::printable(apart.text), apart.perplexity, apart.reference_perplexity,
+                   detail::printable(apart.text), apart.perplexity, apart.reference_perplexity,
                    apart.kl_mean, apart.targets);
     }
 }
@@ -32,16 +32,17 @@ void print_report(run_report const& report, std::string const& products, bool ve
         fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", "linear", "rows", "cols", "SQNR dB",
                    "rel. error");
         for (linear_report const& l : report.linears) {
-            fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", l.module, l.rows, l.cols,
-                       l.sqnr_db ? fmt::format("{:.2f}", *l.sqnr_db) : "-",
+            fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", detail::printable(l.module), l.rows,
+                       l.cols, l.sqnr_db ? fmt::format("{:.2f}", *l.sqnr_db) : "-",
                        l.relative_error ? fmt::format("{:.6f}", *l.relative_error) : "-");
         }
     }
     fmt::print("linears          {} quantized, {:.4f} bits per weight\n", report.linears.size(),
                report.bits_per_weight());
     if (!report.layout.empty()) {
-        fmt::print("written          {} ({}, {} bytes of tensors)\n", report.directory.string(),
-                   report.layout, report.output_bytes);
+        fmt::print("written          {} ({}, {} bytes of tensors)\n",
+                   detail::printable(report.directory.string(), 200), report.layout,
+                   report.output_bytes);
     }
     if (report.evaluation) {
         print_evaluation(report);

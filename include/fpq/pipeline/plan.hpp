@@ -117,7 +117,7 @@ inline std::string describe_plan(run_plan const& plan, rehearsal const& seen) {
     std::string text = fmt::format("{:<52} {:<9} {:>14}  {}\n", "tensor", "action", "bytes", "why");
     for (plan_entry const* const e : entries) {
         text += fmt::format("{:<52} {:<9} {:>14}  {}\n", detail::printable(e->tensor),
-                            name_of(e->action), e->bytes_in, e->why);
+                            name_of(e->action), e->bytes_in, detail::printable(e->why, 200));
     }
     text += fmt::format("before: {} tensors, {:.1f} MiB\n", plan.entries.size(),
                         static_cast<double>(before) / mebi);
@@ -132,7 +132,7 @@ inline std::string describe_plan(run_plan const& plan, rehearsal const& seen) {
     text += fmt::format("time: about {:.0f} s with {} threads, from rates measured here\n",
                         std::max(1.0, seen.seconds), plan.threads);
     for (std::string const& note : plan.notes) {
-        text += "note: " + note + "\n";
+        text += "note: " + detail::printable(note, 400) + "\n";
     }
     return text;
 }
