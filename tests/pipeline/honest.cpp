@@ -115,6 +115,14 @@ TEST_CASE("bits per weight of a pseudoquant export are those of its format", "[p
     model_on_cpu const written(b, f.output.directory, shipped_architectures);
     CHECK(std::fabs(report.bits_per_weight() - written.bits_per_weight()) < 1e-9);
     CHECK(report.bits_per_weight() < 5.0);
+    CHECK(written.stored_bits_per_weight() == 16.0);
+    CHECK(report.is_pseudoquant());
+    CHECK_THAT(read_text(f.output.directory / "README.md"), Catch::Contains("stored decoded"));
+    f.output.kind = export_kind::realquant;
+    f.output.directory = dir.path() / "real";
+    CHECK_FALSE(go(f).is_pseudoquant());
+    model_on_cpu const real(b, f.output.directory, shipped_architectures);
+    CHECK(real.stored_bits_per_weight() == real.bits_per_weight());
 }
 
 TEST_CASE("windows that the model was not made for are told", "[model]") {

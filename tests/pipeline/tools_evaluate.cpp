@@ -45,3 +45,20 @@ TEST_CASE("a reference with another tokenizer is refused, one without any is not
     CHECK(none.says("note: the reference has no tokenizer"));
     CHECK(none.says("note: reference: windows of 64"));
 }
+
+TEST_CASE("programs say what a pseudoquant export holds beside the bits of its format", "[tools]") {
+    if (!have_programs()) {
+        return;
+    }
+    temporary_directory const dir;
+    std::string const out = (dir.path() / "out").string();
+    outcome const run = run_program("fpq-quantize --model_name_or_path " + example_model() +
+                                    " --format nvfp --w_bits 4 --a_bits 4 --export_format fp_quant"
+                                    " --export_quantized_model pseudoquant --save_path " +
+                                    out);
+    INFO(run.text);
+    REQUIRE(run.code == 0);
+    CHECK(run.says("(pseudoquant: decoded values in the file)"));
+    CHECK(run_program(evaluate(out) + of_text()).says("(pseudoquant: 16.0000 in the file)"));
+    CHECK(run_program("fpq-inspect --summary " + out).says("(pseudoquant: 16.0000 in the file)"));
+}

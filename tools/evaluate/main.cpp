@@ -26,7 +26,10 @@ int evaluate(fpq::tools::evaluate_options const& options) {
     fmt::print("perplexity       {:.6f}\n", e.perplexity);
     fmt::print("targets          {} in {} windows of {}\n", e.targets, m.windows,
                options.sequence_length);
-    fmt::print("bits per weight  {:.4f}\n", m.bits_per_weight);
+    fmt::print("bits per weight  {:.4f}{}\n", m.bits_per_weight,
+               m.stored_bits_per_weight == m.bits_per_weight
+                   ? std::string()
+                   : fmt::format(" (pseudoquant: {:.4f} in the file)", m.stored_bits_per_weight));
     fmt::print("products         {}\n", products);
     if (e.has_reference) {
         fmt::print("reference        {:.6f}\n", e.reference_perplexity);

@@ -57,7 +57,7 @@ measurement measure_on(B const& backend, evaluate_options const& options) {
     progress_printer progress(options.verbose);
     return {evaluate_models<B>(backend, model, reference ? &*reference : nullptr, set,
                                [&progress](progress_event const& event) { progress(event); }),
-            set.windows.size(), model.bits_per_weight()};
+            set.windows.size(), model.bits_per_weight(), model.stored_bits_per_weight()};
 }
 
 }  // namespace

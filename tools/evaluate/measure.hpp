@@ -15,6 +15,7 @@ struct measurement {
     eval_result result;
     std::size_t windows = 0;
     double bits_per_weight = 0.0;
+    double stored_bits_per_weight = 0.0;  ///< another where the file holds decoded values
 };
 
 /// Opens the checkpoints and reads the texts of `options`, then evaluates on the device, with

@@ -49,6 +49,7 @@ void save_measurement(measurement const& m, evaluate_options const& options,
                       std::string const& products) {
     nlohmann::json json = to_json(m.result);
     json["bits_per_weight"] = m.bits_per_weight;
+    json["stored_bits_per_weight"] = m.stored_bits_per_weight;
     json["products"] = products;
     json["model"] = options.model.string();
     json["sequence_length"] = options.sequence_length;

@@ -43,8 +43,13 @@ void print_summary(survey const& found) {
         fmt::print("shown            {} of them\n", found.linears.size());
     }
     for (format_total const& t : found.formats()) {
-        fmt::print("  {:<14} {} linears, {} weights, {:.4f} bits per weight, inputs {}\n", t.format,
-                   t.linears, t.weights, t.bits / static_cast<double>(t.weights),
+        double const weights = static_cast<double>(t.weights);
+        std::string const stored =
+            t.stored_bits == t.bits
+                ? std::string()
+                : fmt::format(" (pseudoquant: {:.4f} in the file)", t.stored_bits / weights);
+        fmt::print("  {:<14} {} linears, {} weights, {:.4f} bits per weight{}, inputs {}\n",
+                   t.format, t.linears, t.weights, t.bits / weights, stored,
                    t.inputs.empty() ? "as they are" : t.inputs);
     }
     char const* title = "lowest SQNR";

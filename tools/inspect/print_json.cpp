@@ -42,6 +42,7 @@ json to_json(linear_line const& l) {
              {"format", l.format},
              {"inputs", text_or_null(l.inputs)},
              {"bits_per_weight", l.bits_per_weight},
+             {"stored_bits_per_weight", l.stored_bits},
              {"bytes", l.bytes()},
              {"weight_global_scale", l.weight_global},
              {"input_global_scale", l.input_global}};
@@ -58,11 +59,13 @@ json to_json(linear_line const& l) {
 json summary_of(survey const& found) {
     json formats = json::array();
     for (format_total const& t : found.formats()) {
-        formats.push_back({{"format", t.format},
-                           {"inputs", text_or_null(t.inputs)},
-                           {"linears", t.linears},
-                           {"weights", t.weights},
-                           {"bits_per_weight", t.bits / static_cast<double>(t.weights)}});
+        formats.push_back(
+            {{"format", t.format},
+             {"inputs", text_or_null(t.inputs)},
+             {"linears", t.linears},
+             {"weights", t.weights},
+             {"bits_per_weight", t.bits / static_cast<double>(t.weights)},
+             {"stored_bits_per_weight", t.stored_bits / static_cast<double>(t.weights)}});
     }
     json worst = json::array();
     for (linear_line const* const l : found.worst(5)) {

@@ -71,6 +71,9 @@ linear_line read_linear(quantized_source const& quantized, std::string const& mo
         line.inputs = format_name(stored.input->format);
     }
     line.bits_per_weight = stored.weight.format.bits_per_value(line.rows, line.cols);
+    stored_scheme const& how = *quantized.scheme_of(module);
+    line.stored_bits =
+        how.pseudo ? static_cast<double>(dtype_bits(how.code_type)) : line.bits_per_weight;
     line.weight_global = stored.weight.global_scale;
     line.input_global = stored.act_global_scale;
     if (original != nullptr) {
@@ -120,6 +123,7 @@ std::vector<format_total> survey::formats() const {
         ++found->linears;
         found->weights += weights;
         found->bits += l.bits_per_weight * static_cast<double>(weights);
+        found->stored_bits += l.stored_bits * static_cast<double>(weights);
     }
     return out;
 }

@@ -35,6 +35,7 @@ struct linear_line {
     std::string format;
     std::string inputs;          ///< what clients round inputs to; empty: they stay as they are
     double bits_per_weight = 0;  ///< of the format; of pseudoquant, too: what it would take
+    double stored_bits = 0;      ///< per weight, in the file: another of pseudoquant
     float weight_global = 1.0F;  ///< divisor style
     float input_global = 1.0F;   ///< divisor style
     std::optional<linear_error> error;  ///< with a reference
@@ -53,6 +54,7 @@ struct format_total {
     std::size_t linears = 0;
     std::uint64_t weights = 0;
     double bits = 0.0;
+    double stored_bits = 0.0;
 };
 
 struct survey {

@@ -37,8 +37,9 @@ void print_report(run_report const& report, std::string const& products, bool ve
                        l.relative_error ? fmt::format("{:.6f}", *l.relative_error) : "-");
         }
     }
-    fmt::print("linears          {} quantized, {:.4f} bits per weight\n", report.linears.size(),
-               report.bits_per_weight());
+    fmt::print("linears          {} quantized, {:.4f} bits per weight{}\n", report.linears.size(),
+               report.bits_per_weight(),
+               report.is_pseudoquant() ? " (pseudoquant: decoded values in the file)" : "");
     if (!report.layout.empty()) {
         fmt::print("written          {} ({}, {} bytes of tensors)\n",
                    detail::printable(report.directory.string(), 200), report.layout,

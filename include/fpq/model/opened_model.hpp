@@ -51,13 +51,16 @@ public:
 
     /// Of the linears of the decoder layers: 8 * bytes of codes, scales and global scales over
     /// their values, those of its format for pseudoquant; the storage width where they are dense.
-    [[nodiscard]] double bits_per_weight() const;
+    [[nodiscard]] double bits_per_weight() const { return mean_bits(false); }
+    /// The same of what the file holds: of pseudoquant the width of its decoded values.
+    [[nodiscard]] double stored_bits_per_weight() const { return mean_bits(true); }
 
 private:
     /// The decoded head when the file holds it quantized.
     [[nodiscard]] std::optional<weight_rows> stored_head() const;
 
-    [[nodiscard]] double linear_bits(linear_node const& node) const;
+    [[nodiscard]] double mean_bits(bool stored) const;
+    [[nodiscard]] double linear_bits(linear_node const& node, bool stored) const;
 
     static void require_fit(stored_linear const& stored, linear_node const& node) {
         if (stored.weight.rows != node.out || stored.weight.cols != node.in) {
@@ -162,21 +165,23 @@ layer_hooks<B> opened_model<B>::head_hooks() const {
 }
 
 template <class B>
-double opened_model<B>::bits_per_weight() const {
+double opened_model<B>::mean_bits(bool stored) const {
     std::uint64_t values = 0;
     double bits = 0.0;
     for (linear_node const& node : graph_->linears()) {
         values += node.values();
-        bits += linear_bits(node) * static_cast<double>(node.values());
+        bits += linear_bits(node, stored) * static_cast<double>(node.values());
     }
     return bits / static_cast<double>(values);
 }
 
 template <class B>
-double opened_model<B>::linear_bits(linear_node const& node) const {
+double opened_model<B>::linear_bits(linear_node const& node, bool stored) const {
     if (is_quantized() && quantized_->is_quantized(node.module)) {
-        stored_linear const stored = quantized_->linear(node.module);
-        return stored.weight.format.bits_per_value(node.out, node.in);
+        stored_scheme const& how = *quantized_->scheme_of(node.module);
+        return stored && how.pseudo ? static_cast<double>(dtype_bits(how.code_type))
+                                    : quantized_->linear(node.module)
+                                          .weight.format.bits_per_value(node.out, node.in);
     }
     return static_cast<double>(dtype_bits(source_->at(node.weight()).type));
 }

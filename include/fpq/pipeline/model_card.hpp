@@ -70,7 +70,9 @@ inline std::string model_card(run_plan const& plan, run_report const& report) {
         text += "| " + what + " | " + value + " |\n";
     };
     row("quantized linears", std::to_string(report.linears.size()));
-    row("bits per quantized weight", fmt::format("{:.4f}", report.bits_per_weight()));
+    row("bits per quantized weight",
+        fmt::format("{:.4f}{}", report.bits_per_weight(),
+                    plan.output->linears.pseudo ? " (pseudoquant: stored decoded, in bf16)" : ""));
     row("tensors, before", fmt::format("{:.1f} MiB", static_cast<double>(before) / mebi));
     row("tensors, after",
         fmt::format("{:.1f} MiB", static_cast<double>(plan.output->bytes) / mebi));

@@ -91,7 +91,13 @@ struct run_report {
         linears.push_back(std::move(line));
     }
 
-    /// Of the quantized linears, scales and global scales included.
+    /// Pseudoquant: what was written holds decoded values.
+    [[nodiscard]] bool is_pseudoquant() const {
+        return recipe.is_object() && recipe.contains("output") &&
+               recipe.at("output").value("kind", "") == "pseudoquant";
+    }
+
+    /// Of the quantized linears in their formats, scales and global scales included.
     [[nodiscard]] double bits_per_weight() const {
         return quantized_values == 0 ? 0.0
                                      : 8.0 * static_cast<double>(quantized_bytes) /
