@@ -51,7 +51,7 @@ measurement measure_on(B const& backend, evaluate_options const& options) {
     evaluation_text const text{options.texts,       options.sequence_length, options.max_characters,
                                options.max_windows, options.add_special,     options.text_column};
     evaluation_set const set = evaluation_windows(model, text);
-    for (std::string const& note : set.remarks) {
+    for (std::string const& note : set.notes) {
         say("note: {}\n", note);
     }
     progress_printer progress(options.verbose);

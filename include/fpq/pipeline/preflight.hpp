@@ -171,7 +171,7 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
     if (plan.evaluation.perplexity) {
         out.evaluation =
             evaluation_windows(model, evaluation_text_of(plan.evaluation, plan.calibration));
-        for (std::string const& note : out.evaluation.remarks) {
+        for (std::string const& note : out.evaluation.notes) {
             if (std::find(out.notes.begin(), out.notes.end(), note) == out.notes.end()) {
                 out.notes.push_back(note);  // the calibration text may be the same
             }

@@ -60,7 +60,7 @@ calibration_cut load_calibration_windows(B const& b, calibration_args const& arg
     options.seed = args.seed;
     options.is_plain_text = text.is_plain_text;
     calibration_cut cut = calibration_windows(words, text.documents, options);
-    cut.remarks = detail::notes_of_chats(text.conversations, how);
+    cut.notes = detail::notes_of_chats(text.conversations, how);
     progress({"tokenize", 1, 1, args.dataset});
     return cut;
 }
@@ -120,7 +120,7 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
                    std::to_string(text.sequence_length) + " tokens in one document",
                    std::to_string(tokens) + " in all");
     }
-    out.remarks = detail::notes_of_chats(conversations, how);
+    out.notes = detail::notes_of_chats(conversations, how);
     return out;
 }
 

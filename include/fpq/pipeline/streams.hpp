@@ -124,7 +124,7 @@ void hidden_stream<B>::observe_head(B const& b, window_hooks<B> const& hooks) {
 struct evaluation_set {
     token_windows windows;
     std::vector<text_windows_count> texts;  ///< that gave any, in order
-    std::vector<std::string> remarks{};     ///< of what read them, for the user
+    std::vector<std::string> notes{};       ///< of what read them, for the user
 };
 
 /// An evaluation that runs along with a quantization.
