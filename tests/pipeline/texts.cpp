@@ -81,7 +81,7 @@ TEST_CASE("calibration windows hold conversations by the template; without one a
     tokenizer const words = tokenizer::open(model.directory());
     args.sequence_length = expected_ids(words).size() - 1;
     calibration_cut const cut = load_calibration_windows(b, args, model, no_progress);
-    CHECK(cut.notes.empty());
+    CHECK(cut.remarks.empty());
     std::vector<std::int32_t> const want = expected_ids(words);
     for (auto const& window : cut.windows) {
         bool const from_start = window.front() == want.front();
@@ -90,8 +90,8 @@ TEST_CASE("calibration windows hold conversations by the template; without one a
     args.sequence_length = 8;
     model_on_cpu const plain(b, copy_without_template(dir), shipped_architectures);
     calibration_cut const without = load_calibration_windows(b, args, plain, no_progress);
-    REQUIRE(without.notes.size() == 1);
-    CHECK_THAT(without.notes[0],
+    REQUIRE(without.remarks.size() == 1);
+    CHECK_THAT(without.remarks[0],
                Catch::Contains("3 conversations are joined without a chat template"));
 }
 
@@ -104,9 +104,9 @@ TEST_CASE("an evaluation of conversations says where it had no template", "[pipe
     CHECK(evaluation_windows(model, text).notes.empty());
     std::filesystem::path const without = copy_without_template(dir);
     model_on_cpu const plain(b, without, shipped_architectures);
-    std::vector<std::string> const notes = evaluation_windows(plain, text).notes;
-    REQUIRE(notes.size() == 1);
-    CHECK_THAT(notes[0], Catch::Contains("6 conversations are joined without a chat template"));
+    std::vector<std::string> const said = evaluation_windows(plain, text).notes;
+    REQUIRE(said.size() == 1);
+    CHECK_THAT(said[0], Catch::Contains("6 conversations are joined without a chat template"));
     write_text(dir.path() / "text.txt", std::string(400, 'a'));
     text.files = {dir.path() / "text.txt"};
     CHECK(evaluation_windows(plain, text).notes.empty());

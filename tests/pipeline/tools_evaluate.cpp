@@ -62,3 +62,49 @@ TEST_CASE("programs say what a pseudoquant export holds beside the bits of its f
     CHECK(run_program(evaluate(out) + of_text()).says("(pseudoquant: 16.0000 in the file)"));
     CHECK(run_program("fpq-inspect --summary " + out).says("(pseudoquant: 16.0000 in the file)"));
 }
+
+TEST_CASE("texts without a window and texts given twice are noted, and the results name all",
+          "[tools]") {
+    if (!have_programs()) {
+        return;
+    }
+    temporary_directory const dir;
+    std::string const at = dir.path().string();
+    write_text(dir.path() / "short.txt", "Too short.");
+    write_text(dir.path() / "empty.txt", "");
+    std::string const few = " --text " + at + "/short.txt --text " + at + "/empty.txt";
+    std::string const json = " --bos never --json " + at + "/r.json";
+    outcome const one = run_program(evaluate(example_model()) + few + of_text() + json);
+    INFO(one.text);
+    REQUIRE(one.code == 0);
+    CHECK(one.says("short.txt plays no part in the evaluation"));
+    CHECK(one.says("empty.txt plays no part in the evaluation"));
+    nlohmann::json found = fpq::read_json_file(dir.path() / "r.json");
+    CHECK(found["texts"].size() == 3);
+    CHECK(found["texts"][0]["text"] == at + "/short.txt");
+    CHECK(found["texts"][0]["targets"] == 0);
+    CHECK(found["texts"][2]["text"] == example_text("eval.txt"));
+    CHECK(found["texts"][2]["perplexity"] == found["perplexity"]);
+    CHECK(found["max_windows"] == 2);
+    CHECK(found["max_characters"] == 0);
+    CHECK(found["bos"] == "never");
+    CHECK(found["reference"].is_null());
+    CHECK(found["version"].is_string());
+    outcome const twice = run_program(evaluate(example_model()) + "--reference " + example_model() +
+                                      of_text() + few + of_text() + json);
+    INFO(twice.text);
+    REQUIRE(twice.code == 0);
+    CHECK(twice.says("eval.txt is given twice, and counts twice"));
+    found = fpq::read_json_file(dir.path() / "r.json");
+    CHECK(found["texts"].size() == 4);
+    CHECK(found["texts"][3]["targets"] == 126);
+    CHECK(found["texts"][1]["targets"] == 0);
+    CHECK(found["reference"] == example_model());
+    outcome const run = run_program(
+        "fpq-quantize --model_name_or_path " + example_model() +
+        " --format nvfp --w_bits 4 --eval_perplexity --sequence_length 64 --eval_windows 2"
+        " --eval_data " +
+        at + "/short.txt --eval_data " + example_text("eval.txt"));
+    INFO(run.text);
+    CHECK(run.says("short.txt plays no part in the evaluation"));
+}

@@ -52,12 +52,12 @@ measurement measure_on(B const& backend, evaluate_options const& options) {
                                options.max_windows, options.add_special,     options.text_column};
     evaluation_set const set = evaluation_windows(model, text);
     for (std::string const& note : set.notes) {
-        say("note: {}\n", note);
+        say("note: {}\n", fpq::detail::printable(note, 400));
     }
     progress_printer progress(options.verbose);
     return {evaluate_models<B>(backend, model, reference ? &*reference : nullptr, set,
                                [&progress](progress_event const& event) { progress(event); }),
-            set.windows.size(), model.bits_per_weight(), model.stored_bits_per_weight()};
+            set.texts, set.windows.size(), model.bits_per_weight(), model.stored_bits_per_weight()};
 }
 
 }  // namespace

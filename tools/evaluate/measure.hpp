@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "common/device.hpp"
 #include "evaluate/options.hpp"
@@ -13,6 +14,7 @@ namespace fpq::tools {
 
 struct measurement {
     eval_result result;
+    std::vector<text_windows_count> texts;  ///< that gave any window, in order
     std::size_t windows = 0;
     double bits_per_weight = 0.0;
     double stored_bits_per_weight = 0.0;  ///< another where the file holds decoded values

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "evaluate/measure.hpp"
 #include "fpq/core/hosted/error.hpp"
@@ -11,6 +14,7 @@
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/version.hpp"
 
 namespace fpq::tools {
 
@@ -22,6 +26,22 @@ bool is_earlier_result(std::filesystem::path const& file) {
     } catch (error const&) {
         return false;
     }
+}
+
+/// Every text that was given, in order, with its figures; of one that gave no window, none.
+nlohmann::json texts_of(measurement const& m, evaluate_options const& options) {
+    // One text has no figures of its own: those of all are its.
+    std::vector<eval_result> const parts =
+        m.texts.size() == 1 ? std::vector<eval_result>{m.result} : m.result.texts;
+    nlohmann::json out = nlohmann::json::array();
+    std::size_t next = 0;
+    for (std::filesystem::path const& text : options.texts) {
+        bool const measured = next < parts.size() && m.texts[next].name == text.string();
+        nlohmann::json one = measured ? to_json(parts[next++]) : nlohmann::json{{"targets", 0}};
+        one["text"] = text.string();
+        out.push_back(std::move(one));
+    }
+    return out;
 }
 
 }  // namespace
@@ -48,6 +68,14 @@ void check_json_file(evaluate_options const& options) {
 void save_measurement(measurement const& m, evaluate_options const& options,
                       std::string const& products) {
     nlohmann::json json = to_json(m.result);
+    json["texts"] = texts_of(m, options);
+    json["version"] = FPQ_VERSION_STRING;
+    json["reference"] =
+        options.reference.empty() ? nlohmann::json() : nlohmann::json(options.reference.string());
+    json["max_windows"] = options.max_windows;
+    json["max_characters"] = options.max_characters;
+    json["bos"] = options.add_special ? "auto" : "never";
+    json["text_column"] = options.text_column;
     json["bits_per_weight"] = m.bits_per_weight;
     json["stored_bits_per_weight"] = m.stored_bits_per_weight;
     json["products"] = products;

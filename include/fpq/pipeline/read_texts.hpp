@@ -2,12 +2,14 @@
 // Floor 8. Reads, tokenizes and cuts the texts of a run (texts.hpp).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -60,7 +62,7 @@ calibration_cut load_calibration_windows(B const& b, calibration_args const& arg
     options.seed = args.seed;
     options.is_plain_text = text.is_plain_text;
     calibration_cut cut = calibration_windows(words, text.documents, options);
-    cut.notes = detail::notes_of_chats(text.conversations, how);
+    cut.remarks = detail::notes_of_chats(text.conversations, how);
     progress({"tokenize", 1, 1, args.dataset});
     return cut;
 }
@@ -77,6 +79,15 @@ inline std::string_view first_characters(std::string_view text, std::size_t& lef
     return text;
 }
 
+/// Whether one of `others` is the same file, by whatever path.
+inline bool is_among(std::filesystem::path const& file,
+                     std::span<std::filesystem::path const> others) {
+    return std::any_of(others.begin(), others.end(), [&](std::filesystem::path const& other) {
+        std::error_code ignored;
+        return file == other || std::filesystem::equivalent(file, other, ignored);
+    });
+}
+
 template <class B>
 evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text const& text) {
     tokenizer const words = tokenizer::open(model.directory());
@@ -87,8 +98,13 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
     std::size_t const most = text.max_windows == 0 ? all : text.max_windows;
     std::size_t tokens = 0;
     std::size_t conversations = 0;
-    for (std::filesystem::path const& file : text.files) {
+    for (std::size_t which = 0; which < text.files.size(); ++which) {
+        std::filesystem::path const& file = text.files[which];
+        if (is_among(file, std::span(text.files).first(which))) {
+            out.notes.push_back(file.string() + " is given twice, and counts twice");
+        }
         std::size_t const before = windows.size();
+        std::size_t const tokens_before = tokens;
         std::size_t characters = text.max_characters == 0 ? all : text.max_characters;
         text_source const source = load_text(file, how);
         conversations += source.conversations;
@@ -113,6 +129,10 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
         }
         if (windows.size() > before) {
             out.texts.push_back({file.string(), windows.size() - before});
+        } else {
+            out.notes.push_back(file.string() + " plays no part in the evaluation: no document " +
+                                "has " + std::to_string(text.sequence_length) + " tokens, all " +
+                                "have " + std::to_string(tokens - tokens_before));
         }
     }
     if (windows.empty()) {
@@ -120,7 +140,9 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
                    std::to_string(text.sequence_length) + " tokens in one document",
                    std::to_string(tokens) + " in all");
     }
-    out.notes = detail::notes_of_chats(conversations, how);
+    for (std::string& note : detail::notes_of_chats(conversations, how)) {
+        out.notes.push_back(std::move(note));
+    }
     return out;
 }
 

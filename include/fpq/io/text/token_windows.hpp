@@ -23,7 +23,7 @@ struct calibration_cut {
 
     std::size_t malformed = 0;              // documents that are no valid UTF-8, read with U+FFFD
     std::size_t replaced = 0;               // U+FFFD that the text itself holds, when they are many
-    std::vector<std::string> notes = {};  // of what read the text
+    std::vector<std::string> remarks = {};  // of what read the text
 
     /// For the user: most of the text plays no part, was joined, or is in another encoding.
     [[nodiscard]] std::vector<std::string> notes() const {
@@ -47,7 +47,7 @@ struct calibration_cut {
             out.push_back("the calibration text holds U+FFFD " + std::to_string(replaced) +
                           " times: it was decoded from another encoding with losses");
         }
-        out.insert(out.end(), notes.begin(), notes.end());
+        out.insert(out.end(), remarks.begin(), remarks.end());
         return out;
     }
 };
