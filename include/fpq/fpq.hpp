@@ -153,6 +153,7 @@
 #include "fpq/pipeline/low_sqnr.hpp"
 #include "fpq/pipeline/model_card.hpp"
 #include "fpq/pipeline/output_files.hpp"
+#include "fpq/pipeline/phase_clock.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/plan_run.hpp"
 #include "fpq/pipeline/preflight.hpp"

@@ -5,12 +5,13 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/low_sqnr.hpp"
+#include "fpq/pipeline/phase_clock.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
@@ -29,37 +31,6 @@
 #include "fpq/pipeline/streams.hpp"
 
 namespace fpq::detail {
-
-/// Adds up the seconds of phases that come and go.
-class phase_clock {
-public:
-    explicit phase_clock(run_report& report) : report_(report) {}
-    void enter(std::string const& phase) {
-        leave();
-        phase_ = phase;
-        begin_ = std::chrono::steady_clock::now();
-    }
-    void leave() {
-        if (phase_.empty()) {
-            return;
-        }
-        std::chrono::duration<double> const spent = std::chrono::steady_clock::now() - begin_;
-        for (phase_time& p : report_.phases) {
-            if (p.phase == phase_) {
-                p.seconds += spent.count();
-                phase_.clear();
-                return;
-            }
-        }
-        report_.phases.push_back({phase_, spent.count()});
-        phase_.clear();
-    }
-
-private:
-    run_report& report_;
-    std::string phase_;
-    std::chrono::steady_clock::time_point begin_;
-};
 
 /// The layers one after the other, then the head.
 template <class B>
@@ -99,6 +70,13 @@ private:
 
     void one_layer(std::size_t index, streams<B>& flow);
 
+    /// Hands a solved layer to the sink: beside the next one's computing where that is queued.
+    void write_layer(std::size_t index, std::vector<quantized_linear> solved,
+                     std::vector<linear_report> lines, std::uint64_t bytes);
+
+    /// Waits for the layer that is being written. Throws what writing it threw.
+    void finish_writing();
+
     /// Tells how far a layer is: `share` of it, from `begin` on, is what is `done` of `of` equal
     /// parts of the work at hand.
     void within(std::size_t index, std::string const& detail, double begin, double share,
@@ -125,6 +103,8 @@ private:
     quantized_sink<B> sink_;
     row_stream<B> rows_;
     std::optional<opened_model<B>> earlier_;  // what an interrupted run wrote
+    std::vector<quantized_linear> written_;   // the layer that is being written
+    std::future<void> writing_;  // last: its destructor waits while the others still live
 };
 
 template <class B>
@@ -158,6 +138,7 @@ void layer_line<B>::run(streams<B>& flow) {
         report_.notes.push_back(std::move(low));
     }
     clock_.enter("write");
+    finish_writing();
     rows_.finish();
     sink_.finish(report_);
     clock_.leave();
@@ -165,8 +146,8 @@ void layer_line<B>::run(streams<B>& flow) {
 
 template <class B>
 bool layer_line<B>::streams_rows(std::size_t layer, streams<B> const& flow) const {
-    if (!flow.empty() || work_.needs_inputs(layer)) {
-        return false;
+    if (B::is_queued || !flow.empty() || work_.needs_inputs(layer)) {
+        return false;  // rows are streamed by the host's kernels
     }
     for (auto const& group : work_.groups(layer)) {
         scheme const* const s = plan_.scheme_of(graph_, *group.front());
@@ -280,25 +261,55 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
             flow.calibration->advance(backend_, layer, hooks);
         }
     };
-    if (B::is_queued) {
-        advance();  // goes on while this thread writes
+    if constexpr (B::is_queued) {
+        advance();
     }
     clock_.enter("write");
-    for (quantized_linear& linear : solved) {
-        sink_.write(linear);
-        recycle(backend_, std::move(linear.weight));
-    }
-    sink_.finish_layer(
-        index,
+    write_layer(
+        index, std::move(solved),
         {report_.linears.begin() + static_cast<std::ptrdiff_t>(reported), report_.linears.end()},
         report_.quantized_bytes - bytes);
-    if (!B::is_queued) {
+    if constexpr (!B::is_queued) {
         advance();
     }
     if (flow.evaluation) {
         clock_.enter("evaluate");
         flow.evaluation->advance(backend_, layer, hooks);
     }
+}
+
+template <class B>
+void layer_line<B>::write_layer(std::size_t index, std::vector<quantized_linear> solved,
+                                std::vector<linear_report> lines, std::uint64_t bytes) {
+    finish_writing();
+    written_ = std::move(solved);
+    auto const all = [this, index, lines = std::move(lines), bytes] {
+        for (quantized_linear const& linear : written_) {
+            sink_.write(linear);
+        }
+        sink_.finish_layer(index, lines, bytes);
+    };
+    if constexpr (B::is_queued) {
+        try {
+            writing_ = std::async(std::launch::async, all);
+            return;
+        } catch (std::system_error const&) {
+            // No thread to be had: this one does it.
+        }
+    }
+    all();
+    finish_writing();
+}
+
+template <class B>
+void layer_line<B>::finish_writing() {
+    if (writing_.valid()) {
+        writing_.get();
+    }
+    for (quantized_linear& linear : written_) {
+        recycle(backend_, std::move(linear.weight));
+    }
+    written_.clear();
 }
 
 template <class B>
@@ -340,6 +351,7 @@ void layer_line<B>::one_head(streams<B>& flow, decoder<B>& network, layer_hooks<
     }
     input_scales const scales = work_.find_input_scales(index);
     clock_.enter("solve");
+    finish_writing();
     if (s.weight) {
         for (quantized_linear const& linear :
              work_.solve({&node}, {weight.view()}, scales, report_)) {

@@ -185,11 +185,11 @@ layer_hooks<B> layer_work<B>::observing_hooks(std::size_t layer, window_range at
             return;
         }
         std::size_t const tokens = x.rows / at.count;
-        for (std::size_t i = 0; i < x.rows; i += tokens) {
-            typename B::view const window = x.rows_at(i, tokens);
-            float const most = amax(backend_, window);
-            seen.amax = std::max(seen.amax, most);
-            fake_quantize(backend_, *s->input, global_scale_of(*s->input, most), window);
+        std::vector<float> const most = window_amax(backend_, x, at.count);
+        for (std::size_t w = 0; w < at.count; ++w) {
+            seen.amax = std::max(seen.amax, most[w]);
+            fake_quantize(backend_, *s->input, global_scale_of(*s->input, most[w]),
+                          x.rows_at(w * tokens, tokens));
         }
     };
     return hooks;

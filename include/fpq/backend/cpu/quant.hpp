@@ -42,6 +42,16 @@ inline float amax(cpu const& b, cpu::const_view x) {
     return most;
 }
 
+/// max |x| of each of `windows` windows, one below the other.
+inline std::vector<float> window_amax(cpu const& b, cpu::const_view x, std::size_t windows) {
+    std::vector<float> out(windows);
+    std::size_t const tokens = x.rows / windows;
+    for (std::size_t w = 0; w < windows; ++w) {
+        out[w] = amax(b, x.rows_at(w * tokens, tokens));
+    }
+    return out;
+}
+
 /// x = x M, block by block.
 inline void transform_inputs(cpu const& b, block_transform const& t, cpu::view x) {
     t.apply_to_inputs(x, b.threads);

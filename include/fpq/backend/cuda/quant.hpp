@@ -78,17 +78,26 @@ inline gpu::tensor matrix_on_device(gpu const& b, std::vector<float> const& matr
 
 }  // namespace detail
 
-/// max |x|; NaN counts as nothing.
-inline float amax(gpu const& b, gpu::const_view x) {
-    if (x.rows * x.cols == 0) {
-        return 0.0F;
+/// max |x| of each of `windows` windows, one below the other; NaN counts as nothing. One wait.
+inline std::vector<float> window_amax(gpu const& b, gpu::const_view x, std::size_t windows) {
+    std::vector<float> out(windows, 0.0F);
+    std::size_t const tokens = x.rows / windows;
+    if (tokens * x.cols == 0) {
+        return out;
     }
-    gpu_array<float> const most(b.context, 1);
-    require_ok(cuda::global_amax(x.matrix(), most.data(), b.context->stream()), {});
-    float out = 0.0F;
-    b.context->staging().to_host(&out, most.data(), sizeof out, b.context->stream(), 1);
+    gpu_array<float> const most(b.context, windows);
+    for (std::size_t w = 0; w < windows; ++w) {
+        require_ok(cuda::global_amax(x.rows_at(w * tokens, tokens).matrix(), most.data() + w,
+                                     b.context->stream()),
+                   {});
+    }
+    b.context->staging().to_host(out.data(), most.data(), windows * sizeof(float),
+                                 b.context->stream(), 1);
     return out;
 }
+
+/// max |x|; NaN counts as nothing.
+inline float amax(gpu const& b, gpu::const_view x) { return window_amax(b, x, 1).front(); }
 
 /// x = x M, block by block, rounded to bf16 once. Matrices that clients run are bf16 themselves;
 /// others are multiplied in float32.
@@ -98,10 +107,13 @@ inline void transform_inputs(gpu const& b, block_transform const& t, gpu::view x
         exact = exact && m == round_to_bf16(m);
     }
     float_type const type = exact ? float_type::bf16 : float_type::fp32;
-    gpu::tensor const from = detail::converted(b, x, type, nullptr);
+    gpu::tensor from;
+    if (x.type != type || !x.dense()) {
+        from = detail::converted(b, x, type, nullptr);
+    }
     gpu::tensor const to(b.context, type, x.rows, x.cols);
     gpu::tensor const m = detail::matrix_on_device(b, t.matrix(), t.block(), type);
-    detail::multiply_blocks(b, from.view(), m.view(), to.view());
+    detail::multiply_blocks(b, from.rows() != 0 ? from.view() : x, m.view(), to.view());
     copy(b, to.view(), x);
 }
 
