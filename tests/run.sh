@@ -13,6 +13,7 @@ root=${FPQ_BUILD_ROOT:-$repo/build}
 jobs=${FPQ_JOBS:-$(nproc)}
 stages=${FPQ_STAGES:-release sanitize fuzz lint}
 [ -n "${FPQ_SHARED:-}" ] || { [ -d "$repo/../shared" ] && FPQ_SHARED=$(cd "$repo/../shared" && pwd) && export FPQ_SHARED; }
+export FPQ_DEVICE=cpu  # what tests expect of the programs are the CPU's bytes
 export CCACHE_DIR=${CCACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ccache}
 mkdir -p "$root"
 started=$SECONDS

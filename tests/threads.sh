@@ -22,7 +22,7 @@ cmake -S . -B "$build" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=None "-DC
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # Libraries of others are not instrumented: the products are our own.
-export FPQ_PRODUCTS=own TSAN_OPTIONS="halt_on_error=1 exitcode=66"
+export FPQ_DEVICE=cpu FPQ_PRODUCTS=own TSAN_OPTIONS="halt_on_error=1 exitcode=66"
 run() {
     if ! "$build/bin/$1" --threads 4 "${@:2}" > "$work/log" 2>&1; then
         cat "$work/log"

@@ -7,6 +7,7 @@
 # Hashes of RTN rows hold on every machine; GPTQ rows and scores hold for one table of products on one
 # processor: Eigen's unless FPQ_PRODUCTS names others.
 set -u
+export FPQ_DEVICE=cpu
 export FPQ_PRODUCTS=${FPQ_PRODUCTS:-eigen}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 bin=$1

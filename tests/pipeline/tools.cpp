@@ -125,6 +125,20 @@ TEST_CASE("a dry run prints the plan and writes nothing", "[tools]") {
     REQUIRE_FALSE(std::filesystem::exists(out));
 }
 
+TEST_CASE("a device that is not there ends in one line and code 5", "[pipeline]") {
+    for (std::string const program : {"fpq-quantize --format mxfp4 --model_name_or_path ",
+                                      "fpq-evaluate --text x.txt --model "}) {
+        std::string const run = program + "/nowhere/at/all";
+        outcome const absent = call(run + " --device cuda:63");
+        INFO(absent.text);
+        CHECK(absent.code == 5);
+        CHECK(absent.text.find("--device cuda:63: expected ") != std::string::npos);
+        CHECK(call(run + " --device cuda:64").code == 2);
+        CHECK(call(run + " --device gpu").code == 2);
+        CHECK(call(run + " --device cpu").code == 3);  // the model
+    }
+}
+
 TEST_CASE("a run names its products, takes those of --products, and ends under a memory limit",
           "[tools]") {
     if (!have_tools()) {

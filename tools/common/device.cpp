@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/device.hpp"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <charconv>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <vector>
 
 #include "fpq/core/hosted/error.hpp"
-#include "fpq/pipeline/words.hpp"
 #if defined(FPQ_HAVE_GPU)
 #include <cuda_runtime_api.h>
 #endif
@@ -16,22 +20,6 @@
 namespace fpq::tools {
 
 namespace {
-
-constexpr std::string_view expected = "auto, cpu, cuda or cuda:N (N below 64)";
-
-/// N of "cuda:N", 0 of "cuda", -1 of any other text.
-int index_of(std::string_view text) {
-    if (text == "cuda") {
-        return 0;
-    }
-    if (!text.starts_with("cuda:")) {
-        return -1;
-    }
-    text.remove_prefix(5);
-    int index = -1;
-    auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
-    return error == std::errc{} && end == text.data() + text.size() && index < 64 ? index : -1;
-}
 
 [[noreturn]] void fail_device(std::string const& choice, std::string_view wanted,
                               std::string const& found) {
@@ -66,16 +54,49 @@ chosen_device open_device(std::string const& choice, int index) {
 }
 #endif
 
+#if !defined(FPQ_HAVE_GPU)
+/// This program's own path with "-cuda" behind it.
+std::filesystem::path cuda_program() {
+    std::error_code unknown;
+    std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe", unknown);
+    return own += "-cuda";
+}
+
+bool has_driver() {
+    void* const driver = ::dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (driver == nullptr) {
+        return false;
+    }
+    static_cast<void>(::dlclose(driver));
+    return true;
+}
+
+std::string why_not() {
+    return has_driver() ? "no " + cuda_program().string() : "no driver (libcuda.so.1)";
+}
+#endif
+
 }  // namespace
 
-flag_spec device_flag(std::string& choice) {
-    return {"device", "WORD", "where it computes: auto takes a GPU when there is one", choice,
-            [&choice](std::string const& text) {
-                if (text != "auto" && text != "cpu" && index_of(text) < 0) {
-                    fail_usage("--device", {}, expected, fpq::detail::shown(text));
-                }
-                choice = text;
-            }};
+void enter_device_program([[maybe_unused]] std::string const& choice) {
+#if !defined(FPQ_HAVE_GPU)
+    std::filesystem::path const program = cuda_program();
+    if (choice == "cpu" || (choice != "auto" && cuda_index(choice) < 0) ||
+        ::access(program.c_str(), X_OK) != 0 || !has_driver()) {
+        return;
+    }
+    std::ifstream file("/proc/self/cmdline", std::ios::binary);
+    std::vector<std::string> words;
+    for (std::string word; std::getline(file, word, '\0');) {
+        words.push_back(word);
+    }
+    std::vector<char*> arguments;
+    for (std::string& word : words) {
+        arguments.push_back(word.data());
+    }
+    arguments.push_back(nullptr);
+    ::execv(program.c_str(), arguments.data());  // returns when it fails: then it is the CPU's
+#endif
 }
 
 chosen_device choose_device(std::string const& choice) {
@@ -86,7 +107,7 @@ chosen_device choose_device(std::string const& choice) {
 #if defined(FPQ_HAVE_GPU)
     std::string why;
     int const count = devices(why);
-    int const wanted = choice == "auto" ? 0 : index_of(choice);
+    int const wanted = choice == "auto" ? 0 : cuda_index(choice);
     if (choice != "auto") {
         if (wanted >= count) {
             fail_device(choice, "a CUDA device of that number",
@@ -106,7 +127,7 @@ chosen_device choose_device(std::string const& choice) {
     }
 #else
     if (choice != "auto") {
-        fail_device(choice, "auto or cpu", "a build without CUDA");
+        fail_device(choice, "a CUDA driver and the program for it beside this one", why_not());
     }
     return host;
 #endif

@@ -2,7 +2,9 @@
 // Where a program computes: --device, and a backend for it.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "common/command_line.hpp"
 #include "fpq/backend/cpu/cpu.hpp"
@@ -12,8 +14,18 @@
 
 namespace fpq::tools {
 
-/// --device: auto (a GPU when there is one), cpu, cuda or cuda:N.
+/// --device (or FPQ_DEVICE in the environment, which is read here): auto (a GPU when there is one),
+/// cpu, cuda or cuda:N. `choice` holds the default and gets the word.
 flag_spec device_flag(std::string& choice);
+
+/// N of "cuda:N", 0 of "cuda", -1 of any other text.
+int cuda_index(std::string_view text);
+
+/// Becomes the program of the same name with "-cuda" behind it, in the same directory, when the
+/// choice allows a GPU, that program is there and so is a driver: CUDA's libraries cost a quarter
+/// of a second of every start and need not be where there is no GPU. Call it before any input is
+/// read. Does nothing in that program.
+void enter_device_program(std::string const& choice);
 
 /// What a choice comes to on this machine.
 struct chosen_device {

@@ -13,6 +13,7 @@
 namespace {
 
 int evaluate(fpq::tools::evaluate_options const& options) {
+    fpq::tools::enter_device_program(options.device);
     int const threads = options.threads > 0 ? options.threads : fpq::tools::default_threads();
     fpq::tools::chosen_device const device = fpq::tools::choose_device(options.device);
     std::string const products =

@@ -129,6 +129,9 @@ int main(int argc, char** argv) {
             fmt::print("{}", line.help);
             return 0;
         }
+        auto const device = line.values.find("device");
+        fpq::tools::enter_device_program(device == line.values.end() ? options.device
+                                                                     : device->second.back());
         auto const file = line.values.find("recipe");
         bool const from_recipe = file != line.values.end();
         if (from_recipe) {
