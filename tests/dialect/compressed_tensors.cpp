@@ -12,9 +12,9 @@
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/registry.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
+#include "support/dialects.hpp"
 #include "support/export_fixture.hpp"
 #include "support/files.hpp"
-#include "support/dialects.hpp"
 
 using fpq_test::packed_fixture;
 using fpq_test::plan_of;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/pipeline/estimate.hpp"
 #include "pipeline/line.hpp"
 #include "support/tiny_checkpoint.hpp"
 

@@ -98,8 +98,7 @@ TEST_CASE("calibration windows hold conversations by the template; without one a
 TEST_CASE("an evaluation of conversations says where it had no template", "[pipeline]") {
     temporary_directory const dir;
     cpu const b{1};
-    evaluation_text text{
-        {rows(dir, conversation, 3), rows(dir, conversation, 3)}, 8, 0, 0, true, {}};
+    evaluation_text text{{rows(dir, conversation, 6)}, 8, 0, 0, true, {}};
     model_on_cpu const model(b, repo_model("tiny-llama"), shipped_architectures);
     CHECK(evaluation_windows(model, text).notes.empty());
     std::filesystem::path const without = copy_without_template(dir);

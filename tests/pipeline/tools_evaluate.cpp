@@ -53,7 +53,7 @@ TEST_CASE("programs say what a pseudoquant export holds beside the bits of its f
     temporary_directory const dir;
     std::string const out = (dir.path() / "out").string();
     outcome const run = run_program("fpq-quantize --model_name_or_path " + example_model() +
-                                    " --format nvfp --w_bits 4 --a_bits 4 --export_format fp_quant"
+                                    " --format mxfp --w_bits 4 --a_bits 4 --export_format fp_quant"
                                     " --export_quantized_model pseudoquant --save_path " +
                                     out);
     INFO(run.text);

@@ -125,13 +125,13 @@ inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& sourc
     };
     nlohmann::json const text = {plan.calibration.dataset == "self", print(calibration),
                                  print(evaluation)};
-    return utf8_json<nlohmann::json>({{"version", FPQ_VERSION_STRING},
-                                      {"recipe", std::move(recipe)},
-                                      {"model", std::move(files)},
-                                      {"text", text},
-                                      {"matrix products", plan.backend == "cpu"
-                                                               ? std::string(active_products().name)
-                                                               : plan.backend}});
+    return utf8_json<nlohmann::json>(
+        {{"version", FPQ_VERSION_STRING},
+         {"recipe", std::move(recipe)},
+         {"model", std::move(files)},
+         {"text", text},
+         {"matrix products",
+          plan.backend == "cpu" ? std::string(active_products().name) : plan.backend}});
 }
 
 /// What distinguishes two identities, in one word; empty when nothing does.

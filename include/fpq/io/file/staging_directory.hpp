@@ -100,8 +100,6 @@ public:
                 move_inside(last, is_stale);
             } else if (::rename(path_.c_str(), place_.directory.c_str()) != 0) {
                 detail::fail_write("cannot rename to", place_.directory, errno);
-            } else {
-                ::unlink((place_.directory / staging_journal_name).c_str());
             }
         } catch (std::exception const& why) {
             fail_input(why.what(), place_.exists ? "the whole result lies in " + path_.string() +
@@ -112,6 +110,9 @@ public:
         }
         path_.clear();
         made_.clear();
+        if (!place_.exists) {
+            remove_journal_of_target();
+        }
         // What is there is whole; that the names survive a power cut is all that is left.
         flush_quietly(place_.directory);
         flush_quietly(place_.directory.parent_path());
@@ -246,7 +247,16 @@ private:
         std::filesystem::path const at = place_.directory / staging_journal_name;
         if (is_there(at)) {
             finished_move_ = journal_file(at, O_RDONLY).lines();
-            ::unlink(at.c_str());
+            remove_journal_of_target();
+        }
+    }
+
+    void remove_journal_of_target() const {
+        std::filesystem::path const at = place_.directory / staging_journal_name;
+        if (::unlink(at.c_str()) != 0) {
+            detail::fail_write(
+                "the whole result lies in " + place_.directory.string() + ", but cannot remove", at,
+                errno);
         }
     }
 
@@ -296,8 +306,13 @@ private:
         for (std::string const& name : names) {
             move_one(path_ / name, place_.directory / name);
         }
-        ::unlink((path_ / staging_journal_name).c_str());
-        ::rmdir(path_.c_str());
+        std::filesystem::path const journal = path_ / staging_journal_name;
+        if (::unlink(journal.c_str()) != 0 && errno != ENOENT) {
+            detail::fail_write("cannot remove", journal, errno);
+        }
+        if (::rmdir(path_.c_str()) != 0) {
+            detail::fail_write("cannot remove", path_, errno);
+        }
     }
 
     /// Names of files, which need not be UTF-8.

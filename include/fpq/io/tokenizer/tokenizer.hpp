@@ -79,9 +79,7 @@ public:
 
     /// Whether `checkpoint_dir` has files that open() reads.
     static bool lies_in(std::filesystem::path const& checkpoint_dir) {
-        auto const there = [&](char const* name) {
-            return is_there(checkpoint_dir / name);
-        };
+        auto const there = [&](char const* name) { return is_there(checkpoint_dir / name); };
         return there("tokenizer.json") || (there("vocab.json") && there("merges.txt")) ||
                there("tokenizer.model");
     }

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The line on a GPU against the line on the CPU, on the models of examples/models: the same bytes of
+# rounding to nearest in every format and rule, the same bytes from run to run, GPTQ's relative
+# errors within 1e-3, KL within 5 %. usage: line.sh BIN_DIR. Exit 77: no GPU.
+set -u
+bin=$1
+repo=$(cd "$(dirname "$0")/../.." && pwd)
+model=$repo/examples/models/tiny-llama
+text=$repo/examples/text
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+wrong=0
+
+if ! "$bin/fpq-evaluate" --device cuda --model "$model" --text "$text/eval.txt" \
+    --sequence_length 64 --max_windows 1 > "$work/first.log" 2>&1; then
+    echo "SKIPPED: $(tail -1 "$work/first.log")"
+    exit 77
+fi
+
+# quantize NAME DEVICE FLAG...: into $work/NAME.DEVICE, with a report beside it.
+quantize() {
+    local out=$work/$1.$2 device=$2
+    shift 2
+    "$bin/fpq-quantize" --model_name_or_path "$model" --device "$device" --threads 4 \
+        --save_path "$out" --report "$out.json" "$@" > "$out.log" 2>&1 ||
+        { echo "FAILED: $* on $device: $(tail -1 "$out.log")"; wrong=1; return 1; }
+}
+
+same() { # NAME A B
+    cmp "$work/$1.$2/model.safetensors" "$work/$1.$3/model.safetensors" ||
+        { echo "other bytes: $1"; wrong=1; }
+}
+
+for flags in "nvfp --w_observer sweep" "nvfp --w_observer minmax --global_scale exact" \
+    "nvfp --w_observer mse" "mxfp --w_observer sweep" "mxfp --w_observer mse" "mxfp --mx_rule ceil" \
+    "mxfp --mx_rule even" "mxfp --mx_rule floor"; do
+    name=rtn.$(tr ' ' '_' <<< "$flags")
+    for device in cpu cuda; do
+        # shellcheck disable=SC2086
+        quantize "$name" "$device" --w_bits 4 --format $flags
+    done
+    same "$name" cpu cuda
+done
+
+calibrated="--dataset_name_or_path $text/calib.txt --num_sequences 16 --sequence_length 256"
+measured="--eval_perplexity --eval_data $text/eval.txt --eval_windows 8"
+for flags in "nvfp --w_observer sweep --quantization_order activation" "nvfp --a_bits 4" \
+    "mxfp --a_bits 4 --transform_class hadamard --hadamard_group_size 32"; do
+    name=gptq.$(tr ' ' '_' <<< "$flags")
+    for device in cpu cuda; do
+        # shellcheck disable=SC2086
+        quantize "$name" "$device" --w_bits 4 --gptq --format $flags $calibrated $measured
+    done
+    mv "$work/$name.cuda" "$work/$name.once"
+    # shellcheck disable=SC2086
+    quantize "$name" cuda --w_bits 4 --gptq --format $flags $calibrated $measured
+    same "$name" once cuda
+    for key in relative_error kl_mean; do
+        paste <(grep -o "\"$key\": [0-9.e-]*" "$work/$name.cpu.json" | cut -d' ' -f2) \
+            <(grep -o "\"$key\": [0-9.e-]*" "$work/$name.cuda.json" | cut -d' ' -f2) |
+            awk -v key=$key -v name="$name" '
+                { gap = $1 - $2; gap = gap < 0 ? -gap : gap; bound = key == "kl_mean" ? 0.05 * $1 : 1e-3
+                  if (gap > bound || $2 == "") { print name ": " key " " $1 " and " $2; bad = 1 } }
+                END { exit bad || NR == 0 }' || wrong=1
+    done
+done
+exit "$wrong"
