@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a Llama checkpoint of a real shape with random bf16 weights, made on the GPU: what
-bench/cuda/line.sh measures. usage: random_model.py SHAPE DIR TOKENIZER_DIR [LAYERS]
+bench/cuda/line.py measures. usage: random_model.py SHAPE DIR TOKENIZER_DIR [LAYERS]
 Needs PyTorch. Weights are normal with the deviation 0.02, norms are 1."""
 import json
 import pathlib

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a mapped file takes of memory while it is walked.
+// What a mapped file takes of memory while it is walked, and memory that lies in a file.
 #include "fpq/io/file/mapped_file.hpp"
 
 #include <cstddef>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 
 #include "catch.hpp"
+#include "fpq/io/file/scratch_memory.hpp"
 #include "support/files.hpp"
 
 namespace {
@@ -45,4 +49,26 @@ TEST_CASE("pages of pieces of any size are given back as they are done with", "[
         CHECK(seen == file.bytes().size() / piece * piece);
         CHECK(resident_kib("/bytes") < 2048 + 64);
     }
+}
+
+TEST_CASE("scratch memory lies under TMPDIR without a name", "[io]") {
+    fpq_test::temporary_directory const dir;
+    char const* const before = std::getenv("TMPDIR");
+    std::string const kept = before != nullptr ? before : "";
+    ::setenv("TMPDIR", dir.path().c_str(), 1);
+    {
+        constexpr std::size_t size = (std::size_t{1} << 20) + 5;
+        fpq::scratch_memory memory(size);
+        CHECK(std::filesystem::is_empty(dir.path()));
+        CHECK(memory.size() == size);
+        CHECK(std::to_integer<int>(memory.data()[size - 1]) == 0);
+        memory.data()[size - 1] = std::byte{7};
+        fpq::scratch_memory const moved = std::move(memory);
+        CHECK(std::to_integer<int>(moved.data()[size - 1]) == 7);
+    }
+    CHECK_THROWS_WITH(fpq::scratch_memory(std::size_t{1} << 60),
+                      Catch::Contains("cannot reserve") && Catch::Contains(dir.path().string()));
+    ::setenv("TMPDIR", (dir.path() / "absent").c_str(), 1);
+    CHECK_THROWS_WITH(fpq::scratch_memory(1), Catch::Contains("TMPDIR"));
+    before != nullptr ? ::setenv("TMPDIR", kept.c_str(), 1) : ::unsetenv("TMPDIR");
 }

@@ -109,7 +109,11 @@ TEST_CASE("in a run with everything only what the CPU has no use for is named", 
                     "--dtype",
                     "auto",
                     "--device",
-                    "auto"};
+                    "auto",
+                    "--gpu_memory",
+                    "16GB",
+                    "--host_memory",
+                    "8GiB"};
     taken const full = take(all);
     CHECK(full.refused.empty());
     CHECK(full.notes.empty());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/pipeline/memory.hpp"
 #include "pipeline/models.hpp"
 
 // Compiled in tools/line/preflight.cpp.

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/pipeline/estimate.hpp"
+#include "fpq/pipeline/memory.hpp"
 #include "pipeline/line.hpp"
 #include "support/tiny_checkpoint.hpp"
 

@@ -218,3 +218,24 @@ TEST_CASE("a run that streams rows writes what one that holds layers writes", "[
         }
     }
 }
+
+TEST_CASE("hidden states over the host's budget lie in a file, and nothing else changes",
+          "[pipeline]") {
+    temporary_directory const dir;
+    harness_flags f = small_run(format_family::nvfp);
+    f.gptq = true;
+    f.output.kind = export_kind::realquant;
+    f.output.directory = dir.path() / "memory";
+    run_report const in_memory = go(f);
+    CHECK(in_memory.hidden_states == "memory");
+    f.output.directory = dir.path() / "file";
+    std::vector<std::string> notes;
+    cpu const b{2, {0, 1}};
+    run_report const in_file = run(b, plan_run(b, recipe_of(f, notes), shipped_architectures),
+                                   shipped_architectures, fpq_test::no_progress);
+    CHECK(in_file.hidden_states == "a mapped file");
+    CHECK(to_json(in_file).at("hidden_states") == "a mapped file");
+    CHECK(in_file.evaluation->kl_mean == in_memory.evaluation->kl_mean);
+    CHECK(read_text(dir.path() / "file" / "model.safetensors") ==
+          read_text(dir.path() / "memory" / "model.safetensors"));
+}

@@ -107,6 +107,8 @@ inline std::string some_value(flag_spec const& flag) {
         {"export_quantized_model", "realquant"},
         {"export_format", "fp_quant"},
         {"max_shard_size", "2GB"},
+        {"gpu_memory", "16GB"},
+        {"host_memory", "16GB"},
         {"eval_bos", "never"},
         {"products", "own"},
         {"device", "cpu"},

@@ -8,6 +8,7 @@
 
 #include "common/command_line.hpp"
 #include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/memory_budget.hpp"
 #if defined(FPQ_HAVE_GPU)
 #include "fpq/backend/cuda/gpu.hpp"
 #endif
@@ -41,15 +42,17 @@ chosen_device choose_device(std::string const& choice);
 
 /// f(backend) on the device.
 template <class F>
-auto on_device(chosen_device const& device, int threads, F const& f) {
+auto on_device(chosen_device const& device, int threads, memory_budget const& memory, F const& f) {
 #if defined(FPQ_HAVE_GPU)
     if (device.gpu) {
-        return f(gpu{threads, std::make_shared<gpu_context>(device.index)});
+        gpu backend{threads, std::make_shared<gpu_context>(device.index)};
+        backend.budget = memory;
+        return f(backend);
     }
 #else
     static_cast<void>(device);
 #endif
-    return f(cpu{threads});
+    return f(cpu{threads, memory});
 }
 
 }  // namespace fpq::tools

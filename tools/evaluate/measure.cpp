@@ -63,7 +63,7 @@ measurement measure_on(B const& backend, evaluate_options const& options) {
 }  // namespace
 
 measurement measure(evaluate_options const& options, chosen_device const& device, int threads) {
-    return on_device(device, threads,
+    return on_device(device, threads, {},
                      [&](auto const& backend) { return measure_on(backend, options); });
 }
 

@@ -11,12 +11,14 @@
 #include "fpq/backend/cuda/quant.hpp"
 #include "fpq/backend/cuda/score.hpp"
 #include "fpq/backend/cuda/solve.hpp"
+#include "fpq/backend/cuda/states.hpp"
 
 namespace fpq {
 using line_backend = gpu;
 }
 #else
 #include "fpq/backend/cpu/cpu.hpp"
+#include "fpq/backend/cpu/states.hpp"
 
 namespace fpq {
 using line_backend = cpu;

@@ -112,7 +112,10 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         say_notes({device.note});
     }
     int const threads = recipe.threads > 0 ? recipe.threads : fpq::tools::default_threads();
-    return fpq::tools::on_device(device, threads, [&](auto const& backend) {
+    if (!device.gpu && options.memory.device != 0) {
+        say_notes({"--gpu_memory: this run computes on the CPU"});
+    }
+    return fpq::tools::on_device(device, threads, options.memory, [&](auto const& backend) {
         return quantize_on(backend, device, recipe, options, given, say_notes);
     });
 }

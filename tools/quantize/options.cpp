@@ -187,6 +187,18 @@ flag_group run_flags(harness_flags& f, run_options& run) {
          switch_flag("verbose", run.verbose, true, "a line for every linear"),
          count_flag("threads", f.threads, bounds::threads, "worker threads"),
          device_flag(run.device),
+         {"gpu_memory", "BYTES",
+          "of the card that a run may take; 16GB is understood; hidden states that do not fit lie "
+          "in the host's memory",
+          "all that is free",
+          [&run](std::string const& text) {
+              run.memory.device = read_bytes("--gpu_memory", bounds::memory_bytes, text);
+          }},
+         {"host_memory", "BYTES",
+          "for hidden states; what does not fit lies in a mapped file under TMPDIR", "no limit",
+          [&run](std::string const& text) {
+              run.memory.host = read_bytes("--host_memory", bounds::memory_bytes, text);
+          }},
          products_flag(run.products)}};
 }
 

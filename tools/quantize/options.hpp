@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/command_line.hpp"
+#include "fpq/backend/memory_budget.hpp"
 #include "fpq/pipeline/effects.hpp"
 #include "fpq/pipeline/flags.hpp"
 
@@ -19,6 +20,7 @@ struct run_options {
     std::filesystem::path save_recipe;
     std::string device = "auto";
     std::string products = "auto";
+    memory_budget memory;
     bool dry_run = false;
     bool restart = false;
     bool verbose = false;

@@ -115,6 +115,9 @@ inline bool if_gptq(recipe_facts const& f, std::string_view) { return f.gptq && 
 inline bool if_written(recipe_facts const& f, std::string_view) { return f.writes; }
 inline bool if_evaluated(recipe_facts const& f, std::string_view) { return f.evaluates; }
 inline bool if_calibrated(recipe_facts const& f, std::string_view) { return f.calibrates(); }
+inline bool if_states(recipe_facts const& f, std::string_view) {
+    return f.calibrates() || f.evaluates;
+}
 inline bool if_grouped(std::optional<quant_args> const& a, std::string_view value) {
     return a && (a->format.grain == granularity::group || value == "-1");
 }
@@ -126,6 +129,7 @@ inline constexpr std::string_view float_forward =
 inline constexpr std::string_view no_tasks =
     "no tasks are run here; export, serve the export, and evaluate it with lm-evaluation-harness";
 inline constexpr std::string_view no_text = "nothing in this run looks at calibration text";
+inline constexpr std::string_view no_states = "no hidden states are held: no text goes through";
 inline constexpr std::string_view no_evaluation = "nothing is evaluated without --eval_perplexity";
 inline constexpr std::string_view no_export = "nothing is written without --save_path";
 
@@ -134,7 +138,7 @@ inline constexpr std::string_view no_export = "nothing is written without --save
 /// Every flag that has to do with a recipe or that is the harness's, in the order of the help.
 /// Those that are about the program's files and words (--recipe, --report, --verbose ...) have no
 /// row.
-inline constexpr std::array<flag_effect, 52> flag_effects{{
+inline constexpr std::array<flag_effect, 54> flag_effects{{
     {"model_name_or_path", detail::always, {}},
     {"dataset_name_or_path",
      [](recipe_facts const& f, std::string_view) { return f.looks || f.evaluates_calibration; },
@@ -212,6 +216,8 @@ inline constexpr std::array<flag_effect, 52> flag_effects{{
      "nothing to do: linears that engines fuse always share one global scale"},
     {"dtype", detail::is_auto, detail::float_forward},
     {"device", detail::always, {}},
+    {"gpu_memory", detail::if_states, detail::no_states},
+    {"host_memory", detail::if_states, detail::no_states},
     {"amp", detail::never, detail::float_forward},
     {"compile", detail::never, detail::float_forward},
     {"cpu_offload_modules", detail::never, detail::float_forward},

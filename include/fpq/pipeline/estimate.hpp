@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 8. How long a run will take on this machine, and how much memory: operations are counted
-// from the plan, rates are measured with the products and the rounding that the run uses.
+// Floor 8. How long a run will take on this machine: operations are counted from the plan, rates
+// are measured with the products and the rounding that the run uses.
 #pragma once
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <fstream>
-#include <string>
 #include <variant>
 #include <vector>
 
@@ -21,7 +15,6 @@
 #include "fpq/graph/graph.hpp"
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"
-#include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/plan.hpp"
 
 namespace fpq {
@@ -108,60 +101,7 @@ double seconds_of(F f) {
     return least;
 }
 
-/// Bytes of memory that this process held at its widest moment so far; 0 where the system does not
-/// tell.
-inline std::uint64_t peak_resident() {
-    std::ifstream status("/proc/self/status");
-    for (std::string line; std::getline(status, line);) {
-        if (line.starts_with("VmHWM:")) {
-            return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
-        }
-    }
-    return 0;
-}
-
 }  // namespace detail
-
-/// Bytes of memory that this process may have: the machine's, or the limit of its group where that
-/// is less; 0 where the system does not tell.
-inline std::uint64_t machine_memory() {
-    long const pages = ::sysconf(_SC_PHYS_PAGES);
-    long const page = ::sysconf(_SC_PAGESIZE);
-    std::uint64_t bytes = pages > 0 && page > 0
-                              ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page)
-                              : 0;
-    for (char const* const limit :
-         {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-        std::uint64_t most = 0;
-        if (std::ifstream(limit) >> most && most != 0) {  // "max": no number
-            bytes = bytes == 0 ? most : std::min(bytes, most);
-        }
-    }
-    return bytes;
-}
-
-/// For the user: a run needs more than `there`; empty: it does not, or nothing is known.
-inline std::string memory_note(std::uint64_t needed, std::uint64_t there) {
-    if (there == 0 || needed <= there) {
-        return {};
-    }
-    return "the run needs about " + std::to_string(needed >> 20) + " MiB of memory, this machine " +
-           "has " + std::to_string(there >> 20) + ": fewer or shorter windows need less";
-}
-
-/// Bytes at the widest moment of a run behind the reading of its texts: the plan's, all windows,
-/// and what an evaluation keeps of them: hidden states and logits, original and quantized.
-inline std::uint64_t estimate_memory(run_plan const& plan, model_graph const& graph,
-                                     std::size_t evaluation_tokens) {
-    model_config const& c = graph.config();
-    std::uint64_t const tokens = plan.calibration_tokens + std::uint64_t{evaluation_tokens};
-    std::uint64_t bytes = plan.peak_memory + tokens * sizeof(std::int32_t);
-    if (evaluation_tokens > 0) {
-        bytes += 2 * std::uint64_t{evaluation_tokens} * c.hidden_size * sizeof(float);
-        bytes += 2 * std::uint64_t{detail::logit_rows} * c.vocab_size * sizeof(float);
-    }
-    return bytes;
-}
 
 /// Seconds that `work` takes on `b`, from rates measured now (under a second).
 template <class B>
@@ -175,27 +115,32 @@ double estimate_seconds(B const& b, run_plan const& plan, run_work const& work) 
     };
     double seconds = 0.0;
     if (work.products + work.attention + work.solving > 0.0) {
-        constexpr std::size_t n = 768;
+        constexpr std::size_t n = B::is_queued ? 4096 : 768;  // what fills it
         tensor<B> const x = filled(n, n);
         tensor<B> const w = filled(n, n);
         tensor<B> y = make(b, n, n);
-        double const took =
-            detail::seconds_of([&] { linear(b, x.view(), w.view(), {}, y.view()); });
+        double const took = detail::seconds_of([&] {
+            linear(b, x.view(), w.view(), {}, y.view());
+            wait(b);
+        });
         double const rate = 2.0 * static_cast<double>(n * n * n) / took;
-        // Attention runs in smaller products than linears, and a solver partly column by column.
-        seconds += (work.products + 2.0 * work.attention + 2.0 * work.solving) / rate;
+        // Attention runs in smaller products than linears, and a solver partly column by column
+        // and, on a card, in float32.
+        double const solver = B::is_queued ? 12.0 : 2.0;
+        seconds += (work.products + 2.0 * work.attention + solver * work.solving) / rate;
     }
     for (std::size_t i = 0; i < plan.schemes.size(); ++i) {
         if (work.rounded[i] == 0.0) {
             continue;
         }
-        constexpr std::size_t rows = 128;
+        constexpr std::size_t rows = B::is_queued ? 8192 : 128;
         constexpr std::size_t cols = 2048;
         tensor<B> const values = filled(rows, cols);
         tensor<B> x = make(b, rows, cols);
         double const took = detail::seconds_of([&] {
             copy(b, values.view(), x.view());
             fake_quantize(b, *plan.schemes[i].weight, 1.0F, x.view());
+            wait(b);
         });
         seconds += work.rounded[i] * took / static_cast<double>(rows * cols);
     }

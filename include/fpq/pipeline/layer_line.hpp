@@ -17,6 +17,7 @@
 
 #include "fpq/backend/backend.hpp"
 #include "fpq/graph/graph.hpp"
+#include "fpq/model/layer.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/journal.hpp"
@@ -70,6 +71,12 @@ private:
 
     void one_layer(std::size_t index, streams<B>& flow);
 
+    /// Layer `index`, which was perhaps read while the one before was worked on.
+    [[nodiscard]] decoder_layer<B> take_layer(std::size_t index);
+
+    /// Begins to read layer `index` in another thread, where work is queued.
+    void load_ahead(std::size_t index);
+
     /// Hands a solved layer to the sink: beside the next one's computing where that is queued.
     void write_layer(std::size_t index, std::vector<quantized_linear> solved,
                      std::vector<linear_report> lines, std::uint64_t bytes);
@@ -104,7 +111,9 @@ private:
     row_stream<B> rows_;
     std::optional<opened_model<B>> earlier_;  // what an interrupted run wrote
     std::vector<quantized_linear> written_;   // the layer that is being written
-    std::future<void> writing_;  // last: its destructor waits while the others still live
+    // Last: their destructors wait while the others still live.
+    std::future<void> writing_;
+    std::future<decoder_layer<B>> ahead_;
 };
 
 template <class B>
@@ -218,7 +227,8 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         return;
     }
     clock_.enter("load");
-    decoder_layer<B> layer = load_layer(backend_, model_.source(), graph_, index);
+    decoder_layer<B> layer = take_layer(index);
+    load_ahead(index + 1);
     if (flow.evaluation) {
         clock_.enter("evaluate");
         flow.evaluation->advance_original(backend_, layer);
@@ -275,6 +285,27 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
     if (flow.evaluation) {
         clock_.enter("evaluate");
         flow.evaluation->advance(backend_, layer, hooks);
+    }
+}
+
+template <class B>
+decoder_layer<B> layer_line<B>::take_layer(std::size_t index) {
+    return ahead_.valid() ? ahead_.get() : load_layer(backend_, model_.source(), graph_, index);
+}
+
+template <class B>
+void layer_line<B>::load_ahead(std::size_t index) {
+    if constexpr (B::is_queued) {
+        if (index >= graph_.layers()) {
+            return;
+        }
+        try {
+            ahead_ = std::async(std::launch::async, [this, index] {
+                return load_layer(beside(backend_), model_.source(), graph_, index);
+            });
+        } catch (std::system_error const&) {
+            // No thread to be had: this one will read it.
+        }
     }
 }
 

@@ -71,6 +71,7 @@ struct run_plan {
     std::vector<plan_entry> entries;     ///< in the order of the checkpoint's names
     std::vector<std::string> notes;      ///< what a user should know before starting
     std::uint64_t peak_memory = 0;       ///< bytes, estimated, without texts and evaluation
+    std::uint64_t device_memory = 0;     ///< bytes of a card, estimated, without hidden states
     std::size_t calibration_tokens = 0;  ///< 0: no calibration
     nlohmann::json recipe;               ///< what it was made of, for the report
 
@@ -100,6 +101,7 @@ struct run_plan {
 struct rehearsal {
     double seconds = 0.0;      ///< that the run will take, estimated on this machine
     std::uint64_t memory = 0;  ///< bytes at the widest moment, texts counted
+    std::uint64_t states = 0;  ///< bytes of hidden states on a card, or over its budget beside it
 };
 
 /// A table for `--dry_run`, layers in the order of their numbers.
@@ -129,6 +131,10 @@ inline std::string describe_plan(run_plan const& plan, rehearsal const& seen) {
     }
     text += fmt::format("calibration: {} tokens\n", plan.calibration_tokens);
     text += fmt::format("peak memory: about {} MiB\n", seen.memory >> 20);
+    if (plan.device_memory != 0) {
+        text += fmt::format("peak memory of the card: about {} MiB, and {} MiB of hidden states\n",
+                            plan.device_memory >> 20, seen.states >> 20);
+    }
     text += fmt::format("time: about {:.0f} s with {} threads, from rates measured here\n",
                         std::max(1.0, seen.seconds), plan.threads);
     for (std::string const& note : plan.notes) {

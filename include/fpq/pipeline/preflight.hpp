@@ -30,6 +30,7 @@
 #include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/line.hpp"
+#include "fpq/pipeline/memory.hpp"
 #include "fpq/pipeline/output_files.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/progress.hpp"
@@ -203,7 +204,8 @@ rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
         std::erase(plan.notes, memory_note(plan.peak_memory, machine_memory()));
         plan.notes.push_back(std::move(note));
     }
-    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated)), memory};
+    return {estimate_seconds(b, plan, count_work(plan, model.graph(), evaluated)), memory,
+            device_states_of(plan, model.graph(), evaluated)};
 }
 
 }  // namespace fpq

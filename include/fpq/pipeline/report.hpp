@@ -73,6 +73,8 @@ struct run_report {
     std::uint64_t quantized_bytes = 0;
     std::uint64_t output_bytes = 0;
     std::size_t calibration_tokens = 0;
+    std::string hidden_states;  ///< where those of the calibration lay; empty: there were none
+    std::uint64_t device_memory = 0;  ///< bytes of a card at the widest moment; 0: on the CPU
     double seconds = 0.0;
     std::optional<eval_result> evaluation;
     bool evaluates_calibration_text = false;  ///< the evaluation saw what the solver saw
@@ -201,6 +203,12 @@ inline nlohmann::json to_json(run_report const& report) {
         {"calibration_tokens", report.calibration_tokens},
         {"seconds", report.seconds},
         {"notes", report.notes}};
+    if (!report.hidden_states.empty()) {
+        json["hidden_states"] = report.hidden_states;
+    }
+    if (report.device_memory != 0) {
+        json["device_memory"] = report.device_memory;
+    }
     if (report.evaluation) {
         json["evaluation"] = to_json(*report.evaluation);
         json["evaluation"]["text"] = report.evaluates_calibration_text ? "calibration" : "its own";

@@ -24,6 +24,7 @@
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/pipeline/memory.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/presets.hpp"
 #include "fpq/pipeline/recipe.hpp"
@@ -53,7 +54,6 @@ public:
         check_needs();
         plan_entries();
         plan_output();
-        plan_.peak_memory = peak_memory();
         return std::move(plan_);
     }
 
@@ -313,33 +313,6 @@ private:
         }
     }
 
-    /// Bytes at the widest moment: one layer in float32, the second moments of its taps, the
-    /// largest linear while it is solved (working copy, decoded, packed, factor), hidden states, a
-    /// window.
-    [[nodiscard]] std::uint64_t peak_memory() const {
-        bool const moments = looks() && needs_of(plan_.methods).second_moment;
-        std::uint64_t layer = 0;
-        std::uint64_t widest = 0;
-        std::uint64_t squares = 0;
-        std::array<bool, tap_count> seen{};
-        for (linear_node const& node :
-             graph_.layers() > 0 ? graph_.layer(0) : std::span<linear_node const>()) {
-            std::uint64_t const square = std::uint64_t{node.in} * node.in * 4;
-            layer += node.values() * 4;
-            widest = std::max(widest, node.values() * 12 + (moments ? square * 3 : 0));
-            bool& counted = seen[static_cast<std::size_t>(node.input)];
-            squares += moments && !counted ? 4 * square : 0;  // see sharded_second_moment
-            counted = true;
-        }
-        model_config const& c = graph_.config();
-        std::uint64_t const hidden =
-            looks() ? std::uint64_t{plan_.calibration_tokens} * c.hidden_size * 4 : 0;
-        std::uint64_t const window = std::uint64_t{recipe_.calibration.sequence_length} *
-                                     (c.intermediate_size * 3 + c.hidden_size * 4) * 4;
-        return layer + widest + squares + hidden + (looks() ? window : 0) +
-               (std::uint64_t{64} << 20);
-    }
-
     recipe const& recipe_;
     checkpoint const& source_;
     model_graph const& graph_;
@@ -356,6 +329,14 @@ run_plan resolve(B const& b, recipe const& r, checkpoint const& source, model_gr
     run_plan plan = detail::plan_maker(r, source, graph).make();
     plan.threads = b.threads;
     plan.backend = name_of(b);
+    if constexpr (B::is_queued) {
+        std::size_t const length = std::max<std::size_t>(1, plan.calibration.sequence_length);
+        plan.peak_memory = host_memory_of(plan, graph);
+        plan.device_memory = layer_memory_of(plan, graph, length * windows_at_once(b, length));
+        require_device_memory(b, plan.device_memory);
+    } else {
+        plan.peak_memory = cpu_memory_of(plan, graph);
+    }
     return plan;
 }
 

@@ -78,12 +78,15 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
             windows.calibration = sample_windows(b, plan.calibration, model, progress);
         }
         report.calibration_tokens = windows.calibration.size() * plan.calibration.sequence_length;
-        flow.calibration.emplace(b, model.network(), windows.calibration);
+        flow.calibration.emplace(b, model.network(), windows.calibration, plan.device_memory);
+        report.hidden_states = flow.calibration->place();
     }
     if (plan.evaluation.perplexity) {
-        flow.evaluation.emplace(b, model.network(), std::move(windows.evaluation));
+        flow.evaluation.emplace(b, model.network(), std::move(windows.evaluation),
+                                plan.device_memory);
     }
     line.run(flow);
+    report.device_memory = peak_device_memory(b);
     report.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return report;

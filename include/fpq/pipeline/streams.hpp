@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fpq/backend/backend.hpp"
+#include "fpq/backend/memory_budget.hpp"
 #include "fpq/io/text/token_windows.hpp"
 #include "fpq/linalg/sharded_second_moment.hpp"
 #include "fpq/model/evaluate.hpp"
@@ -51,13 +52,19 @@ using window_hooks = std::function<layer_hooks<B>(window_range)>;
 template <class B>
 class hidden_stream {
 public:
-    /// `network` outlives the stream.
-    hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows);
+    /// `network` outlives the stream. `beside`: bytes that the work on a layer takes beside it.
+    hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows,
+                  std::uint64_t beside);
 
     [[nodiscard]] std::size_t windows() const noexcept { return windows_; }
 
-    /// (tokens, hidden) of one window.
-    [[nodiscard]] typename B::view window(std::size_t w) { return rows({w, 1}); }
+    /// Where the states lie, for a report.
+    [[nodiscard]] char const* place() const noexcept { return states_.place(); }
+
+    /// A copy of (tokens, hidden) of one window.
+    [[nodiscard]] typename B::lent window(B const& b, std::size_t w) {
+        return lend(b, states_, w * tokens_, tokens_, loan::copy);
+    }
 
     /// Replaces every window by its output of `layer`.
     void advance(B const& b, decoder_layer<B> const& layer, layer_hooks<B> const& hooks);
@@ -69,55 +76,76 @@ public:
     void observe_head(B const& b, window_hooks<B> const& hooks);
 
 private:
-    [[nodiscard]] typename B::view rows(window_range w) {
-        return states_.view().rows_at(w.first * tokens_, w.count * tokens_);
-    }
+    /// f(windows, their rows) for all windows, `at_once` together; the next rows come while f
+    /// works.
+    template <class F>
+    void for_each_batch(B const& b, loan what, F const& f);
 
     decoder<B> const* network_;
     std::size_t windows_;
     std::size_t tokens_;
     std::vector<window_range> batches_;
-    tensor<B> states_;
+    typename B::states states_;
 };
 
 template <class B>
-hidden_stream<B>::hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows)
+hidden_stream<B>::hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows,
+                                std::uint64_t beside)
     : network_(&network),
       windows_(windows.size()),
       tokens_(windows.front().size()),
       batches_(window_batches(windows_, windows_at_once(b, tokens_))),
-      states_(make(b, windows.size() * tokens_, network.config().hidden_size)) {
-    for (std::size_t w = 0; w < windows_; ++w) {
-        network.embed_tokens(b, windows[w], window(w));
+      states_(make_states(b, windows.size() * tokens_, network.config().hidden_size, beside)) {
+    for_each_batch(b, loan::fresh, [&](window_range at, typename B::view rows) {
+        for (std::size_t w = 0; w < at.count; ++w) {
+            network.embed_tokens(b, windows[at.first + w], rows.rows_at(w * tokens_, tokens_));
+        }
+    });
+}
+
+template <class B>
+template <class F>
+void hidden_stream<B>::for_each_batch(B const& b, loan what, F const& f) {
+    auto const lent = [&](window_range w) {
+        return lend(b, states_, w.first * tokens_, w.count * tokens_, what);
+    };
+    typename B::lent next = lent(batches_.front());
+    for (std::size_t i = 0; i < batches_.size(); ++i) {
+        typename B::lent now = std::move(next);
+        if (i + 1 < batches_.size()) {
+            next = lent(batches_[i + 1]);
+        }
+        f(batches_[i], use(b, now));
+        if (what != loan::copy) {
+            take_back(b, states_, batches_[i].first * tokens_, std::move(now));
+        }
     }
 }
 
 template <class B>
 void hidden_stream<B>::advance(B const& b, decoder_layer<B> const& layer,
                                layer_hooks<B> const& hooks) {
-    for (window_range const w : batches_) {
-        network_->forward_layer(b, layer, rows(w), tokens_, hooks);
-    }
+    for_each_batch(b, loan::change, [&](window_range, typename B::view rows) {
+        network_->forward_layer(b, layer, rows, tokens_, hooks);
+    });
 }
 
 template <class B>
 void hidden_stream<B>::observe(B const& b, decoder_layer<B> const& layer,
                                window_hooks<B> const& hooks) {
-    for (window_range const w : batches_) {
-        tensor<B> scratch = make(b, w.count * tokens_, states_.cols());
-        copy(b, rows(w), scratch.view());
+    for_each_batch(b, loan::copy, [&](window_range w, typename B::view rows) {
         layer_hooks<B> watching = hooks(w);
         watching.inputs_only = true;
-        network_->forward_layer(b, layer, scratch.view(), tokens_, watching);
-    }
+        network_->forward_layer(b, layer, rows, tokens_, watching);
+    });
 }
 
 template <class B>
 void hidden_stream<B>::observe_head(B const& b, window_hooks<B> const& hooks) {
-    for (window_range const w : batches_) {
-        tensor<B> scratch = make(b, w.count * tokens_, states_.cols());
-        network_->head_input(b, rows(w), hooks(w), scratch.view());
-    }
+    for_each_batch(b, loan::copy, [&](window_range w, typename B::view rows) {
+        tensor<B> normed = make(b, rows.rows, rows.cols);
+        network_->head_input(b, rows, hooks(w), normed.view());
+    });
 }
 
 /// The windows of an evaluation, and which texts they are of.
@@ -131,7 +159,8 @@ struct evaluation_set {
 template <class B>
 class running_evaluation {
 public:
-    running_evaluation(B const& b, decoder<B> const& network, evaluation_set set);
+    running_evaluation(B const& b, decoder<B> const& network, evaluation_set set,
+                       std::uint64_t beside);
 
     /// The original layer.
     void advance_original(B const& b, decoder_layer<B> const& layer) {
@@ -155,12 +184,13 @@ private:
 };
 
 template <class B>
-running_evaluation<B>::running_evaluation(B const& b, decoder<B> const& network, evaluation_set set)
+running_evaluation<B>::running_evaluation(B const& b, decoder<B> const& network, evaluation_set set,
+                                          std::uint64_t beside)
     : network_(network),
       windows_(std::move(set.windows)),
       texts_(std::move(set.texts)),
-      original_(b, network, windows_),
-      quantized_(b, network, windows_) {
+      original_(b, network, windows_, beside),
+      quantized_(b, network, windows_, beside) {
     eval_model<B> const face{&network_, {}, {}};
     std::vector<std::span<std::int32_t const>> const spans(windows_.begin(), windows_.end());
     detail::require_evaluable<B>(face, nullptr, spans);
@@ -176,8 +206,10 @@ eval_result running_evaluation<B>::finish(B const& b, decoder<B> const& quantize
     std::vector<position_score> scores(windows_.size() * targets);
     typename B::score_workspace held;
     for (std::size_t w = 0; w < windows_.size(); ++w) {
-        detail::score_window<B>(b, subject, quantized_.window(w), &original, original_.window(w),
-                                windows_[w], std::span(scores).subspan(w * targets, targets), held);
+        typename B::lent const now = quantized_.window(b, w);
+        typename B::lent const before = original_.window(b, w);
+        detail::score_window<B>(b, subject, use(b, now), &original, use(b, before), windows_[w],
+                                std::span(scores).subspan(w * targets, targets), held);
         progress({"evaluate", w + 1, windows_.size(), ""});
     }
     return detail::summarize_all(scores, targets, true, texts_);

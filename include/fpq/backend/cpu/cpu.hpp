@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "fpq/backend/backend.hpp"
+#include "fpq/backend/memory_budget.hpp"
 #include "fpq/backend/rope.hpp"
 #include "fpq/backend/weight_rows.hpp"
 #include "fpq/core/view.hpp"
@@ -21,8 +23,12 @@
 
 namespace fpq {
 
+class cpu_states;  // states.hpp
+struct cpu_lent;
+
 struct cpu {
     int threads;  ///< at least 1
+    memory_budget budget{};
 
     static constexpr bool is_queued = false;  ///< a verb has done its work when it returns
 
@@ -79,6 +85,8 @@ struct cpu {
     using table = weight_rows;             ///< embedding and head: in the type of the file
     using moment = sharded_second_moment;  ///< the sum of x^T x over windows, in fixed shards
     using hessian = fpq::hessian;          ///< the finished sum
+    using states = cpu_states;             ///< hidden states of many windows
+    using lent = cpu_lent;                 ///< rows of them, while they are worked on
 };
 
 /// What results depend on beside the plan.
@@ -117,6 +125,12 @@ inline void require_generation(cpu const&) noexcept {}
 
 /// Takes back what a solver gave, to be used again.
 inline void recycle(cpu const&, packed_matrix&&) noexcept {}
+
+/// The backend for a second thread that only loads.
+[[nodiscard]] inline cpu beside(cpu const& b) noexcept { return b; }
+
+/// The most bytes of a card that were held.
+inline std::uint64_t peak_device_memory(cpu const&) noexcept { return 0; }
 
 /// Returns when all work asked for is done.
 inline void wait(cpu const&) noexcept {}

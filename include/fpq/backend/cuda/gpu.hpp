@@ -8,6 +8,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -21,6 +22,7 @@
 #include "fpq/backend/backend.hpp"
 #include "fpq/backend/cuda/staging.hpp"
 #include "fpq/backend/cuda/status.hpp"
+#include "fpq/backend/memory_budget.hpp"
 #include "fpq/backend/rope.hpp"
 #include "fpq/backend/weight_rows.hpp"
 #include "fpq/core/float_type.hpp"
@@ -38,8 +40,38 @@
 namespace fpq {
 
 class gpu_moment;  // moment.hpp
+class gpu_states;  // states.hpp
+struct gpu_lent;
 
-/// What the copies of a gpu share. One thread at a time.
+/// A way of copies to the device, beside the computing. One thread at a time.
+class copy_lane {
+public:
+    copy_lane() {
+        require_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "CUDA stream");
+        require_cuda(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "CUDA event");
+    }
+    copy_lane(copy_lane const&) = delete;
+    copy_lane& operator=(copy_lane const&) = delete;
+    ~copy_lane() {
+        static_cast<void>(cudaStreamSynchronize(stream_));
+        static_cast<void>(cudaEventDestroy(done_));
+        static_cast<void>(cudaStreamDestroy(stream_));
+    }
+    [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
+    [[nodiscard]] pinned_staging& staging() noexcept { return staging_; }
+    /// What `computing` does from now on sees all copies asked for so far.
+    void join(cudaStream_t computing) {
+        require_cuda(cudaEventRecord(done_, stream_), "CUDA event");
+        require_cuda(cudaStreamWaitEvent(computing, done_), "CUDA event");
+    }
+
+private:
+    cudaStream_t stream_ = nullptr;
+    cudaEvent_t done_ = nullptr;
+    pinned_staging staging_;
+};
+
+/// What the copies of a gpu share. One thread at a time, but for its second lane.
 class gpu_context {
 public:
     /// Takes device `index`. Throws fpq::error (device) when there is none, or when no kernel of
@@ -56,17 +88,14 @@ public:
         require_cuda(
             cudaMemPoolSetAttribute(pool, cudaMemPoolReuseAllowInternalDependencies, &never),
             "CUDA memory pool");
-        require_cuda(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "CUDA stream");
-        require_cuda(cudaEventCreateWithFlags(&copied_, cudaEventDisableTiming), "CUDA event");
+        lanes_ = std::make_unique<std::array<copy_lane, 2>>();
         require_ok(libraries_.use(stream_), "cuBLAS and cuSOLVER");
     }
     gpu_context(gpu_context const&) = delete;
     gpu_context& operator=(gpu_context const&) = delete;
     ~gpu_context() {
-        static_cast<void>(cudaStreamSynchronize(copies_));
+        lanes_.reset();
         static_cast<void>(cudaStreamSynchronize(stream_));
-        static_cast<void>(cudaEventDestroy(copied_));
-        static_cast<void>(cudaStreamDestroy(copies_));
         static_cast<void>(cudaStreamDestroy(stream_));
     }
 
@@ -75,15 +104,26 @@ public:
     [[nodiscard]] cuda::linear_algebra& libraries() noexcept { return libraries_; }
     [[nodiscard]] cuda::gptq_workspace& gptq_scratch() noexcept { return gptq_scratch_; }
     [[nodiscard]] cuda::gptq_factor& factor() noexcept { return factor_; }
-    [[nodiscard]] pinned_staging& staging() noexcept { return staging_; }
+    /// Lane 0 is that of the thread that computes, 1 of the one that loads ahead.
+    [[nodiscard]] copy_lane& lane(std::size_t which) noexcept { return (*lanes_)[which]; }
+    /// Copies from the device go through this pinned memory, on the computing stream.
+    [[nodiscard]] pinned_staging& staging() noexcept { return lane(0).staging(); }
 
-    /// Copies to the device go here, beside the computing.
-    [[nodiscard]] cudaStream_t copies() const noexcept { return copies_; }
-    /// What the stream does from now on sees all copies asked for so far.
-    void join_copies() {
-        require_cuda(cudaEventRecord(copied_, copies_), "CUDA event");
-        require_cuda(cudaStreamWaitEvent(stream_, copied_), "CUDA event");
+    /// Bytes of device memory that are free, or free again in the pool.
+    [[nodiscard]] std::uint64_t free_memory() const {
+        std::size_t free = 0;
+        std::size_t all = 0;
+        require_cuda(cudaMemGetInfo(&free, &all), "CUDA memory");
+        return free + pool_counter(cudaMemPoolAttrReservedMemCurrent) -
+               pool_counter(cudaMemPoolAttrUsedMemCurrent);
     }
+    /// The most bytes that arrays held at a time.
+    [[nodiscard]] std::uint64_t peak_memory() const {
+        return pool_counter(cudaMemPoolAttrReservedMemHigh);
+    }
+
+    /// Bytes of hidden states on the card.
+    [[nodiscard]] std::uint64_t& held_states() noexcept { return held_states_; }
 
     /// Buffers of results that were written, to be filled again.
     [[nodiscard]] std::vector<std::vector<std::uint8_t>>& spare() noexcept { return spare_; }
@@ -91,15 +131,22 @@ public:
     void wait() const { require_cuda(cudaStreamSynchronize(stream_), "CUDA stream"); }
 
 private:
+    [[nodiscard]] std::uint64_t pool_counter(cudaMemPoolAttr which) const {
+        cudaMemPool_t pool = nullptr;
+        require_cuda(cudaDeviceGetDefaultMemPool(&pool, device_), "CUDA memory pool");
+        std::uint64_t bytes = 0;
+        require_cuda(cudaMemPoolGetAttribute(pool, which, &bytes), "CUDA memory pool");
+        return bytes;
+    }
+
     int device_;
     cudaStream_t stream_ = nullptr;
-    cudaStream_t copies_ = nullptr;
-    cudaEvent_t copied_ = nullptr;
+    std::uint64_t held_states_ = 0;
     std::vector<std::vector<std::uint8_t>> spare_;
     cuda::linear_algebra libraries_;
     cuda::gptq_workspace gptq_scratch_;
     cuda::gptq_factor factor_;
-    pinned_staging staging_;
+    std::unique_ptr<std::array<copy_lane, 2>> lanes_;
 };
 
 /// `size` values on the device, uninitialized, from the stream's pool: memory is taken and given
@@ -183,6 +230,8 @@ struct gpu {
     /// Results of solvers until they are decoded: no way back to the device for them.
     std::shared_ptr<std::vector<detail::solved_on_device>> solved =
         std::make_shared<std::vector<detail::solved_on_device>>();
+    std::size_t lane = 0;  ///< of gpu_context
+    memory_budget budget{};
 
     static constexpr bool is_queued = true;  ///< a verb returns before its work is done
 
@@ -295,6 +344,8 @@ struct gpu {
     };
 
     using moment = gpu_moment;
+    using states = gpu_states;
+    using lent = gpu_lent;
 
     struct score_workspace {
         cuda::score_workspace tiles;
@@ -313,6 +364,31 @@ inline int host_threads(gpu const& b) noexcept { return b.threads; }
 }
 
 inline void wait(gpu const& b) { b.context->wait(); }
+
+/// The most bytes of the card that were held, kernels and what libraries keep for themselves apart.
+inline std::uint64_t peak_device_memory(gpu const& b) { return b.context->peak_memory(); }
+
+/// Throws fpq::error (device) when work that takes `bytes` has not that much room.
+inline void require_device_memory(gpu const& b, std::uint64_t bytes) {
+    std::uint64_t const free = b.context->free_memory();
+    bool const over = b.budget.device != 0 && b.budget.device < free;
+    std::uint64_t const there = over ? b.budget.device : free;
+    if (bytes > there) {
+        fail(error_category::device, "not enough device memory",
+             over ? "--gpu_memory" : "CUDA device " + std::to_string(b.context->device()),
+             "about " + std::to_string(bytes >> 20) + " MiB for the work on one layer",
+             std::to_string(there >> 20) + " MiB");
+    }
+}
+
+/// The same device for the calling thread, a second one that only loads: its copies have a lane of
+/// their own.
+[[nodiscard]] inline gpu beside(gpu const& b) {
+    require_cuda(cudaSetDevice(b.context->device()), "CUDA device");
+    gpu out = b;
+    out.lane = 1;
+    return out;
+}
 
 /// Takes back what a solver gave, to be used again.
 inline void recycle(gpu const& b, packed_matrix&& used) {

@@ -27,13 +27,33 @@ namespace fpq {
 
 namespace detail {
 
+/// Brings `size` bytes to the device, beside the computing; see pinned_staging for `fill`.
+template <class Fill>
+void bring(gpu const& b, void* device, std::size_t size, Fill const& fill) {
+    copy_lane& lane = b.context->lane(b.lane);
+    lane.staging().to_device(device, size, lane.stream(), b.threads, fill);
+    lane.join(b.context->stream());
+}
+
+/// An uninitialized array for `bring`.
+template <class T>
+gpu_array<T> array_to_fill(gpu const& b, std::size_t count) {
+    return {b.context, count, b.context->lane(b.lane).stream()};
+}
+
+/// An uninitialized matrix for `bring`.
+inline gpu::tensor tensor_to_fill(gpu const& b, float_type type, std::size_t rows,
+                                  std::size_t cols) {
+    return {b.context, type, rows, cols, b.context->lane(b.lane).stream()};
+}
+
 /// `count` values of host memory on the device.
 template <class T>
 gpu_array<T> array_of(gpu const& b, T const* values, std::size_t count) {
-    gpu_array<T> out(b.context, count, b.context->copies());
-    b.context->staging().to_device(out.data(), values, count * sizeof(T), b.context->copies(),
-                                   b.threads);
-    b.context->join_copies();
+    auto out = array_to_fill<T>(b, count);
+    bring(b, out.data(), count * sizeof(T), [values](std::byte* to, std::size_t at, std::size_t n) {
+        std::memcpy(to, reinterpret_cast<std::byte const*>(values) + at, n);
+    });
     return out;
 }
 
@@ -79,18 +99,17 @@ inline constexpr float_type float_type_of(dtype type) noexcept {
 
 /// (out, in) values onto the device, rounded to bf16.
 [[nodiscard]] inline gpu::tensor upload(gpu const& b, matrix_view<float const> values) {
-    gpu::tensor out(b.context, float_type::bf16, values.rows, values.cols, b.context->copies());
+    gpu::tensor out = detail::tensor_to_fill(b, float_type::bf16, values.rows, values.cols);
     std::size_t const row = values.cols * sizeof(bf16);
-    b.context->staging().to_device(
-        out.view().data, values.rows * row, b.context->copies(), b.threads,
-        [&](std::byte* to, std::size_t at, std::size_t count) {
-            for (std::size_t i = 0; i < count; i += sizeof(bf16)) {
-                std::size_t const value = (at + i) / sizeof(bf16);
-                bf16 const rounded = to_bf16(values(value / values.cols, value % values.cols));
-                std::memcpy(to + i, &rounded, sizeof rounded);
-            }
-        });
-    b.context->join_copies();
+    detail::bring(b, out.view().data, values.rows * row,
+                  [&](std::byte* to, std::size_t at, std::size_t count) {
+                      for (std::size_t i = 0; i < count; i += sizeof(bf16)) {
+                          std::size_t const value = (at + i) / sizeof(bf16);
+                          bf16 const rounded =
+                              to_bf16(values(value / values.cols, value % values.cols));
+                          std::memcpy(to + i, &rounded, sizeof rounded);
+                      }
+                  });
     return out;
 }
 
@@ -102,17 +121,15 @@ inline constexpr float_type float_type_of(dtype type) noexcept {
         fail_input("wrong type of tensor", tensor_place(from), "BF16, F16 or F32",
                    dtype_name(from.type));
     }
-    gpu::tensor out(b.context, detail::float_type_of(from.type), rows, cols, b.context->copies());
+    gpu::tensor out = detail::tensor_to_fill(b, detail::float_type_of(from.type), rows, cols);
     std::atomic<bool> bad{false};
-    b.context->staging().to_device(out.view().data, from.bytes.size(), b.context->stream(),
-                                   b.threads,
-                                   [&](std::byte* to, std::size_t at, std::size_t count) {
-                                       std::memcpy(to, from.bytes.data() + at, count);
-                                       if (detail::first_non_finite(from.type, {to, count})) {
-                                           bad = true;
-                                       }
-                                   });
-    b.context->join_copies();
+    detail::bring(b, out.view().data, from.bytes.size(),
+                  [&](std::byte* to, std::size_t at, std::size_t count) {
+                      std::memcpy(to, from.bytes.data() + at, count);
+                      if (detail::first_non_finite(from.type, {to, count})) {
+                          bad = true;
+                      }
+                  });
     if (bad) {
         detail::require_finite(from, from.bytes);
     }
@@ -151,25 +168,22 @@ inline gpu::tensor rows_on_device(gpu const& b, weight_rows const& rows,
                                   std::span<std::int32_t const> which) {
     std::size_t const count = which.empty() ? rows.rows() : which.size();
     std::size_t const width = rows.cols() * sizeof(bf16);
-    gpu::tensor out(b.context, float_type::bf16, count, rows.cols(), b.context->copies());
+    gpu::tensor out = tensor_to_fill(b, float_type::bf16, count, rows.cols());
     // A piece may begin and end inside a row.
-    b.context->staging().to_device(
-        out.view().data, count * width, b.context->copies(), b.threads,
-        [&](std::byte* to, std::size_t at, std::size_t size) {
-            std::vector<float> values(rows.cols());
-            std::vector<bf16> rounded(rows.cols());
-            for (std::size_t done = 0; done < size;) {
-                std::size_t const row = (at + done) / width;
-                std::size_t const inside = (at + done) % width;
-                std::size_t const part = std::min(width - inside, size - done);
-                rows.copy_row_as_bf16(which.empty() ? row : static_cast<std::size_t>(which[row]),
-                                      values, rounded.data());
-                std::memcpy(to + done, reinterpret_cast<std::byte const*>(rounded.data()) + inside,
-                            part);
-                done += part;
-            }
-        });
-    b.context->join_copies();
+    bring(b, out.view().data, count * width, [&](std::byte* to, std::size_t at, std::size_t size) {
+        std::vector<float> values(rows.cols());
+        std::vector<bf16> rounded(rows.cols());
+        for (std::size_t done = 0; done < size;) {
+            std::size_t const row = (at + done) / width;
+            std::size_t const inside = (at + done) % width;
+            std::size_t const part = std::min(width - inside, size - done);
+            rows.copy_row_as_bf16(which.empty() ? row : static_cast<std::size_t>(which[row]),
+                                  values, rounded.data());
+            std::memcpy(to + done, reinterpret_cast<std::byte const*>(rounded.data()) + inside,
+                        part);
+            done += part;
+        }
+    });
     return out;
 }
 

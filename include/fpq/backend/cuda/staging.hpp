@@ -50,14 +50,6 @@ public:
         }
     }
 
-    void to_device(void* device, void const* from, std::size_t size, cudaStream_t stream,
-                   int threads) {
-        to_device(device, size, stream, threads,
-                  [from](std::byte* to, std::size_t at, std::size_t count) {
-                      std::memcpy(to, static_cast<std::byte const*>(from) + at, count);
-                  });
-    }
-
     /// Copies `size` bytes from the device; they are there when this returns.
     void to_host(void* to, void const* device, std::size_t size, cudaStream_t stream, int threads) {
         prepare();
