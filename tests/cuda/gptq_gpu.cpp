@@ -21,79 +21,25 @@
 #include "fpq/quant/quantize.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/rtn.hpp"
-#include "support/gaussian.hpp"
+#include "gptq_support.hpp"
 
 namespace {
 
 namespace cuda = fpq::cuda;
-
-void require_ok(cuda::status const& s) {
-    INFO(s.text);
-    REQUIRE(s.ok());
-}
-
-template <class T>
-cuda::device_buffer<T> on_device(std::vector<T> const& from) {
-    cuda::device_buffer<T> out;
-    require_ok(out.resize(from.size()));
-    require_ok(out.upload(from.data()));
-    return out;
-}
-
-template <class T>
-std::vector<T> on_host(cuda::device_buffer<T> const& from, std::size_t count) {
-    REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
-    std::vector<T> out(count);
-    REQUIRE(cudaMemcpy(out.data(), from.data(), count * sizeof(T), cudaMemcpyDeviceToHost) ==
-            cudaSuccess);
-    return out;
-}
-
-/// One set of handles for all cases.
-cuda::linear_algebra& libraries() {
-    static cuda::linear_algebra handles;
-    return handles;
-}
-
-std::vector<float> gaussian(std::size_t count, std::uint64_t stream, float sigma = 1.0F) {
-    return fpq_test::gaussian(count, 47, stream, sigma);
-}
-
-/// Correlated inputs with channels of several sizes, rounded to bf16.
-std::vector<float> inputs(std::size_t tokens, std::size_t n, std::uint64_t stream) {
-    auto out = gaussian(tokens * n, stream);
-    for (std::size_t t = 0; t < tokens; ++t) {
-        float carried = 0;
-        for (std::size_t j = 0; j < n; ++j) {
-            float& x = out[t * n + j];
-            carried = 0.8F * carried + x;
-            x = fpq::round_to_bf16(carried * (1.0F + static_cast<float>(j % 7)) *
-                                   (j % 41 == 5 ? 6.0F : 1.0F));
-        }
-    }
-    return out;
-}
-
-/// Inputs in the type asked for, rows `stride` apart, the rest of each row NaN.
-std::vector<std::uint8_t> as_type(std::vector<float> const& x, std::size_t n, std::size_t stride,
-                                  cuda::float_type type) {
-    std::size_t const tokens = x.size() / n;
-    std::size_t const each = cuda::float_bytes(type);
-    std::vector<std::uint8_t> out(tokens * stride * each);
-    for (std::size_t t = 0; t < tokens; ++t) {
-        for (std::size_t j = 0; j < stride; ++j) {
-            float const v = j < n ? x[t * n + j] : std::numeric_limits<float>::quiet_NaN();
-            std::uint32_t const bits = type == cuda::float_type::bf16 ? fpq::to_bf16(v).bits
-                                       : type == cuda::float_type::fp16
-                                           ? fpq::to_fp16(v).bits
-                                           : fpq::bits_of<std::uint32_t>(v);
-            for (std::size_t b = 0; b < each; ++b) {
-                out[(t * stride + j) * each + b] = static_cast<std::uint8_t>(bits >> (8 * b));
-            }
-        }
-    }
-    return out;
-}
+using fpq_test::as_type;
+using fpq_test::cpu_hessian;
+using fpq_test::differing;
+using fpq_test::inputs;
+using fpq_test::libraries;
+using fpq_test::loss_of;
+using fpq_test::lower_half;
+using fpq_test::many_formats;
+using fpq_test::normal;
+using fpq_test::on_device;
+using fpq_test::on_host;
+using fpq_test::options_for;
+using fpq_test::require_ok;
+using fpq_test::view_of;
 
 std::vector<double> gram(std::vector<float> const& x, std::size_t n) {
     std::vector<double> out(n * n, 0.0);
@@ -168,20 +114,6 @@ bool has_tiles() {
     return major == 9;
 }
 
-fpq::hessian cpu_hessian(std::vector<float> const& x, std::size_t n) {
-    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), x.size() / n, n), 1);
-    return h;
-}
-
-/// h's lower half on the device; above the diagonal NaN.
-cuda::device_buffer<float> lower_half(fpq::matrix_view<float const> h) {
-    std::vector<float> out(h.rows * h.cols, std::numeric_limits<float>::quiet_NaN());
-    for (std::size_t i = 0; i < h.rows; ++i) {
-        std::copy_n(h.row(i), i + 1, out.data() + i * h.cols);
-    }
-    return on_device(out);
-}
-
 cuda::gptq_factor device_factor(fpq::matrix_view<float const> h, fpq::solve_options const& o,
                                 std::size_t double_limit = 4096) {
     cuda::gptq_factor out;
@@ -241,55 +173,6 @@ solved device_solve(std::vector<float> const& w, std::size_t rows, cuda::gptq_fa
     out.relative_error = report.relative_error();
     out.weight.codes = on_host(device_codes, scales.codes.size());
     return out;
-}
-
-fpq::solve_options options_for(fpq::quant_format const& format, std::vector<float> const& w,
-                               fpq::quant_order order) {
-    float amax = 0;
-    for (float const v : w) {
-        amax = std::max(amax, std::abs(v));
-    }
-    fpq::solve_options o;
-    o.observer.global_scale = format.has_global ? fpq::nvfp_global_scale(amax, true) : 1.0F;
-    o.order = order;
-    o.threads = 4;
-    return o;
-}
-
-fpq::matrix_view<float const> view_of(std::vector<float> const& w, std::size_t rows) {
-    return fpq::as_view(w.data(), rows, w.size() / rows);
-}
-
-double loss_of(std::vector<float> const& w, std::size_t rows, fpq::packed_matrix const& q,
-               fpq::hessian const& h) {
-    auto const e = fpq::detail::weight_error(view_of(w, rows), q, 1);
-    return fpq::quadratic_form(view_of(e, rows), h.view(), 4);
-}
-
-std::size_t differing(std::vector<std::uint8_t> const& a, std::vector<std::uint8_t> const& b) {
-    REQUIRE(a.size() == b.size());
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        count += a[i] != b[i] ? 1 : 0;
-    }
-    return count;
-}
-
-std::vector<fpq::quant_format> many_formats() {
-    return {fpq::nvfp4,
-            fpq::mxfp4,
-            fpq::mxfp6_e2m3,
-            fpq::mxfp6_e3m2,
-            fpq::mxfp8_e4m3,
-            fpq::mxfp8_e5m2,
-            fpq::fp4(32),
-            fpq::fp4(128),
-            fpq::fp4(0, fpq::granularity::channel),
-            fpq::int_format(4, 32),
-            fpq::int_format(3, 16, false),
-            fpq::int_format(4, 0, true, fpq::granularity::tensor),
-            fpq::int_format(4, 0, false, fpq::granularity::tensor),
-            fpq::int_format(8, 0, false, fpq::granularity::channel)};
 }
 
 constexpr fpq::quant_order orders[] = {fpq::quant_order::natural, fpq::quant_order::activation};
@@ -402,7 +285,7 @@ TEST_CASE("the factor is the CPU's in double, in both precisions and orders", "[
 TEST_CASE("a solve costs what the CPU's does, within 1e-3, in every format and order", "[cuda]") {
     std::size_t const rows = 203;  // ragged for tiles of 32 rows
     std::size_t const n = 684;     // ragged for blocks of 128, panels of 512, groups of 16 and 32
-    auto const w = gaussian(rows * n, 1, 0.05F);
+    auto const w = normal(rows * n, 1, 0.05F);
     auto const h = cpu_hessian(inputs(1500, n, 1), n);
     for (auto const order : orders) {
         auto const first = options_for(fpq::nvfp4, w, order);
@@ -439,7 +322,7 @@ TEST_CASE("a solve costs what the CPU's does, within 1e-3, in every format and o
 TEST_CASE("with an identity Hessian the device rounds to nearest, byte for byte", "[cuda]") {
     std::size_t const rows = 33;
     std::size_t const n = 172;
-    auto const w = gaussian(rows * n, 4, 0.05F);
+    auto const w = normal(rows * n, 4, 0.05F);
     std::vector<float> eye(n * n, 0.0F);
     for (std::size_t i = 0; i < n; ++i) {
         eye[i * n + i] = 1.0F;
@@ -458,7 +341,7 @@ TEST_CASE("with an identity Hessian the device rounds to nearest, byte for byte"
 TEST_CASE("weights in bf16 and fp16, and other panels, give the same solve", "[cuda]") {
     std::size_t const rows = 40;
     std::size_t const n = 600;
-    auto w = gaussian(rows * n, 6, 0.05F);
+    auto w = normal(rows * n, 6, 0.05F);
     for (float& v : w) {
         v = fpq::to_float(fpq::to_fp16(fpq::round_to_bf16(v)));  // exact in both, mostly
         v = std::abs(v) < 0x1p-13F ? 0.0F : v;
@@ -483,7 +366,7 @@ TEST_CASE("weights in bf16 and fp16, and other panels, give the same solve", "[c
 TEST_CASE("dead columns become zero on the device, or are rounded to nearest", "[cuda]") {
     std::size_t const rows = 20;
     std::size_t const n = 64;
-    auto const w = gaussian(rows * n, 7, 0.05F);
+    auto const w = normal(rows * n, 7, 0.05F);
     auto x = inputs(400, n, 7);
     for (std::size_t t = 0; t < 400; ++t) {
         x[t * n + 3] = 0;
@@ -544,7 +427,7 @@ TEST_CASE("failed factorisations are damped tenfold, six tries, then refused", "
 TEST_CASE("a weight that is not finite is refused by place", "[cuda]") {
     std::size_t const rows = 4;
     std::size_t const n = 32;
-    auto w = gaussian(rows * n, 9);
+    auto w = normal(rows * n, 9);
     auto const h = cpu_hessian(inputs(50, n, 9), n);
     auto const o = options_for(fpq::nvfp4, w, fpq::quant_order::activation);
     auto const cpu = fpq::gptq(view_of(w, rows), h, fpq::nvfp4, o, "layer");
@@ -590,7 +473,7 @@ TEST_CASE("launchers refuse what they cannot do, before any work", "[cuda]") {
 TEST_CASE("the edge to the CPU solver: the same arguments, report and errors", "[cuda]") {
     std::size_t const rows = 70;
     std::size_t const n = 300;
-    auto const w = gaussian(rows * n, 12, 0.05F);
+    auto const w = normal(rows * n, 12, 0.05F);
     auto x = inputs(700, n, 12);
     for (std::size_t t = 0; t < 700; ++t) {
         x[t * n + 17] = 0;
