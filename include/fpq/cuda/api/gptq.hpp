@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wing cuda. Launchers of the part "gptq": accumulate a Hessian, factor it, solve a layer. The
-// semantics are the CPU solver's (fpq/solve); results differ from it by rounding only.
+// Wing cuda. Launchers of the part "gptq": accumulate a Hessian, factor it, solve a layer, polish
+// its codes. The semantics are the CPU solver's (fpq/solve); results differ from it by rounding
+// only.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -60,6 +61,13 @@ struct gptq_workspace {
     device_buffer<std::uint8_t> codes;  // (rows, cols up to 128)
     device_buffer<double> loss;         // one a block of columns and tile of rows
     device_buffer<unsigned char> sums;  // the report
+    // What polishing needs beside the first four.
+    device_buffer<float> change;          // (rows, 512): of errors, in the columns at hand
+    device_buffer<std::uint8_t> kept;     // (rows, cols up to 64): codes before the pass
+    device_buffer<std::uint8_t> frozen;   // (rows)
+    device_buffer<double> row_sums;       // (2, rows of the layer): damped and squared errors
+    device_buffer<double> polished;       // their sums
+    device_buffer<std::uint32_t> counts;  // 1: whether a code changed
 };
 
 /// One layer. Scales are found before, on the original weights in their original groups.
@@ -106,5 +114,29 @@ struct gptq_report {
 /// Refuses by place when a weight was not finite.
 status read_gptq_report(cudaStream_t stream, gptq_layer const& layer,
                         gptq_workspace const& workspace, gptq_report& report);
+
+/// Coordinate descent on the codes of a layer, whatever solved it.
+struct polish_args {
+    float const* h = nullptr;  // (cols, cols), device, the lower half, not damped
+    float damping = 0;         // added to diag(H), in H's units
+    int passes = 0;            // at most; none follows one that changed nothing
+    /// Rows at a time; 0: what 1 GiB of scratch holds, 64 at least. Affects memory, speed and last
+    /// bits only.
+    std::size_t rows_at_once = 0;
+};
+
+struct polish_report {
+    double damped = 0;   // tr(dW (H + damping I) dW^T)
+    double squared = 0;  // tr(dW dW^T)
+};
+
+/// Re-rounds the codes of `layer` (in and out), scales fixed, by the rule of fpq/solve/polish.hpp;
+/// a row whose damped objective, summed in double, got worse in a pass is put back and left alone
+/// from then on. layer.zero_dead_columns: columns whose diagonal of H is 0 count as 0 in w.
+/// Slopes are float32 products. The same bytes from run to run on one kind of device.
+/// Waits for the stream. Cost: 3 rows cols^2 operations a pass, 2 more before the first. Memory:
+/// about 10 bytes for each column of each row at hand.
+status polish_codes(linear_algebra& libraries, cudaStream_t stream, gptq_layer const& layer,
+                    polish_args const& args, gptq_workspace& workspace, polish_report& report);
 
 }  // namespace fpq::cuda

@@ -13,6 +13,7 @@
 #include <cstdio>
 
 #include "fpq/cuda/api/gptq.hpp"
+#include "fpq/cuda/gptq/checks.hpp"
 #include "fpq/cuda/gptq/codec.hpp"
 #include "fpq/cuda/gptq/linear_algebra.hpp"
 #include "fpq/cuda/gptq/sweep.cuh"
@@ -27,31 +28,16 @@ inline std::size_t gptq_stride(std::size_t cols) noexcept {
     return (cols + width - 1) / width * width;
 }
 
-inline status check_layer(gptq_factor const& factor, gptq_layer const& layer) {
+inline status check_solve(gptq_factor const& factor, gptq_layer const& layer) {
     auto const number = [](std::size_t x) { return static_cast<long long>(x); };
-    if (layer.rows > 0x7FFFFFFFu || layer.cols > 0x7FFFFFFFu) {
-        return refuse("launch_gptq: rows and cols", "at most 2147483647",
-                      number(std::max(layer.rows, layer.cols)));
+    if (status s = check_layer("launch_gptq", layer); !s.ok()) {
+        return s;
     }
-    if (layer.cols == 0 || factor.size != layer.cols) {
-        return refuse("launch_gptq: cols", "those of the factor, 1 or more", number(layer.cols));
-    }
-    if (layer.w_stride < layer.cols) {
-        return refuse("launch_gptq: w_stride", "cols or more", number(layer.w_stride));
+    if (factor.size != layer.cols) {
+        return refuse("launch_gptq: cols", "those of the factor", number(layer.cols));
     }
     if (layer.panel == 0 || layer.panel % gptq_block::width != 0) {
         return refuse("launch_gptq: panel", "a multiple of 128", number(layer.panel));
-    }
-    if (layer.format.group_of(layer.cols) == 0) {
-        return refuse("launch_gptq: group", "1 or more", 0LL);
-    }
-    if (!layer.format.symmetric && !is_integer(layer.format.element)) {
-        return refuse("launch_gptq: format", "zero points with integers only", "a float element");
-    }
-    if (layer.rows != 0 &&
-        (layer.w == nullptr || layer.scales == nullptr || layer.codes == nullptr ||
-         (!layer.format.symmetric && layer.zeros == nullptr))) {
-        return refuse("launch_gptq: w, scales, codes, zeros", "device pointers", "null");
     }
     return {};
 }
@@ -255,7 +241,7 @@ private:
 
 status launch_gptq(linear_algebra& libraries, cudaStream_t stream, gptq_factor const& factor,
                    gptq_layer const& layer, gptq_workspace& workspace) {
-    if (status s = detail::check_layer(factor, layer); !s.ok()) {
+    if (status s = detail::check_solve(factor, layer); !s.ok()) {
         return s;
     }
     if (layer.rows == 0) {
