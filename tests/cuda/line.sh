@@ -46,6 +46,7 @@ done
 calibrated="--dataset_name_or_path $text/calib.txt --num_sequences 16 --sequence_length 256"
 measured="--eval_perplexity --eval_data $text/eval.txt --eval_windows 8"
 for flags in "nvfp --w_observer sweep --quantization_order activation" "nvfp --a_bits 4" \
+    "nvfp --w_observer sweep --quantization_order activation --polish 2" \
     "mxfp --a_bits 4 --transform_class hadamard --hadamard_group_size 32"; do
     name=gptq.$(tr ' ' '_' <<< "$flags")
     for device in cpu cuda; do

@@ -6,10 +6,12 @@
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -19,10 +21,10 @@
 #include "fpq/backend/cuda/moment.hpp"
 #include "fpq/backend/cuda/quant.hpp"
 #include "fpq/backend/scale_args.hpp"
-#include "fpq/core/hosted/error.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/api/observe.hpp"
 #include "fpq/format/quant_args.hpp"
+#include "fpq/linalg/matmul.hpp"
 #include "fpq/quant/packed_matrix.hpp"
 #include "fpq/solve/options.hpp"
 
@@ -211,9 +213,33 @@ struct gpu_factor {
     return result;
 }
 
-inline void solve_polish(gpu const&, gpu::const_view, gpu::hessian const&, int, bool,
-                         solve_result&) {
-    fail_usage("not on a GPU yet", "--polish", "--device cpu", "--device cuda");
+/// The codes are polished where the solver left them, and brought to the host again.
+inline void solve_polish(gpu const& b, gpu::const_view w, gpu::hessian const& moment, int passes,
+                         bool zero_dead, solve_result& solved) {
+    packed_matrix& q = solved.weight;
+    detail::require_shape(moment.size == w.cols && q.rows == w.rows && q.cols == w.cols, "polish",
+                          "a Hessian of " + std::to_string(w.cols) + " and codes of w",
+                          std::to_string(moment.size));
+    if (passes <= 0 || w.rows * w.cols == 0) {
+        return;
+    }
+    detail::packed_on_device packed = detail::solved_or_uploaded(b, q.view());
+    cuda::gptq_layer layer = detail::layer_of(w, q.format, packed, q.global_scale);
+    layer.zero_dead_columns = zero_dead;
+    cuda::polish_args args;
+    args.h = moment.sum.data();
+    args.damping = static_cast<float>(solved.report.damping);
+    args.passes = passes;
+    cudaStream_t const stream = b.context->stream();
+    cuda::polish_report left;
+    require_ok(cuda::polish_codes(b.context->libraries(), stream, layer, args,
+                                  b.context->gptq_scratch(), left),
+               "polish");
+    b.context->staging().to_host(q.codes.data(), packed.codes.data(), q.codes.size(), stream,
+                                 b.threads);
+    b.solved->push_back({q.codes.data(), std::move(packed)});
+    double const miss = std::max(0.0, left.damped - solved.report.damping * left.squared);
+    solved.report.relative_error = solved.report.energy > 0 ? miss / solved.report.energy : 0.0;
 }
 
 }  // namespace fpq
