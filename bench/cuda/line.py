@@ -131,7 +131,10 @@ def main():
             if done:
                 print(f"| evaluate 32 windows, both models | {done[0]:.1f} | | | | {done[1]} | {done[2]} |")
             continue
-        shutil.rmtree(out, ignore_errors=True)
+        before = work / "before"
+        shutil.rmtree(before, ignore_errors=True)
+        if out.exists():
+            out.rename(before)
         report = work / f"{row}.json"
         flags = ["1" if f == "pinned" else f for f in ROWS[row]]
         if "pinned" in ROWS[row]:  # all but the work on a layer
@@ -152,6 +155,10 @@ def main():
               f"{', '.join(f'{p} {s}' for p, s in phases.items())} | {size_of(out) / 1e9:.2f} | "
               f"{done[1]} | {done[2]} |", flush=True)
         export = out
+        if "pinned" in ROWS[row]:
+            same = subprocess.run(["diff", "-rq", "-x", "README.md", str(before), str(out)]).returncode == 0
+            print(f"| hidden states in {r.get('hidden_states')} | | | "
+                  f"{'the same files' if same else 'OTHER FILES'} | | | |", flush=True)
         if row == "rtn":
             there, back = copy_seconds(a.model, out, work)
             print(f"| copy of the same bytes | {there + back:.1f} | | in {there:.1f}, out {back:.1f} | | | |")
