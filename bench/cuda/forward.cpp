@@ -248,6 +248,33 @@ void attention_of(std::size_t windows, std::size_t length, std::size_t heads, st
         [&] { must(cuda::launch_attention(a, nullptr)); });
 }
 
+/// One token of each sequence; every byte of the caches is read once.
+void cached_attention_of(std::size_t sequences, std::size_t length, std::size_t heads,
+                         std::size_t kv_heads, std::size_t dim) {
+    if (!asked({"cached attention"})) {
+        return;
+    }
+    std::size_t const width = kv_heads * dim;
+    auto const q = random_bf16(sequences * heads * dim, 1.7F);
+    auto const k = random_bf16(sequences * length * width, 1.7F);
+    auto const v = random_bf16(sequences * length * width, 1.7F);
+    auto out = room<bf16>(sequences * heads * dim);
+    cuda::cached_attention_args a;
+    a.q = {q.data(), heads * dim};
+    a.k = {k.data(), width};
+    a.v = {v.data(), width};
+    a.out = {out.data(), heads * dim};
+    a.sequences = sequences;
+    a.capacity = a.length = length;
+    a.heads = heads;
+    a.kv_heads = kv_heads;
+    a.head_dim = dim;
+    row("cached attention",
+        text("%zu x %zu, heads %zu/%zu of %zu", sequences, length, heads, kv_heads, dim),
+        static_cast<double>(sequences * length * width) * 4, 0,
+        [&] { must(cuda::launch_cached_attention(a, nullptr)); });
+}
+
 void score_of(std::size_t rows, std::size_t vocab, std::size_t hidden) {
     if (!asked({"score tile", "score", "score of two"})) {
         return;
@@ -322,6 +349,11 @@ int main(int count, char** arguments) {
     attention_of(1, 2048, 32, 8, 128);
     attention_of(2, 8192, 32, 8, 128);
     attention_of(2, 8192, 32, 8, 128, 1024);
+    cached_attention_of(128, 1024, 32, 8, 128);
+    cached_attention_of(128, 2048, 32, 8, 128);
+    cached_attention_of(128, 1024, 28, 4, 128);
+    cached_attention_of(128, 1024, 14, 2, 64);
+    cached_attention_of(1, 2048, 32, 8, 128);
     score_of(8192, 128256, 4096);
     return 0;
 }

@@ -103,4 +103,23 @@ struct attention_args {
 /// Kernels are made for head_dim 64, 80, 96, 128 and 256; others use the next larger one.
 status launch_attention(attention_args const& args, cudaStream_t stream);
 
+/// One token of each sequence against the keys and values of its sequence so far.
+struct cached_attention_args {
+    bf16_rows q;  // (sequences, heads * head_dim)
+    bf16_rows k;  // (sequences * capacity, kv_heads * head_dim), rotated, this token's among them;
+    bf16_rows v;  //   of a sequence the first `length` rows are read
+    bf16_rows out;  // as q, and may be q
+    std::size_t sequences = 0;
+    std::size_t capacity = 0;  // rows of a sequence
+    std::size_t length = 0;    // 1 to capacity
+    std::size_t heads = 0;
+    std::size_t kv_heads = 0;  // divides heads
+    std::size_t head_dim = 0;
+    float scale = 0;  // of q k^T; 0: 1 / sqrt(head_dim)
+};
+
+/// out = softmax(scale q k^T) v, all in float32, rounded once. The same refusals as those of
+/// launch_attention.
+status launch_cached_attention(cached_attention_args const& args, cudaStream_t stream);
+
 }  // namespace fpq::cuda

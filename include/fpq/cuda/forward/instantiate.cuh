@@ -4,6 +4,7 @@
 #pragma once
 
 #include "fpq/cuda/forward/launch_attention.cuh"
+#include "fpq/cuda/forward/launch_cached_attention.cuh"
 #include "fpq/cuda/forward/launch_convert.cuh"
 #include "fpq/cuda/forward/launch_rope.cuh"
 #include "fpq/cuda/forward/launch_rows.cuh"
