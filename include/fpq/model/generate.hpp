@@ -2,8 +2,8 @@
 // Text sampled from the model itself, token by token with a key/value cache: data-free calibration.
 //
 // Floor 7. Temperature 1 over the whole vocabulary. Unlike the rest of this floor it keeps
-// all layers in memory (float32), since every token needs every layer, and a cache that is bounded
-// by choosing how many sequences run side by side. Not an inference engine.
+// all layers in memory, since every token needs every layer, and a cache that is bounded by
+// choosing how many sequences run side by side. Not an inference engine.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +17,8 @@
 #include "fpq/backend/backend.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/random.hpp"
+#include "fpq/graph/graph.hpp"
+#include "fpq/graph/model_config.hpp"
 #include "fpq/model/forward.hpp"
 #include "fpq/model/layer.hpp"
 
@@ -38,13 +40,30 @@ namespace detail {
 inline constexpr std::uint64_t first_token_stream = 0x5EED;
 inline constexpr std::uint64_t sequence_stream = 0x10000;
 
+/// Bytes of the keys and values of one sequence.
+template <class B>
+[[nodiscard]] std::size_t sequence_bytes(model_config const& config, std::size_t length) noexcept {
+    return 2 * config.layers * length * config.kv_size() * sizeof(typename B::cache::value);
+}
+
 }  // namespace detail
+
+/// sample_options::cache_bytes for sequences of `length` tokens, beside all weights that sampling
+/// holds. Throws fpq::error (usage) where the backend has no room for them.
+template <class B>
+[[nodiscard]] std::size_t sample_room(B const& b, model_graph const& graph, std::size_t length) {
+    std::uint64_t weights = graph.head().values();
+    for (linear_node const& node : graph.linears()) {
+        weights += node.values();
+    }
+    return cache_room(b, weights, detail::sequence_bytes<B>(graph.config(), length));
+}
 
 /// Steps a batch of sequences one token at a time. `model` and `layers` must outlive it.
 template <class B>
 class cached_decoder {
 public:
-    /// Room for `rows` sequences of `length` tokens: 2 * layers * rows * length * kv_size floats.
+    /// Room for `rows` sequences of `length` tokens: 2 * layers * rows * length * kv_size values.
     cached_decoder(B const& b, const decoder<B>& model, std::span<const decoder_layer<B>> layers,
                    std::size_t rows, std::size_t length)
         : model_(&model),
@@ -109,13 +128,13 @@ template <class B>
     if (out.empty()) {
         return out;
     }
-    const std::size_t each = 2 * config.layers * options.length * config.kv_size() * sizeof(float);
+    const std::size_t each = detail::sequence_bytes<B>(config, options.length);
     const std::size_t batch = std::max<std::size_t>(1, options.cache_bytes / each);
     const philox first{options.seed, detail::first_token_stream};
     for (std::size_t begin = 0; begin < options.sequences; begin += batch) {
         const std::size_t rows = std::min(batch, options.sequences - begin);
         cached_decoder<B> cache(b, model, layers, rows, options.length);
-        tensor<B> logits = make(b, rows, config.vocab_size);
+        tensor<B> logits = make_logits(b, rows, config.vocab_size);
         std::vector<std::int32_t> tokens(rows);
         for (std::size_t r = 0; r < rows; ++r) {
             tokens[r] = options.first_token >= 0

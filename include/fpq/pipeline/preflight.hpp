@@ -26,6 +26,7 @@
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/io/safetensors/shard_plan.hpp"
 #include "fpq/io/text/token_windows.hpp"
+#include "fpq/model/generate.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/estimate.hpp"
 #include "fpq/pipeline/journal.hpp"
@@ -159,7 +160,7 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
     if (!plan.calibration.dataset.empty()) {
         model.config().require_sequence(plan.calibration.sequence_length);
         if (plan.calibration.dataset == "self") {
-            require_generation(b);
+            (void)sample_room(b, model.graph(), plan.calibration.sequence_length);
             (void)first_token(model);
         } else {
             calibration_cut cut = load_calibration_windows(b, plan.calibration, model, progress);

@@ -71,13 +71,14 @@ struct cpu {
 
     /// Keys and values of one layer for `sequences` sequences of up to `length` tokens.
     struct cache {
+        using value = float;
         cache(std::size_t sequences, std::size_t tokens, std::size_t kv_size)
             : length(tokens),
               keys(sequences * tokens * kv_size),
               values(sequences * tokens * kv_size) {}
         std::size_t length;
-        std::vector<float> keys;  ///< row (sequence, position), kv_size wide
-        std::vector<float> values;
+        std::vector<value> keys;  ///< row (sequence, position), kv_size wide
+        std::vector<value> values;
     };
 
     using vector = std::vector<float>;     ///< norm weights and biases
@@ -100,6 +101,14 @@ inline int host_threads(cpu const& b) noexcept { return b.threads; }
     return {rows, cols};
 }
 
+/// The same for logits that are to be drawn from: float32 on every backend.
+[[nodiscard]] inline cpu::tensor make_logits(cpu const& b, std::size_t rows, std::size_t vocab) {
+    return make(b, rows, vocab);
+}
+
+/// A weight as `linear` multiplies with it: for one that many calls multiply with.
+[[nodiscard]] inline cpu::tensor product_weight(cpu const&, cpu::tensor weight) { return weight; }
+
 /// Norm weights or a bias onto the backend.
 [[nodiscard]] inline cpu::vector vector_of(cpu const&, std::vector<float> values) { return values; }
 
@@ -120,8 +129,15 @@ inline int host_threads(cpu const& b) noexcept { return b.threads; }
     return 1;
 }
 
-/// A backend that cannot sample from a model throws fpq::error (usage).
-inline void require_generation(cpu const&) noexcept {}
+/// Bytes that caches may take beside `weights` values of weights: `one`, those of a sequence, or
+/// more. Throws fpq::error (usage) where a backend has no room for them.
+[[nodiscard]] inline std::size_t cache_room(cpu const&, std::uint64_t /*weights*/,
+                                            std::size_t one) noexcept {
+    return std::max(std::size_t{1} << 30, one);
+}
+
+/// Memory that nothing owns any more goes back to where it came from.
+inline void trim(cpu const&) noexcept {}
 
 /// Takes back what a solver gave, to be used again.
 inline void recycle(cpu const&, packed_matrix&&) noexcept {}

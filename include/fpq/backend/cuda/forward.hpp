@@ -100,9 +100,13 @@ inline void linear(gpu const& b, gpu::const_view x, gpu::const_view weight, gpu:
 inline void rotate(gpu const& b, gpu::view q, gpu::view k, std::size_t head_dim,
                    gpu::vector const& q_norm, gpu::vector const& k_norm, float eps,
                    gpu::rope const& table, row_positions const& at) {
-    if (at.first != 0 || at.step != 1) {
-        fail_usage("one token at a time", "gpu: rotate", "whole windows", "a cache");
+    if (at.step > 1) {
+        fail_usage("positions of rows", "gpu: rotate", "neighbours, or the same",
+                   std::to_string(at.step) + " apart");
     }
+    // The tables' row 0 is that of the first position: a multiple of 16 bytes for every head size
+    // that the kernel takes.
+    std::size_t const skipped = at.first * (head_dim / 2);
     cuda::rope_args args;
     args.q = q.bf16_matrix();
     args.k = k.bf16_matrix();
@@ -110,9 +114,9 @@ inline void rotate(gpu const& b, gpu::view q, gpu::view k, std::size_t head_dim,
     args.heads = q.cols / head_dim;
     args.kv_heads = k.cols / head_dim;
     args.head_dim = head_dim;
-    args.cos = table.cos.data();
-    args.sin = table.sin.data();
-    args.length = at.length;
+    args.cos = table.cos.data() + skipped;
+    args.sin = table.sin.data() + skipped;
+    args.length = at.step == 0 ? 1 : at.length;
     args.q_norm = q_norm.empty() ? nullptr : q_norm.data();
     args.k_norm = k_norm.empty() ? nullptr : k_norm.data();
     args.eps = eps;

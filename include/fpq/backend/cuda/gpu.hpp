@@ -26,6 +26,7 @@
 #include "fpq/backend/rope.hpp"
 #include "fpq/backend/weight_rows.hpp"
 #include "fpq/core/float_type.hpp"
+#include "fpq/core/half.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/cuda/api/forward.hpp"
@@ -129,6 +130,14 @@ public:
     [[nodiscard]] std::vector<std::vector<std::uint8_t>>& spare() noexcept { return spare_; }
 
     void wait() const { require_cuda(cudaStreamSynchronize(stream_), "CUDA stream"); }
+
+    /// Gives what the pool keeps and nothing owns back to the device.
+    void trim() const {
+        wait();
+        cudaMemPool_t pool = nullptr;
+        require_cuda(cudaDeviceGetDefaultMemPool(&pool, device_), "CUDA memory pool");
+        require_cuda(cudaMemPoolTrimTo(pool, 0), "CUDA memory pool");
+    }
 
 private:
     [[nodiscard]] std::uint64_t pool_counter(cudaMemPoolAttr which) const {
@@ -350,7 +359,14 @@ struct gpu {
     struct score_workspace {
         cuda::score_workspace tiles;
     };
-    struct cache {};
+
+    /// Keys and values of one layer for sequences of up to `length` tokens.
+    struct cache {
+        using value = bf16;
+        std::size_t length;
+        tensor keys;  ///< row (sequence, position), kv_size wide
+        tensor values;
+    };
 };
 
 /// What results depend on beside the plan.
@@ -364,6 +380,9 @@ inline int host_threads(gpu const& b) noexcept { return b.threads; }
 }
 
 inline void wait(gpu const& b) { b.context->wait(); }
+
+/// Memory that nothing owns any more is there for who does not take it from the pool.
+inline void trim(gpu const& b) { b.context->trim(); }
 
 /// The most bytes of the card that were held, kernels and what libraries keep for themselves apart.
 inline std::uint64_t peak_device_memory(gpu const& b) { return b.context->peak_memory(); }
