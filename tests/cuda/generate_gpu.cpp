@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The committed models token by token on a GPU: the logits of the whole window, text that the model
-// itself finds as likely as it should, the same in every run.
+// itself finds as likely as it should, the same in every run, drawn as the CPU draws.
 #include "gpu.hpp"
 // (first: it ends the program where there is no device)
 
@@ -17,6 +17,7 @@
 #include "catch.hpp"
 #include "fpq/backend/cpu/forward.hpp"
 #include "fpq/backend/cpu/load.hpp"
+#include "fpq/backend/cpu/sample.hpp"
 #include "fpq/backend/cuda/forward.hpp"
 #include "fpq/backend/cuda/generate.hpp"
 #include "fpq/backend/cuda/load.hpp"
@@ -24,6 +25,7 @@
 #include "fpq/model/generate.hpp"
 #include "line/gpu.hpp"
 #include "line/models.hpp"
+#include "support/gaussian.hpp"
 
 namespace {
 
@@ -170,6 +172,23 @@ TEST_CASE("a model on a GPU writes text of its own distribution", "[gpu]") {
     }
     INFO("nats " << surprise << ", entropy " << entropy);
     CHECK(std::fabs(surprise - entropy) <= 5 * std::sqrt(spread));
+}
+
+TEST_CASE("tokens are drawn from a GPU's logits as from the CPU's", "[gpu]") {
+    gpu const device{2, std::make_shared<fpq::gpu_context>(0)};
+    constexpr std::size_t vocab = 100000;  // 41 rows come to the host at a time
+    for (std::size_t const rows : {1u, 41u, 90u}) {
+        std::vector<float> values = fpq_test::gaussian(rows * vocab, 41, rows, 2.0F);
+        auto const there = make_logits(device, rows, vocab);
+        device.context->staging().to_device(there.view().data, values.data(),
+                                            values.size() * sizeof(float), device.context->stream(),
+                                            device.threads);
+        tokens_of_text found(rows);
+        tokens_of_text want(rows);
+        draw_tokens(device, there.view(), 7, 1000, 12, found);
+        draw_tokens(cpu{2}, fpq::as_view(values.data(), rows, vocab), 7, 1000, 12, want);
+        CHECK(found == want);
+    }
 }
 
 TEST_CASE("sequences that no card has room for are refused", "[gpu]") {
