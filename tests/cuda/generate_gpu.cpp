@@ -83,7 +83,7 @@ std::vector<float> step_logits(gpu const& b, fpq::opened_model<gpu> const& model
     std::size_t const vocab = model.config().vocab_size;
     auto const layers = layers_of(b, model);
     fpq::cached_decoder<gpu> cache(b, model.network(), layers, rows, length);
-    auto const logits = make_logits(b, rows, vocab);
+    auto const logits = make_logits(b, cache.rows_of_a_step(), vocab);
     std::vector<float> out(tokens.size() * vocab);
     for (std::size_t t = 0; t < length; ++t) {
         tokens_of_text step;
@@ -147,6 +147,14 @@ TEST_CASE("a model on a GPU writes text of its own distribution", "[gpu]") {
     options.cache_bytes = fpq::sample_room(device, model.graph(), options.length);
     auto const text = fpq::sample_tokens<gpu>(device, model.network(), layers, options);
     CHECK(fpq::sample_tokens<gpu>(device, model.network(), layers, options) == text);
+    // Three at a time, and six of the sixteen.
+    auto fewer = options;
+    fewer.cache_bytes = 3 * fpq::detail::sequence_bytes<gpu>(model.config(), options.length);
+    CHECK(fpq::sample_tokens<gpu>(device, model.network(), layers, fewer) == text);
+    fewer = options;
+    fewer.sequences = 6;
+    CHECK(fpq::sample_tokens<gpu>(device, model.network(), layers, fewer) ==
+          tokens_of_text(text.begin(), text.begin() + 6 * 65));
     // Nats of the tokens against the entropies of what they were drawn from.
     auto const logits = window_logits(host, opened(host, "tiny-llama"), text, options.length);
     double surprise = 0;
@@ -180,9 +188,8 @@ TEST_CASE("tokens are drawn from a GPU's logits as from the CPU's", "[gpu]") {
     for (std::size_t const rows : {1u, 41u, 90u}) {
         std::vector<float> values = fpq_test::gaussian(rows * vocab, 41, rows, 2.0F);
         auto const there = make_logits(device, rows, vocab);
-        device.context->staging().to_device(there.view().data, values.data(),
-                                            values.size() * sizeof(float), device.context->stream(),
-                                            device.threads);
+        auto const all = fpq::detail::array_of(device, values.data(), values.size());
+        copy(device, {all.data(), fpq::float_type::fp32, rows, vocab, vocab}, there.view());
         tokens_of_text found(rows);
         tokens_of_text want(rows);
         draw_tokens(device, there.view(), 7, 1000, 12, found);
@@ -192,8 +199,11 @@ TEST_CASE("tokens are drawn from a GPU's logits as from the CPU's", "[gpu]") {
 }
 
 TEST_CASE("sequences that no card has room for are refused", "[gpu]") {
-    gpu const device{2, std::make_shared<fpq::gpu_context>(0)};
+    gpu device{2, std::make_shared<fpq::gpu_context>(0)};
     CHECK_THROWS_AS(cache_room(device, std::uint64_t{1} << 45, 1), fpq::error);
     std::size_t const one = std::size_t{1} << 20;
-    CHECK(cache_room(device, 0, one) == 256 * one);
+    CHECK(cache_room(device, one, one) > 64 * one);
+    device.budget.device = 64 * one;
+    CHECK(cache_room(device, one, one) == 54 * one);
+    CHECK_THROWS_AS(cache_room(device, 28 * one, one), fpq::error);
 }

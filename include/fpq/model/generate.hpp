@@ -49,7 +49,7 @@ template <class B>
 }  // namespace detail
 
 /// sample_options::cache_bytes for sequences of `length` tokens, beside all weights that sampling
-/// holds. Throws fpq::error (usage) where the backend has no room for them.
+/// holds. Throws fpq::error (device) where the backend has no room for them.
 template <class B>
 [[nodiscard]] std::size_t sample_room(B const& b, model_graph const& graph, std::size_t length) {
     std::uint64_t weights = graph.head().values();
@@ -59,7 +59,8 @@ template <class B>
     return cache_room(b, weights, detail::sequence_bytes<B>(graph.config(), length));
 }
 
-/// Steps a batch of sequences one token at a time. `model` and `layers` must outlive it.
+/// Steps a batch of sequences one token at a time, in products of step_rows(b) rows: those beyond
+/// the sequences are filled up and mean nothing. `model` and `layers` must outlive it.
 template <class B>
 class cached_decoder {
 public:
@@ -69,12 +70,17 @@ public:
         : model_(&model),
           layers_(layers),
           rows_(rows),
+          step_rows_(step_rows(b) == 0 ? rows : step_rows(b)),
           length_(length),
           rope_(model.rope(b, length)) {
         model.config().require_sequence(length);
         if (layers.size() != model.config().layers) {
             fail_usage("sampling needs all layers", model.config().where,
                        std::to_string(model.config().layers), std::to_string(layers.size()));
+        }
+        if (rows > step_rows_) {
+            fail_usage("sequences side by side", model.config().where,
+                       "up to " + std::to_string(step_rows_), std::to_string(rows));
         }
         for (std::size_t layer = 0; layer < layers.size(); ++layer) {
             caches_.push_back(make_cache(b, rows, length, model.config().kv_size()));
@@ -84,7 +90,11 @@ public:
     /// Tokens seen so far by every sequence.
     [[nodiscard]] std::size_t position() const noexcept { return position_; }
 
-    /// Feeds one token to each sequence; logits (rows, vocab) are those of the next token.
+    /// Rows of a step: the sequences, and what fills them up.
+    [[nodiscard]] std::size_t rows_of_a_step() const noexcept { return step_rows_; }
+
+    /// Feeds one token to each sequence; logits (rows of a step, vocab) are those of the next
+    /// token.
     void step(B const& b, std::span<const std::int32_t> tokens, typename B::view logits) {
         const model_config& config = model_->config();
         if (position_ >= length_ || tokens.size() != rows_) {
@@ -93,13 +103,17 @@ public:
                 std::to_string(rows_) + " tokens, at most " + std::to_string(length_) + " times",
                 std::to_string(tokens.size()) + " after " + std::to_string(position_));
         }
-        tensor<B> hidden = make(b, rows_, config.hidden_size);
-        model_->embed_tokens(b, tokens, hidden.view());
+        tensor<B> hidden = make(b, step_rows_, config.hidden_size);
+        std::vector<std::int32_t> filled(tokens.begin(), tokens.end());
+        filled.resize(step_rows_);
+        model_->embed_tokens(b, filled, hidden.view());
         for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
             model_->forward_layer_with(
                 b, layers_[layer], hidden.view(), {}, [&](auto q, auto k, auto v, auto out) {
-                    model_->rotate_qk(b, layers_[layer], q, k, *rope_, {rows_, position_, 0});
-                    cached_attention(b, q, k, v, model_->heads(), position_, caches_[layer], out);
+                    model_->rotate_qk(b, layers_[layer], q, k, *rope_, {step_rows_, position_, 0});
+                    cached_attention(b, q.rows_at(0, rows_), k.rows_at(0, rows_),
+                                     v.rows_at(0, rows_), model_->heads(), position_,
+                                     caches_[layer], out.rows_at(0, rows_));
                 });
         }
         model_->head_logits(b, hidden.view(), {}, logits);
@@ -110,6 +124,7 @@ private:
     const decoder<B>* model_;
     std::span<const decoder_layer<B>> layers_;
     std::size_t rows_;
+    std::size_t step_rows_;
     std::size_t length_;
     std::size_t position_ = 0;
     std::shared_ptr<const typename B::rope> rope_;
@@ -129,12 +144,13 @@ template <class B>
         return out;
     }
     const std::size_t each = detail::sequence_bytes<B>(config, options.length);
-    const std::size_t batch = std::max<std::size_t>(1, options.cache_bytes / each);
+    const std::size_t most = step_rows(b) == 0 ? options.sequences : step_rows(b);
+    const std::size_t batch = std::clamp<std::size_t>(options.cache_bytes / each, 1, most);
     const philox first{options.seed, detail::first_token_stream};
     for (std::size_t begin = 0; begin < options.sequences; begin += batch) {
         const std::size_t rows = std::min(batch, options.sequences - begin);
         cached_decoder<B> cache(b, model, layers, rows, options.length);
-        tensor<B> logits = make_logits(b, rows, config.vocab_size);
+        tensor<B> logits = make_logits(b, cache.rows_of_a_step(), config.vocab_size);
         std::vector<std::int32_t> tokens(rows);
         for (std::size_t r = 0; r < rows; ++r) {
             tokens[r] = options.first_token >= 0
@@ -145,7 +161,8 @@ template <class B>
         }
         for (std::size_t t = 1; t < options.length; ++t) {
             cache.step(b, tokens, logits.view());
-            draw_tokens(b, logits.view(), options.seed, detail::sequence_stream + begin, t, tokens);
+            draw_tokens(b, logits.view().rows_at(0, rows), options.seed,
+                        detail::sequence_stream + begin, t, tokens);
             for (std::size_t r = 0; r < rows; ++r) {
                 out[(begin + r) * options.length + t] = tokens[r];
             }

@@ -129,8 +129,12 @@ inline int host_threads(cpu const& b) noexcept { return b.threads; }
     return 1;
 }
 
+/// Rows that the products of a token's step have, however many sequences there are; more sequences
+/// take several rounds. 0: as many as sequences.
+[[nodiscard]] inline std::size_t step_rows(cpu const&) noexcept { return 0; }
+
 /// Bytes that caches may take beside `weights` values of weights: `one`, those of a sequence, or
-/// more. Throws fpq::error (usage) where a backend has no room for them.
+/// more. Throws fpq::error (device) where a backend has no room for them.
 [[nodiscard]] inline std::size_t cache_room(cpu const&, std::uint64_t /*weights*/,
                                             std::size_t one) noexcept {
     return std::max(std::size_t{1} << 30, one);

@@ -4,8 +4,6 @@
 // its random numbers, its order of sums.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -28,24 +26,25 @@
 
 namespace fpq {
 
-/// Bytes that caches may take beside `weights` values of weights in bf16, whole sequences of `one`
-/// bytes each. It is reckoned from the card, not from what is free on it: how many sequences go
-/// together decides how cuBLAS rounds. Throws fpq::error (usage) when not one has room.
-[[nodiscard]] inline std::size_t cache_room(gpu const&, std::uint64_t weights, std::size_t one) {
-    constexpr std::size_t most_sequences = 256;  // products gain nothing from more
-    std::size_t free = 0;
-    std::size_t all = 0;
-    require_cuda(cudaMemGetInfo(&free, &all), "CUDA memory");
-    // The rest is for logits, for libraries and for what else a card is used for.
-    std::size_t const usable = all - all / 8;
-    std::size_t const held = weights * sizeof(bf16);
+/// One tile of rows: cuBLAS chooses how to sum by the number of rows, so with always the same one a
+/// sequence's text does not depend on how many there are or have room.
+[[nodiscard]] inline std::size_t step_rows(gpu const&) noexcept { return 128; }
+
+/// Bytes that caches may take beside `weights` values of weights in bf16, of what is free and of
+/// the budget; `one` are those of a sequence. Throws fpq::error (device) when not one has room.
+[[nodiscard]] inline std::size_t cache_room(gpu const& b, std::uint64_t weights, std::size_t one) {
+    std::uint64_t const free = b.context->free_memory();
+    bool const over = b.budget.device != 0 && b.budget.device < free;
+    std::uint64_t const there = over ? b.budget.device : free;
+    std::uint64_t const usable = there - there / 8;  // the rest: logits, what libraries keep
+    std::uint64_t const held = weights * sizeof(bf16);
     if (held + one > usable) {
-        fail_usage("sampling from the model itself: weights and one sequence on the device",
-                   "--device",
-                   "cpu, a text to calibrate on, or " + std::to_string((held + one) >> 20) + " MiB",
-                   std::to_string(usable >> 20) + " MiB");
+        fail(error_category::device, "not enough device memory to sample from the model",
+             over ? "--gpu_memory" : "CUDA device " + std::to_string(b.context->device()),
+             std::to_string((held + one) >> 20) + " MiB for all weights and one sequence",
+             std::to_string(usable >> 20) + " MiB");
     }
-    return std::min((usable - held) / one, most_sequences) * one;
+    return usable - held;
 }
 
 /// Uninitialized logits, float32.
