@@ -113,6 +113,7 @@ tensor<B> run_layers(B const& b, const eval_model<B>& model, window_list windows
             model.frame->forward_layer(
                 b, weights, hidden.view().rows_at(i * length, count * length), length, hooks);
         }
+        wait(b);  // one layer's memory at a time
         progress.step();
     }
     return hidden;

@@ -228,7 +228,6 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
     }
     clock_.enter("load");
     decoder_layer<B> layer = take_layer(index);
-    load_ahead(index + 1);
     if (flow.evaluation) {
         clock_.enter("evaluate");
         flow.evaluation->advance_original(backend_, layer);
@@ -261,6 +260,9 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         }
         for (quantized_linear& linear : work_.solve(group, weights, scales, report_)) {
             solved.push_back(std::move(linear));
+        }
+        if (!ahead_.valid()) {  // by now the memory of the layer before is free
+            load_ahead(index + 1);
         }
     }
     work_.forget();

@@ -285,6 +285,7 @@ template <class B>
 void layer_work<B>::forget() {
     statistics_ = {};
     finished_ = {};
+    release_scratch(backend_);
 }
 
 template <class B>

@@ -61,9 +61,12 @@ public:
     /// Where the states lie, for a report.
     [[nodiscard]] char const* place() const noexcept { return states_.place(); }
 
-    /// A copy of (tokens, hidden) of one window.
-    [[nodiscard]] typename B::lent window(B const& b, std::size_t w) {
-        return lend(b, states_, w * tokens_, tokens_, loan::copy);
+    /// f(a copy of (tokens, hidden) of window w).
+    template <class F>
+    void with_window(B const& b, std::size_t w, F const& f) {
+        typename B::lent const rows = lend(b, states_, w * tokens_, tokens_, loan::copy);
+        f(use(b, rows));
+        take_back(b, states_, w * tokens_, rows, loan::copy);
     }
 
     /// Replaces every window by its output of `layer`.
@@ -116,9 +119,7 @@ void hidden_stream<B>::for_each_batch(B const& b, loan what, F const& f) {
             next = lent(batches_[i + 1]);
         }
         f(batches_[i], use(b, now));
-        if (what != loan::copy) {
-            take_back(b, states_, batches_[i].first * tokens_, std::move(now));
-        }
+        take_back(b, states_, batches_[i].first * tokens_, now, what);
     }
 }
 
@@ -206,10 +207,13 @@ eval_result running_evaluation<B>::finish(B const& b, decoder<B> const& quantize
     std::vector<position_score> scores(windows_.size() * targets);
     typename B::score_workspace held;
     for (std::size_t w = 0; w < windows_.size(); ++w) {
-        typename B::lent const now = quantized_.window(b, w);
-        typename B::lent const before = original_.window(b, w);
-        detail::score_window<B>(b, subject, use(b, now), &original, use(b, before), windows_[w],
-                                std::span(scores).subspan(w * targets, targets), held);
+        auto const found = std::span(scores).subspan(w * targets, targets);
+        quantized_.with_window(b, w, [&](typename B::view now) {
+            original_.with_window(b, w, [&](typename B::view before) {
+                detail::score_window<B>(b, subject, now, &original, before, windows_[w], found,
+                                        held);
+            });
+        });
         progress({"evaluate", w + 1, windows_.size(), ""});
     }
     return detail::summarize_all(scores, targets, true, texts_);

@@ -149,6 +149,9 @@ inline void recycle(cpu const&, packed_matrix&&) noexcept {}
 /// The backend for a second thread that only loads.
 [[nodiscard]] inline cpu beside(cpu const& b) noexcept { return b; }
 
+/// Gives back what solvers keep from call to call.
+inline void release_scratch(cpu const&) noexcept {}
+
 /// The most bytes of a card that were held.
 inline std::uint64_t peak_device_memory(cpu const&) noexcept { return 0; }
 

@@ -52,7 +52,7 @@ struct cpu_lent {
     return {rows, cols, b.budget.host != 0 && bytes > b.budget.host};
 }
 
-/// Rows [first, first + count). Several may be lent at a time, of different rows.
+/// Rows [first, first + count). At most two may be lent at a time, of different rows.
 [[nodiscard]] inline cpu_lent lend(cpu const&, cpu_states& states, std::size_t first,
                                    std::size_t count, loan what) {
     cpu::view const rows = states.view().rows_at(first, count);
@@ -70,7 +70,8 @@ struct cpu_lent {
 /// The rows, for work that is asked for from now on.
 inline cpu::view use(cpu const&, cpu_lent const& lent) noexcept { return lent.rows; }
 
-/// Rows [first, ...) are now what was lent.
-inline void take_back(cpu const&, cpu_states&, std::size_t /*first*/, cpu_lent&&) noexcept {}
+/// The end of a loan: but for a copy, rows [first, ...) are now what was lent.
+inline void take_back(cpu const&, cpu_states&, std::size_t /*first*/, cpu_lent const&,
+                      loan) noexcept {}
 
 }  // namespace fpq

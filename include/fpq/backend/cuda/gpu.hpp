@@ -96,6 +96,7 @@ public:
     gpu_context& operator=(gpu_context const&) = delete;
     ~gpu_context() {
         lanes_.reset();
+        release_scratch();  // it belongs to the stream
         static_cast<void>(cudaStreamSynchronize(stream_));
         static_cast<void>(cudaStreamDestroy(stream_));
     }
@@ -105,6 +106,13 @@ public:
     [[nodiscard]] cuda::linear_algebra& libraries() noexcept { return libraries_; }
     [[nodiscard]] cuda::gptq_workspace& gptq_scratch() noexcept { return gptq_scratch_; }
     [[nodiscard]] cuda::gptq_factor& factor() noexcept { return factor_; }
+    /// Gives the solvers' memory back to the pool, for what comes next.
+    void release_scratch() noexcept {
+        gptq_scratch_ = {};
+        factor_ = {};
+        libraries_.release();
+    }
+
     /// Lane 0 is that of the thread that computes, 1 of the one that loads ahead.
     [[nodiscard]] copy_lane& lane(std::size_t which) noexcept { return (*lanes_)[which]; }
     /// Copies from the device go through this pinned memory, on the computing stream.
@@ -383,6 +391,9 @@ inline void wait(gpu const& b) { b.context->wait(); }
 
 /// Memory that nothing owns any more is there for who does not take it from the pool.
 inline void trim(gpu const& b) { b.context->trim(); }
+
+/// Gives back what solvers keep from call to call.
+inline void release_scratch(gpu const& b) noexcept { b.context->release_scratch(); }
 
 /// The most bytes of the card that were held, kernels and what libraries keep for themselves apart.
 inline std::uint64_t peak_device_memory(gpu const& b) { return b.context->peak_memory(); }

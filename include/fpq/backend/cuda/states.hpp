@@ -7,11 +7,11 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "fpq/backend/cuda/forward.hpp"
@@ -84,8 +84,9 @@ private:
 
 /// Rows that were lent; see memory_budget.hpp.
 struct gpu_lent {
-    gpu::tensor own;
+    gpu::tensor own;  ///< of a copy of rows on the card
     gpu::view rows;
+    std::size_t slot = 0;      ///< of gpu_states, for rows from the host
     detail::cuda_event there;  ///< they have come
 };
 
@@ -104,14 +105,14 @@ public:
             card_ = gpu::tensor(b.context, float_type::bf16, rows, cols);
             b.context->held_states() += bytes;
             held_ = bytes;
-        } else {
-            if (b.budget.host == 0 || bytes <= b.budget.host) {
-                pinned_ = detail::pinned_memory(bytes);
-            } else {
-                file_ = scratch_memory(bytes);
-            }
-            copies_ = std::make_unique<copy_lane>();
+            return;
         }
+        if (b.budget.host == 0 || bytes <= b.budget.host) {
+            pinned_ = detail::pinned_memory(bytes);
+        } else {
+            file_ = scratch_memory(bytes);
+        }
+        copies_ = std::make_unique<copy_lane>();
     }
     gpu_states(gpu_states&&) = default;
     gpu_states& operator=(gpu_states&&) = delete;
@@ -133,12 +134,21 @@ public:
 
     /// See lend below.
     [[nodiscard]] gpu_lent lend(gpu const& b, std::size_t first, std::size_t count, loan what);
-    void take_back(gpu const& b, std::size_t first, gpu_lent&& lent);
+    void take_back(gpu const& b, std::size_t first, gpu_lent const& lent, loan what);
 
 private:
+    /// Room on the card for rows from the host. Three: of those that are worked on, those that
+    /// come and those that go.
+    struct slot {
+        gpu::tensor rows;
+        detail::cuda_event free;  // nothing reads or writes it behind this
+    };
+
     [[nodiscard]] std::byte* host(std::size_t row) const noexcept {
         return (pinned_.size() != 0 ? pinned_.data() : file_.data()) + row * cols_ * sizeof(bf16);
     }
+    [[nodiscard]] gpu_lent lend_from_host(gpu const& b, std::size_t first, std::size_t count,
+                                          loan what);
 
     std::shared_ptr<gpu_context> context_;
     std::size_t cols_;
@@ -146,31 +156,42 @@ private:
     gpu::tensor card_;
     detail::pinned_memory pinned_;
     scratch_memory file_;
+    std::array<slot, 3> slots_;
+    std::size_t turn_ = 0;
     std::unique_ptr<copy_lane> copies_;  // both ways in one order: rows that went are there again
-    std::optional<std::pair<gpu_lent, detail::cuda_event>> returning_;  // until its copy is done
 };
 
 inline gpu_lent gpu_states::lend(gpu const& b, std::size_t first, std::size_t count, loan what) {
-    if (card_.rows() != 0) {
-        gpu::view const rows = card_.view().rows_at(first, count);
-        if (what != loan::copy) {
-            return {{}, rows, {}};
-        }
-        gpu_lent out{make(b, count, cols_), {}, {}};
+    if (card_.rows() == 0) {
+        return lend_from_host(b, first, count, what);
+    }
+    gpu_lent out;
+    out.rows = card_.view().rows_at(first, count);
+    if (what == loan::copy) {
+        out.own = make(b, count, cols_);
+        copy(b, out.rows, out.own.view());
         out.rows = out.own.view();
-        copy(b, rows, out.rows);
+    }
+    return out;
+}
+
+inline gpu_lent gpu_states::lend_from_host(gpu const& b, std::size_t first, std::size_t count,
+                                           loan what) {
+    gpu_lent out;
+    out.slot = turn_++ % slots_.size();
+    slot& s = slots_[out.slot];
+    if (s.rows.rows() < count) {
+        s.rows = gpu::tensor(b.context, float_type::bf16, count, cols_);
+        s.free = detail::cuda_event(b.context->stream());
+    }
+    out.rows = s.rows.view().rows_at(0, count);
+    if (what == loan::fresh) {
+        s.free.before(b.context->stream());
         return out;
     }
     cudaStream_t const stream = copies_->stream();
-    gpu_lent out{gpu::tensor(b.context, float_type::bf16, count, cols_,
-                             what == loan::fresh ? b.context->stream() : stream),
-                 {},
-                 {}};
-    out.rows = out.own.view();
+    s.free.before(stream);
     std::size_t const bytes = count * cols_ * sizeof(bf16);
-    if (what == loan::fresh) {
-        return out;
-    }
     if (pinned_.size() != 0) {
         require_cuda(
             cudaMemcpyAsync(out.rows.data, host(first), bytes, cudaMemcpyHostToDevice, stream),
@@ -186,25 +207,27 @@ inline gpu_lent gpu_states::lend(gpu const& b, std::size_t first, std::size_t co
     return out;
 }
 
-inline void gpu_states::take_back(gpu const& b, std::size_t first, gpu_lent&& lent) {
+inline void gpu_states::take_back(gpu const& b, std::size_t first, gpu_lent const& lent,
+                                  loan what) {
     if (card_.rows() != 0) {
         return;
     }
+    slot& s = slots_[lent.slot];
     std::size_t const bytes = lent.rows.rows * cols_ * sizeof(bf16);
-    if (pinned_.size() == 0) {
+    if (what == loan::copy) {
+        s.free = detail::cuda_event(b.context->stream());
+    } else if (pinned_.size() != 0) {
+        cudaStream_t const stream = copies_->stream();
+        detail::cuda_event(b.context->stream()).before(stream);
+        require_cuda(
+            cudaMemcpyAsync(host(first), lent.rows.data, bytes, cudaMemcpyDeviceToHost, stream),
+            "copy from the device");
+        s.free = detail::cuda_event(stream);
+    } else {
         b.context->staging().to_host(host(first), lent.rows.data, bytes, b.context->stream(),
                                      b.threads);
-        return;
+        s.free = detail::cuda_event(b.context->stream());
     }
-    cudaStream_t const stream = copies_->stream();
-    detail::cuda_event(b.context->stream()).before(stream);
-    require_cuda(
-        cudaMemcpyAsync(host(first), lent.rows.data, bytes, cudaMemcpyDeviceToHost, stream),
-        "copy from the device");
-    if (returning_) {  // its memory goes back when its copy is done, long ago by then
-        returning_->second.before(b.context->stream());
-    }
-    returning_.emplace(std::move(lent), detail::cuda_event(stream));
 }
 
 /// Room for hidden states (rows, cols), uninitialized; see gpu_states.
@@ -213,7 +236,7 @@ inline void gpu_states::take_back(gpu const& b, std::size_t first, gpu_lent&& le
     return {b, rows, cols, beside};
 }
 
-/// Rows [first, first + count). Several may be lent at a time, of different rows.
+/// Rows [first, first + count). At most two may be lent at a time, of different rows.
 [[nodiscard]] inline gpu_lent lend(gpu const& b, gpu_states& states, std::size_t first,
                                    std::size_t count, loan what) {
     return states.lend(b, first, count, what);
@@ -225,9 +248,10 @@ inline gpu::view use(gpu const& b, gpu_lent const& lent) {
     return lent.rows;
 }
 
-/// Rows [first, ...) are now what was lent.
-inline void take_back(gpu const& b, gpu_states& states, std::size_t first, gpu_lent&& lent) {
-    states.take_back(b, first, std::move(lent));
+/// The end of a loan: but for a copy, rows [first, ...) are now what was lent.
+inline void take_back(gpu const& b, gpu_states& states, std::size_t first, gpu_lent const& lent,
+                      loan what) {
+    states.take_back(b, first, lent, what);
 }
 
 }  // namespace fpq

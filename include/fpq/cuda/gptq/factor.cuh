@@ -44,14 +44,14 @@ private:
 
     status allocate() {
         std::size_t const n = f_.size;
-        status s = ensure(f_.feedback, n * n);
-        if (s.ok()) s = ensure(f_.cost, n);
-        if (s.ok()) s = ensure(f_.order, n);
-        if (s.ok()) s = ensure(f_.position, n);
-        if (s.ok()) s = ensure(f_.diagonal, n);
-        if (s.ok()) s = ensure(f_.inverse, n);
-        if (s.ok()) s = ensure(f_.faults, 1);
-        return s.ok() ? ensure(f_.info, 1) : s;
+        status s = ensure(f_.feedback, n * n, stream_);
+        if (s.ok()) s = ensure(f_.cost, n, stream_);
+        if (s.ok()) s = ensure(f_.order, n, stream_);
+        if (s.ok()) s = ensure(f_.position, n, stream_);
+        if (s.ok()) s = ensure(f_.diagonal, n, stream_);
+        if (s.ok()) s = ensure(f_.inverse, n, stream_);
+        if (s.ok()) s = ensure(f_.faults, 1, stream_);
+        return s.ok() ? ensure(f_.info, 1, stream_) : s;
     }
 
     template <class T>
@@ -157,7 +157,7 @@ private:
         if constexpr (std::is_same_v<Work, float>) {
             a = f_.feedback.data();
         } else {
-            if (status s = ensure(libraries_.wide(), n * n); !s.ok()) {
+            if (status s = ensure(libraries_.wide(), n * n, stream_); !s.ok()) {
                 return s;
             }
             a = libraries_.wide().data();

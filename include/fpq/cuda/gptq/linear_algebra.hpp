@@ -40,6 +40,12 @@ status ensure(device_buffer<T>& buffer, std::size_t size) noexcept {
     return buffer.size() >= size ? status{} : buffer.resize(size);
 }
 
+/// The same in the order of a stream's work.
+template <class T>
+status ensure(device_buffer<T>& buffer, std::size_t size, cudaStream_t stream) noexcept {
+    return buffer.size() >= size ? status{} : buffer.resize(size, stream);
+}
+
 /// One of each handle, bound to the current device. Not for use from two threads at a time.
 class linear_algebra {
 public:
@@ -60,6 +66,7 @@ public:
 
     /// Makes the handles at the first call and sends what follows to `stream`.
     status use(cudaStream_t stream) noexcept {
+        stream_ = stream;
         if (blas_ == nullptr) {
             if (status s = from_cublas(cublasCreate(&blas_), "cublasCreate"); !s.ok()) {
                 return s;
@@ -101,7 +108,7 @@ public:
         if (!s.ok()) {
             return s;
         }
-        if (s = ensure(device_scratch_, device_bytes); !s.ok()) {
+        if (s = ensure(device_scratch_, device_bytes, stream_); !s.ok()) {
             return s;
         }
         host_scratch_.resize(host_bytes);
@@ -114,7 +121,14 @@ public:
     /// Scratch for a matrix that is factored in double, kept from call to call.
     [[nodiscard]] device_buffer<double>& wide() noexcept { return wide_; }
 
+    /// Gives back the memory that was kept from call to call.
+    void release() noexcept {
+        device_scratch_ = {};
+        wide_ = {};
+    }
+
 private:
+    cudaStream_t stream_ = nullptr;
     cublasHandle_t blas_ = nullptr;
     cusolverDnHandle_t solver_ = nullptr;
     cusolverDnParams_t params_ = nullptr;

@@ -58,16 +58,16 @@ private:
 
     status allocate() {
         std::size_t const values = at_once_ * polish_stride(layer_.cols);
-        status s = ensure(ws_.target, values);
-        if (s.ok()) s = ensure(ws_.error, values);
-        if (s.ok()) s = ensure(ws_.codes, values);
-        if (s.ok()) s = ensure(ws_.kept, values);
-        if (s.ok()) s = ensure(ws_.steps, at_once_ * groups());
-        if (s.ok()) s = ensure(ws_.change, at_once_ * polish_panel);
-        if (s.ok()) s = ensure(ws_.frozen, at_once_);
-        if (s.ok()) s = ensure(ws_.row_sums, 2 * layer_.rows);
-        if (s.ok()) s = ensure(ws_.polished, 2);
-        if (s.ok()) s = ensure(ws_.counts, 1);
+        status s = ensure(ws_.target, values, stream_);
+        if (s.ok()) s = ensure(ws_.error, values, stream_);
+        if (s.ok()) s = ensure(ws_.codes, values, stream_);
+        if (s.ok()) s = ensure(ws_.kept, values, stream_);
+        if (s.ok()) s = ensure(ws_.steps, at_once_ * groups(), stream_);
+        if (s.ok()) s = ensure(ws_.change, at_once_ * polish_panel, stream_);
+        if (s.ok()) s = ensure(ws_.frozen, at_once_, stream_);
+        if (s.ok()) s = ensure(ws_.row_sums, 2 * layer_.rows, stream_);
+        if (s.ok()) s = ensure(ws_.polished, 2, stream_);
+        if (s.ok()) s = ensure(ws_.counts, 1, stream_);
         return s;
     }
 

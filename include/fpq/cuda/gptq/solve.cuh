@@ -62,10 +62,10 @@ public:
     status energy(float const* h) {
         bool const alone = ws_.sums.size() == 0;
         std::size_t const values = layer_.rows * stride();
-        status s = ensure(ws_.loss, layer_.rows);
-        if (s.ok()) s = ensure(ws_.target, values);
-        if (s.ok()) s = ensure(ws_.error, values);
-        if (s.ok()) s = ensure(ws_.sums, sizeof(gptq_sums));
+        status s = ensure(ws_.loss, layer_.rows, stream_);
+        if (s.ok()) s = ensure(ws_.target, values, stream_);
+        if (s.ok()) s = ensure(ws_.error, values, stream_);
+        if (s.ok()) s = ensure(ws_.sums, sizeof(gptq_sums), stream_);
         if (s.ok() && alone) {
             gptq_begin_kernel<1><<<1, 1, 0, stream_>>>(sums());
             s = after_launch("gptq_begin_kernel");
@@ -105,12 +105,12 @@ private:
 
     status allocate() {
         std::size_t const values = layer_.rows * stride();
-        status s = ensure(ws_.target, values);
-        if (s.ok()) s = ensure(ws_.error, values);
-        if (s.ok()) s = ensure(ws_.codes, values);
-        if (s.ok()) s = ensure(ws_.steps, layer_.rows * groups());
-        if (s.ok()) s = ensure(ws_.loss, tiles() * (stride() / gptq_block::width));
-        if (s.ok()) s = ensure(ws_.sums, sizeof(gptq_sums));
+        status s = ensure(ws_.target, values, stream_);
+        if (s.ok()) s = ensure(ws_.error, values, stream_);
+        if (s.ok()) s = ensure(ws_.codes, values, stream_);
+        if (s.ok()) s = ensure(ws_.steps, layer_.rows * groups(), stream_);
+        if (s.ok()) s = ensure(ws_.loss, tiles() * (stride() / gptq_block::width), stream_);
+        if (s.ok()) s = ensure(ws_.sums, sizeof(gptq_sums), stream_);
         if (!s.ok()) {
             return s;
         }
