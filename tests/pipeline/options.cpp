@@ -116,8 +116,16 @@ TEST_CASE("every word flag refuses what it does not know, with its choices", "[t
     }
     CHECK(has(take(with(nothing, {"--format", "nvfp5"})).refused,
               "--format: expected int, fp, nvfp, mxfp (the nearest is nvfp), found nvfp5"));
+    for (char const* const good : {"cuda", "cuda:3", "cuda:0,1", "cuda:3,2,1,0"}) {
+        CHECK(take(with(nothing, {"--device", good})).refused.empty());
+    }
+    for (char const* const bad : {"cuda:", "cuda:0,", "cuda:,1", "cuda:0,0", "cuda:0,1,2",
+                                  "cuda:64", "cuda:0;1", "cuda:-1", "cuda:0, 1"}) {
+        CHECK(has(take(with(nothing, {"--device", bad})).refused, "--device: expected auto, cpu"));
+    }
     CHECK(has(take(with(nothing, {"--device", "cuda:x"})).refused,
-              "--device: expected auto, cpu, cuda or cuda:N (N below 64), found cuda:x"));
+              "--device: expected auto, cpu, cuda, cuda:N or cuda:N,M... (2, 4 or 8 different "
+              "cards, numbers below 64), found cuda:x"));
     // Words of other tools, and letter case.
     CHECK(take(with(small, {"--w_observer", "MSE"})).flags.scheme.w_observer == scale_rule::mse);
     CHECK(take(with(small, {"--export_format", "llm-compressor"})).flags.output.layout ==

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -40,7 +42,8 @@ int devices(std::string& why) {
     return count;
 }
 
-chosen_device open_device(std::string const& choice, int index) {
+/// The name of a card that can compute.
+std::string card_name(std::string const& choice, int index) {
     cudaDeviceProp card{};
     cudaError_t const error = cudaGetDeviceProperties(&card, index);
     if (error != cudaSuccess) {
@@ -50,7 +53,15 @@ chosen_device open_device(std::string const& choice, int index) {
         fail_device(choice, "compute capability 8.0 or newer",
                     fmt::format("{}, {}.{}", card.name, card.major, card.minor));
     }
-    return {true, index, fmt::format("{} (CUDA device {})", card.name, index), {}};
+    return fmt::format("{} (CUDA device {})", card.name, index);
+}
+
+chosen_device open_devices(std::string const& choice, std::vector<int> const& indices) {
+    std::string names;
+    for (int const index : indices) {
+        names += (names.empty() ? "" : ", ") + card_name(choice, index);
+    }
+    return {true, indices, names, {}};
 }
 #endif
 
@@ -81,7 +92,7 @@ std::string why_not() {
 void enter_device_program([[maybe_unused]] std::string const& choice) {
 #if !defined(FPQ_HAVE_GPU)
     std::filesystem::path const program = cuda_program();
-    if (choice == "cpu" || (choice != "auto" && cuda_index(choice) < 0) ||
+    if (choice == "cpu" || (choice != "auto" && cuda_indices(choice).empty()) ||
         ::access(program.c_str(), X_OK) != 0 || !has_driver()) {
         return;
     }
@@ -100,30 +111,30 @@ void enter_device_program([[maybe_unused]] std::string const& choice) {
 }
 
 chosen_device choose_device(std::string const& choice) {
-    chosen_device const host{false, 0, "cpu", {}};
+    chosen_device const host{false, {}, "cpu", {}};
     if (choice == "cpu") {
         return host;
     }
 #if defined(FPQ_HAVE_GPU)
     std::string why;
     int const count = devices(why);
-    int const wanted = choice == "auto" ? 0 : cuda_index(choice);
     if (choice != "auto") {
-        if (wanted >= count) {
+        std::vector<int> const wanted = cuda_indices(choice);
+        if (*std::max_element(wanted.begin(), wanted.end()) >= count) {
             fail_device(choice, "a CUDA device of that number",
                         count == 0 ? why : fmt::format("{} of them", count));
         }
-        return open_device(choice, wanted);
+        return open_devices(choice, wanted);
     }
     if (count == 0) {
         return host;
     }
     try {
-        chosen_device found = open_device(choice, 0);
+        chosen_device found = open_devices(choice, {0});
         found.note = "computes on " + found.name + "; --device cpu computes on the CPU";
         return found;
     } catch (fpq::error const& cannot) {
-        return {false, 0, "cpu", std::string("computes on the CPU: ") + cannot.what()};
+        return {false, {}, "cpu", std::string("computes on the CPU: ") + cannot.what()};
     }
 #else
     if (choice != "auto") {
@@ -132,5 +143,32 @@ chosen_device choose_device(std::string const& choice) {
     return host;
 #endif
 }
+
+#if defined(FPQ_HAVE_GPU)
+void let_cards_see(std::vector<int> const& indices) {
+    for (int const owner : indices) {
+        cudaMemPool_t pool = nullptr;
+        require_cuda(cudaDeviceGetDefaultMemPool(&pool, owner), "CUDA memory pool");
+        for (int const reader : indices) {
+            int can = 0;
+            require_cuda(cudaDeviceCanAccessPeer(&can, reader, owner), "CUDA peer access");
+            if (reader == owner || can == 0) {
+                continue;  // where they cannot, copies go through the host
+            }
+            cudaMemAccessDesc access{};
+            access.location.type = cudaMemLocationTypeDevice;
+            access.location.id = reader;
+            access.flags = cudaMemAccessFlagsProtReadWrite;
+            require_cuda(cudaMemPoolSetAccess(pool, &access, 1), "CUDA peer access");
+        }
+    }
+}
+
+void copy_between_cards(void* to, void const* from, std::size_t bytes) {
+    require_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, nullptr),
+                 "copy between cards");
+    require_cuda(cudaStreamSynchronize(nullptr), "copy between cards");
+}
+#endif
 
 }  // namespace fpq::tools

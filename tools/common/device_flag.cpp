@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <vector>
 
 #include "common/device.hpp"
 #include "fpq/core/hosted/error.hpp"
@@ -12,27 +16,46 @@ namespace fpq::tools {
 
 namespace {
 
-constexpr std::string_view expected = "auto, cpu, cuda or cuda:N (N below 64)";
+constexpr std::string_view one = "auto, cpu, cuda or cuda:N (N below 64)";
+constexpr std::string_view more =
+    "auto, cpu, cuda, cuda:N or cuda:N,M... (2, 4 or 8 different cards, numbers below 64)";
 
 }  // namespace
 
-int cuda_index(std::string_view text) {
+std::vector<int> cuda_indices(std::string_view text) {
     if (text == "cuda") {
-        return 0;
+        return {0};
     }
     if (!text.starts_with("cuda:")) {
-        return -1;
+        return {};
     }
     text.remove_prefix(5);
-    int index = -1;
-    auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
-    return error == std::errc{} && end == text.data() + text.size() && index < 64 ? index : -1;
+    std::vector<int> out;
+    for (char const* at = text.data();; ++at) {
+        int index = -1;
+        auto const [end, error] = std::from_chars(at, text.data() + text.size(), index);
+        if (error != std::errc{} || index < 0 || index >= 64 ||
+            std::find(out.begin(), out.end(), index) != out.end()) {
+            return {};
+        }
+        out.push_back(index);
+        at = end;
+        if (at == text.data() + text.size()) {
+            break;
+        }
+        if (*at != ',') {
+            return {};
+        }
+    }
+    std::size_t const n = out.size();
+    return n == 1 || n == 2 || n == 4 || n == 8 ? out : std::vector<int>();
 }
 
-flag_spec device_flag(std::string& choice) {
-    auto const take = [&choice](char const* where, std::string const& text) {
-        if (text != "auto" && text != "cpu" && cuda_index(text) < 0) {
-            fail_usage(where, {}, expected, fpq::detail::shown(text));
+flag_spec device_flag(std::string& choice, bool several) {
+    auto const take = [&choice, several](char const* where, std::string const& text) {
+        std::vector<int> const cards = cuda_indices(text);
+        if ((text != "auto" && text != "cpu" && cards.empty()) || (cards.size() > 1 && !several)) {
+            fail_usage(where, {}, several ? more : one, fpq::detail::shown(text));
         }
         choice = text;
     };
@@ -40,8 +63,10 @@ flag_spec device_flag(std::string& choice) {
         take("FPQ_DEVICE", set);
     }
     return {"device", "WORD",
-            "where it computes: auto takes a GPU when there is one (or FPQ_DEVICE)", choice,
-            [take](std::string const& text) { take("--device", text); }};
+            several ? "where it computes: auto takes a GPU when there is one; cuda:0,1 shares the "
+                      "windows and the layers out (or FPQ_DEVICE)"
+                    : "where it computes: auto takes a GPU when there is one (or FPQ_DEVICE)",
+            choice, [take](std::string const& text) { take("--device", text); }};
 }
 
 }  // namespace fpq::tools

@@ -25,7 +25,7 @@ program_spec evaluate_program(evaluate_options& o) {
              {"Run",
               {path_flag("json", o.json, "FILE", "write the results here"),
                count_flag("threads", o.threads, bounds::threads, "worker threads"),
-               device_flag(o.device), products_flag(o.products),
+               device_flag(o.device, false), products_flag(o.products),
                switch_flag("verbose", o.verbose, true, "a line a step")}}},
             {"fpq-evaluate --model OUT --text wiki.test.raw.txt",
              "fpq-evaluate --model OUT --reference MODEL --text wiki.test.raw.txt --json out.json",

@@ -16,5 +16,7 @@ extern template rehearsal rehearse<line_backend>(line_backend const&, run_plan&,
 // run.cpp
 extern template run_report run<line_backend>(line_backend const&, run_plan const&,
                                              architecture_list, progress_sink const&);
+extern template run_report run<line_backend>(line_backend const&, run_plan const&,
+                                             architecture_list, progress_sink const&, rank_group&);
 
 }  // namespace fpq

@@ -6,5 +6,7 @@ namespace fpq {
 
 template run_report run<line_backend>(line_backend const&, run_plan const&, architecture_list,
                                       progress_sink const&);
+template run_report run<line_backend>(line_backend const&, run_plan const&, architecture_list,
+                                      progress_sink const&, rank_group&);
 
 }  // namespace fpq

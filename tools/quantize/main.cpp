@@ -74,7 +74,15 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
     fpq::run_report report;
     try {
         fpq::tools::progress_printer progress(options.verbose);  // ends its line before the report
-        report = fpq::run(backend, plan, fpq::shipped_architectures, std::ref(progress));
+        fpq::tools::on_every_card(device, backend, [&](B const& own, fpq::rank_group& ranks) {
+            if (ranks.rank() == 0) {
+                report = fpq::run(own, plan, fpq::shipped_architectures, std::ref(progress), ranks);
+            } else {
+                (void)fpq::run(
+                    own, plan, fpq::shipped_architectures, [](fpq::progress_event const&) {},
+                    ranks);
+            }
+        });
     } catch (fpq::error const& why) {
         std::error_code ignored;
         if (why.category() != fpq::error_category::usage &&

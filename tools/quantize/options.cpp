@@ -186,7 +186,7 @@ flag_group run_flags(harness_flags& f, run_options& run) {
                      "discard what an interrupted run to --save_path left, do not go on with it"),
          switch_flag("verbose", run.verbose, true, "a line for every linear"),
          count_flag("threads", f.threads, bounds::threads, "worker threads"),
-         device_flag(run.device),
+         device_flag(run.device, true),
          {"gpu_memory", "BYTES",
           "of the card that a run may take; 16GB is understood; hidden states that do not fit lie "
           "in the host's memory",

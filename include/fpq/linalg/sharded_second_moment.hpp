@@ -31,6 +31,20 @@ constexpr std::size_t shard_begin(std::size_t shard, std::size_t windows) noexce
     return shard * windows / moment_shards;
 }
 
+/// Windows [first, first + count).
+struct window_range {
+    std::size_t first;
+    std::size_t count;
+};
+
+/// The windows of one of `ranks` ranks: those of whole shards. Every rank has some where there are
+/// as many windows as ranks.
+constexpr window_range windows_of_rank(std::size_t rank, std::size_t ranks,
+                                       std::size_t windows) noexcept {
+    std::size_t const first = shard_begin(rank * moment_shards / ranks, windows);
+    return {first, shard_begin((rank + 1) * moment_shards / ranks, windows) - first};
+}
+
 /// The second moment (n, n) of a known number of windows.
 ///
 /// Nodes of the tree are numbered as in a heap: node 1 is the sum, node i that of 2i and 2i + 1,

@@ -201,6 +201,18 @@ inline nlohmann::json to_json(layer_record const& r) {
             {"bytes", r.bytes}};
 }
 
+/// The inverse of to_json. Throws nlohmann::json::exception for anything else.
+inline layer_record layer_record_from(nlohmann::json const& line) {
+    layer_record record;
+    record.layer = line.at("layer");
+    record.tensors = line.at("tensors").get<tensor_prints>();
+    record.bytes = line.at("bytes");
+    for (nlohmann::json const& l : line.at("linears")) {
+        record.linears.push_back(linear_report_from(l));
+    }
+    return record;
+}
+
 /// What of an interrupted run can be gone on with.
 struct earlier_work {
     std::vector<layer_record> layers;  ///< 0, 1, ... whose tensors are still what was written
@@ -227,13 +239,7 @@ inline earlier_work finished_layers(journal_file const& journal,
             continue;
         }
         try {
-            layer_record record;
-            record.layer = line.at("layer");
-            record.tensors = line.at("tensors").get<tensor_prints>();
-            record.bytes = line.at("bytes");
-            for (nlohmann::json const& l : line.at("linears")) {
-                record.linears.push_back(linear_report_from(l));
-            }
+            layer_record record = layer_record_from(line);
             if (!written) {
                 written.emplace(staging);
             }

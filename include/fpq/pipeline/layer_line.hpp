@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "fpq/backend/backend.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/model/layer.hpp"
 #include "fpq/model/load.hpp"
@@ -29,6 +31,7 @@
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/row_stream.hpp"
 #include "fpq/pipeline/sink.hpp"
+#include "fpq/pipeline/solve_on_ranks.hpp"
 #include "fpq/pipeline/streams.hpp"
 
 namespace fpq::detail {
@@ -37,9 +40,11 @@ namespace fpq::detail {
 template <class B>
 class layer_line {
 public:
-    layer_line(B const& b, run_plan const& plan, opened_model<B> const& model, run_report& report,
-               progress_sink const& progress, architecture_list known, nlohmann::json identity)
+    layer_line(B const& b, rank_group& ranks, run_plan const& plan, opened_model<B> const& model,
+               run_report& report, progress_sink const& progress, architecture_list known,
+               nlohmann::json identity)
         : backend_(b),
+          ranks_(ranks),
           plan_(plan),
           model_(model),
           known_(known),
@@ -48,7 +53,7 @@ public:
           progress_(progress),
           clock_(report),
           transforms_(transforms_of(plan)),
-          work_(b, plan, graph_, transforms_),
+          work_(b, ranks, plan, graph_, transforms_),
           sink_(plan, model, std::move(identity)),
           rows_(plan, model, sink_) {}
 
@@ -60,6 +65,12 @@ public:
     void run(streams<B>& flow);
 
 private:
+    /// What an interrupted run left, which rank 0 alone has seen.
+    void share_finished();
+
+    /// The groups of a layer whose weights are quantized.
+    [[nodiscard]] std::vector<linear_nodes> solved_groups(std::size_t layer) const;
+
     /// Nothing looks at the layer as a whole: every linear is left alone or streamed.
     [[nodiscard]] bool streams_rows(std::size_t layer, streams<B> const& flow) const;
 
@@ -98,6 +109,7 @@ private:
     [[nodiscard]] std::string last_detail() const;
 
     B backend_;
+    rank_group& ranks_;
     run_plan const& plan_;
     opened_model<B> const& model_;
     architecture_list known_;
@@ -109,6 +121,8 @@ private:
     layer_work<B> work_;
     quantized_sink<B> sink_;
     row_stream<B> rows_;
+    std::vector<layer_record> finished_;      // by an interrupted run
+    std::filesystem::path staging_;           // where they lie
     std::optional<opened_model<B>> earlier_;  // what an interrupted run wrote
     std::vector<quantized_linear> written_;   // the layer that is being written
     // Last: their destructors wait while the others still live.
@@ -119,15 +133,16 @@ private:
 template <class B>
 void layer_line<B>::run(streams<B>& flow) {
     std::size_t const layers = graph_.layers();
-    if (!sink_.finished().empty()) {
+    share_finished();
+    if (!finished_.empty()) {
         report_.notes.push_back(
             fmt::format("goes on with an interrupted run: {} of {} layers were done",
-                        sink_.finished().size(), layers));
+                        finished_.size(), layers));
     }
     for (std::size_t layer = 0; layer < layers; ++layer) {
-        if (layer < sink_.finished().size()) {
-            repeat_layer(sink_.finished()[layer], flow);
-            progress_({"repeat", layer + 1, sink_.finished().size(), ""});
+        if (layer < finished_.size()) {
+            repeat_layer(finished_[layer], flow);
+            progress_({"repeat", layer + 1, finished_.size(), ""});
             continue;
         }
         one_layer(layer, flow);
@@ -151,6 +166,40 @@ void layer_line<B>::run(streams<B>& flow) {
     rows_.finish();
     sink_.finish(report_);
     clock_.leave();
+}
+
+template <class B>
+void layer_line<B>::share_finished() {
+    finished_ = sink_.finished();
+    if (ranks_.size() == 1) {
+        staging_ = finished_.empty() ? std::filesystem::path() : sink_.staging();
+        return;
+    }
+    nlohmann::json lines = nlohmann::json::array();
+    for (layer_record const& done : finished_) {
+        lines.push_back(to_json(done));
+    }
+    std::string text = lines.dump();
+    std::string staging = finished_.empty() ? std::string() : sink_.staging().string();
+    broadcast_text(ranks_, 0, text);
+    broadcast_text(ranks_, 0, staging);
+    staging_ = staging;
+    finished_.clear();
+    for (nlohmann::json const& line : nlohmann::json::parse(text)) {
+        finished_.push_back(layer_record_from(line));
+    }
+}
+
+template <class B>
+std::vector<linear_nodes> layer_line<B>::solved_groups(std::size_t layer) const {
+    std::vector<linear_nodes> out;
+    for (linear_nodes const& group : work_.groups(layer)) {
+        scheme const* const s = plan_.scheme_of(graph_, *group.front());
+        if (s != nullptr && s->weight) {
+            out.push_back(group);
+        }
+    }
+    return out;
 }
 
 template <class B>
@@ -179,7 +228,7 @@ void layer_line<B>::repeat_layer(layer_record const& done, streams<B>& flow) {
     }
     clock_.enter("load");
     if (!earlier_) {
-        earlier_.emplace(backend_, sink_.staging(), known_);
+        earlier_.emplace(backend_, staging_, known_);
     }
     layer_hooks<B> unused;
     decoder_layer<B> const layer = earlier_->load(done.layer, unused);
@@ -242,28 +291,25 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
                    windows);
             return work_.observing_hooks(index, at, windows);
         });
+        work_.finish_observing();
     }
     input_scales const scales = work_.find_input_scales(index);
     std::size_t const reported = report_.linears.size();
     std::uint64_t const bytes = report_.quantized_bytes;
     clock_.enter("solve");
-    std::vector<quantized_linear> solved;
-    for (auto const& group : work_.groups(index)) {
-        scheme const* const s = plan_.scheme_of(graph_, *group.front());
-        if (s == nullptr || !s->weight) {
-            continue;
-        }
-        within(index, group.front()->module, 0.4, 0.3, solved.size(), graph_.layer(index).size());
-        std::vector<typename B::view> weights;
-        for (linear_node const* const node : group) {
-            weights.push_back(layer.linears[node->row].weight.view());
-        }
-        for (quantized_linear& linear : work_.solve(group, weights, scales, report_)) {
-            solved.push_back(std::move(linear));
-        }
-        if (!ahead_.valid()) {  // by now the memory of the layer before is free
-            load_ahead(index + 1);
-        }
+    std::size_t begun = 0;
+    std::vector<quantized_linear> solved = solve_on_ranks(
+        backend_, ranks_, work_, plan_, graph_, solved_groups(index), scales, report_,
+        [&](linear_node const& node) { return layer.linears[node.row].weight.view(); },
+        [&](linear_nodes const& group) {
+            if (begun != 0 && !ahead_.valid()) {  // by now the memory of the layer before is free
+                load_ahead(index + 1);
+            }
+            within(index, group.front()->module, 0.4, 0.3, begun, graph_.layer(index).size());
+            begun += group.size();
+        });
+    if (!ahead_.valid()) {
+        load_ahead(index + 1);
     }
     work_.forget();
     layer_hooks<B> const hooks = work_.quantized_hooks(index, scales);
@@ -355,7 +401,7 @@ void layer_line<B>::within(std::size_t index, std::string const& detail, double 
 template <class B>
 bool layer_line<B>::is_watched_after(std::size_t index) const {
     for (std::size_t later = index + 1; later <= graph_.layers(); ++later) {
-        if (later >= sink_.finished().size() && work_.needs_inputs(later)) {
+        if (later >= finished_.size() && work_.needs_inputs(later)) {
             return true;
         }
     }
@@ -381,13 +427,15 @@ void layer_line<B>::one_head(streams<B>& flow, decoder<B>& network, layer_hooks<
         flow.calibration->observe_head(backend_, [&](window_range at) {
             return work_.observing_hooks(index, at, flow.calibration->windows());
         });
+        work_.finish_observing();
     }
     input_scales const scales = work_.find_input_scales(index);
     clock_.enter("solve");
     finish_writing();
     if (s.weight) {
-        for (quantized_linear const& linear :
-             work_.solve({&node}, {weight.view()}, scales, report_)) {
+        for (quantized_linear const& linear : solve_on_ranks(
+                 backend_, ranks_, work_, plan_, graph_, {{&node}}, scales, report_,
+                 [&](linear_node const&) { return weight.view(); }, [](linear_nodes const&) {})) {
             sink_.write(linear);
         }
     }

@@ -15,6 +15,7 @@
 
 #include "fpq/backend/scale_args.hpp"
 #include "fpq/core/half.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"
@@ -69,9 +70,10 @@ template <class B>
 class layer_work {
 public:
     /// All references outlive the object.
-    layer_work(B const& b, run_plan const& plan, model_graph const& graph,
+    layer_work(B const& b, rank_group& ranks, run_plan const& plan, model_graph const& graph,
                scheme_transforms const& transforms)
         : backend_(b),
+          ranks_(ranks),
           plan_(plan),
           graph_(graph),
           transforms_(transforms),
@@ -92,6 +94,9 @@ public:
     /// Hooks of the forward that the quantized model will do.
     [[nodiscard]] layer_hooks<B> quantized_hooks(std::size_t layer,
                                                  input_scales const& scales) const;
+
+    /// All windows have been seen: what the ranks saw is joined.
+    void finish_observing();
 
     /// One scale for each tap, from all windows seen: the smallest G, the widest range.
     [[nodiscard]] input_scales find_input_scales(std::size_t layer) const;
@@ -130,6 +135,7 @@ private:
     }
 
     B backend_;
+    rank_group& ranks_;
     run_plan const& plan_;
     model_graph const& graph_;
     scheme_transforms const& transforms_;
@@ -173,7 +179,7 @@ layer_hooks<B> layer_work<B>::observing_hooks(std::size_t layer, window_range at
         input_statistics<B>& seen = statistics_[index(input)];
         if (needs_.second_moment && s->weight) {
             if (!seen.second_moment) {
-                seen.second_moment = make_moment(backend_, x.cols, windows);
+                seen.second_moment = make_moment(backend_, ranks_, x.cols, windows);
             }
             accumulate(backend_, *seen.second_moment, at.first, at.count, x);
         }
@@ -214,6 +220,21 @@ layer_hooks<B> layer_work<B>::quantized_hooks(std::size_t layer, input_scales co
 }
 
 template <class B>
+void layer_work<B>::finish_observing() {
+    std::array<float, tap_count> most{};
+    for (std::size_t i = 0; i < tap_count; ++i) {
+        most[i] = statistics_[i].amax;
+    }
+    share_maxima(ranks_, most);
+    for (std::size_t i = 0; i < tap_count; ++i) {
+        statistics_[i].amax = most[i];
+        if (auto const moment = std::move(statistics_[i].second_moment)) {
+            finished_[i].emplace(finish(backend_, ranks_, std::move(*moment)));
+        }
+    }
+}
+
+template <class B>
 input_scales layer_work<B>::find_input_scales(std::size_t layer) const {
     input_scales scales;
     scales.fill(1.0F);
@@ -246,10 +267,7 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
         most = std::max(most, amax(backend_, weights[i]));
     }
     group.global_scale = global_scale_of(group.args, most);
-    std::optional<typename B::hessian>& seen = finished_[index(nodes.front()->input)];
-    if (auto const moment = std::move(statistics_[index(nodes.front()->input)].second_moment)) {
-        seen.emplace(finish(backend_, std::move(*moment)));  // the first group of this tap
-    }
+    std::optional<typename B::hessian> const& seen = finished_[index(nodes.front()->input)];
     group.second_moment = seen ? &*seen : nullptr;
     apply(backend_, plan_.methods, group);
     std::vector<quantized_linear> solved;

@@ -3,6 +3,7 @@
 // Defined in plan_run.hpp, preflight.hpp and run.hpp.
 #pragma once
 
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/graph/architecture.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/progress.hpp"
@@ -21,5 +22,9 @@ rehearsal rehearse(B const& b, run_plan& plan, architecture_list known,
 template <class B>
 run_report run(B const& b, run_plan const& plan, architecture_list known,
                progress_sink const& progress);
+
+template <class B>
+run_report run(B const& b, run_plan const& plan, architecture_list known,
+               progress_sink const& progress, rank_group& ranks);
 
 }  // namespace fpq

@@ -66,7 +66,8 @@ struct run_report {
     std::filesystem::path directory;  ///< where it lies
     std::string commit = "unknown";   ///< the program's to set
     std::string processor;            ///< as the system names it
-    int threads = 0;                  ///< that the run had
+    int threads = 0;                  ///< that the run had, on each rank
+    std::size_t ranks = 1;
     std::vector<phase_time> phases;
     std::vector<linear_report> linears;
     std::uint64_t quantized_values = 0;
@@ -193,6 +194,7 @@ inline nlohmann::json to_json(run_report const& report) {
         {"commit", report.commit},
         {"processor", report.processor},
         {"threads", report.threads},
+        {"ranks", report.ranks},
         {"layout", report.layout.empty() ? nlohmann::json() : nlohmann::json(report.layout)},
         {"phases", std::move(phases)},
         {"linears", std::move(linears)},

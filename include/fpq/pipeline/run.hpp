@@ -5,11 +5,14 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/journal.hpp"
@@ -38,18 +41,52 @@ inline std::string processor_name() {
     return {};
 }
 
+/// Text that the model writes itself: rank 0's.
+template <class B>
+token_windows sample_on_ranks(B const& b, rank_group& ranks, run_plan const& plan,
+                              opened_model<B> const& model, progress_sink const& progress) {
+    token_windows windows;
+    if (ranks.rank() == 0) {
+        windows = sample_windows(b, plan.calibration, model, progress);
+    }
+    std::uint64_t count = windows.size();
+    broadcast_value(ranks, 0, count);
+    windows.resize(count);
+    for (auto& window : windows) {
+        broadcast_vector(ranks, 0, window);
+    }
+    return windows;
+}
+
+inline void require_windows_for(rank_group const& ranks, std::size_t windows) {
+    if (windows < ranks.size()) {
+        fail_usage("num_sequences", {},
+                   "at least a window for each of " + std::to_string(ranks.size()) + " ranks",
+                   std::to_string(windows));
+    }
+}
+
 }  // namespace detail
 
-/// Does what a plan says on a backend. `progress` may be called from the calling thread only.
+/// Does what a plan says on a backend, as one of `ranks`: rank 0 reads and writes the output, and
+/// its report is the whole one. All ranks see the same model and texts (and, to go on with an
+/// interrupted run, the same output directory); each takes its own windows and solves its share of
+/// every layer. The bytes do not depend on the number of ranks. `progress` may be called from the
+/// calling thread only.
 /// Throws fpq::error. Where the output goes lies then what was there before; beside it, the staging
 /// directory with the layers that are done, for the next run of the same plan to go on with.
 template <class B>
-run_report run(B const& b, run_plan const& plan, architecture_list known,
-               progress_sink const& progress) {
+run_report run(B const& b, run_plan const& whole, architecture_list known,
+               progress_sink const& progress, rank_group& ranks) {
     auto const begin = std::chrono::steady_clock::now();
+    run_plan plan = whole;
+    if (ranks.rank() != 0) {
+        plan.output.reset();
+    }
     run_report report;
     report.recipe = plan.recipe;
     report.threads = plan.threads;
+    report.ranks = ranks.size();
     report.processor = detail::processor_name();
     report.notes = plan.notes;
     report.evaluates_calibration_text = plan.evaluates_calibration_text;
@@ -65,9 +102,13 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     nlohmann::json identity = plan.output ? run_identity(plan, model.source(), windows.calibration,
                                                          windows.evaluation.windows)
                                           : nlohmann::json();
-    detail::layer_line<B> line(b, plan, model, report, progress, known, std::move(identity));
-    if (!line.earlier_result().is_null()) {
-        take_results(line.earlier_result(), report);
+    detail::layer_line<B> line(b, ranks, plan, model, report, progress, known, std::move(identity));
+    bool had_finished = !line.earlier_result().is_null();
+    broadcast_value(ranks, 0, had_finished);
+    if (had_finished) {
+        if (ranks.rank() == 0) {
+            take_results(line.earlier_result(), report);
+        }
         report.notes.emplace_back(
             "an interrupted run of the same recipe had finished: its result is in its place now");
         return report;
@@ -75,14 +116,16 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     streams<B> flow;
     if (!plan.calibration.dataset.empty()) {
         if (windows.calibration.empty()) {
-            windows.calibration = sample_windows(b, plan.calibration, model, progress);
+            windows.calibration = detail::sample_on_ranks(b, ranks, plan, model, progress);
         }
+        detail::require_windows_for(ranks, windows.calibration.size());
         report.calibration_tokens = windows.calibration.size() * plan.calibration.sequence_length;
-        flow.calibration.emplace(b, model.network(), windows.calibration, plan.device_memory);
+        flow.calibration.emplace(b, ranks, model.network(), windows.calibration,
+                                 plan.device_memory);
         report.hidden_states = flow.calibration->place();
     }
     if (plan.evaluation.perplexity) {
-        flow.evaluation.emplace(b, model.network(), std::move(windows.evaluation),
+        flow.evaluation.emplace(b, ranks, model.network(), std::move(windows.evaluation),
                                 plan.device_memory);
     }
     line.run(flow);
@@ -90,6 +133,14 @@ run_report run(B const& b, run_plan const& plan, architecture_list known,
     report.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return report;
+}
+
+/// On one rank.
+template <class B>
+run_report run(B const& b, run_plan const& plan, architecture_list known,
+               progress_sink const& progress) {
+    lone_rank alone;
+    return run(b, plan, known, progress, alone);
 }
 
 }  // namespace fpq

@@ -16,6 +16,7 @@
 
 #include "fpq/backend/backend.hpp"
 #include "fpq/backend/memory_budget.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/io/text/token_windows.hpp"
 #include "fpq/linalg/sharded_second_moment.hpp"
 #include "fpq/model/evaluate.hpp"
@@ -25,21 +26,16 @@
 
 namespace fpq {
 
-/// Windows that go through a layer together.
-struct window_range {
-    std::size_t first;
-    std::size_t count;
-};
-
-/// All windows, `at_once` together, none of two shards: what is summed over a shard then does not
-/// depend on who has the others.
-inline std::vector<window_range> window_batches(std::size_t windows, std::size_t at_once) {
+/// Windows of a rank that go through a layer together: `at_once` of them, none of two shards. What
+/// is summed over a shard then does not depend on who has the others.
+inline std::vector<window_range> window_batches(window_range own, std::size_t windows,
+                                                std::size_t at_once) {
     std::vector<window_range> out;
-    for (std::size_t shard = 0; shard < moment_shards; ++shard) {
-        std::size_t const end = shard_begin(shard + 1, windows);
-        for (std::size_t w = shard_begin(shard, windows); w < end; w += at_once) {
-            out.push_back({w, std::min(at_once, end - w)});
-        }
+    std::size_t const last = own.first + own.count;
+    for (std::size_t w = own.first; w < last;) {
+        std::size_t const end = shard_begin(shard_of(w, windows) + 1, windows);
+        out.push_back({w, std::min(at_once, end - w)});
+        w += out.back().count;
     }
     return out;
 }
@@ -48,15 +44,18 @@ inline std::vector<window_range> window_batches(std::size_t windows, std::size_t
 template <class B>
 using window_hooks = std::function<layer_hooks<B>(window_range)>;
 
-/// Hidden states (windows * tokens, hidden), all windows of one length.
+/// Hidden states (windows * tokens, hidden) of a rank's windows, all of one length.
 template <class B>
 class hidden_stream {
 public:
-    /// `network` outlives the stream. `beside`: bytes that the work on a layer takes beside it.
-    hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows,
-                  std::uint64_t beside);
+    /// `windows` are those of all ranks. `network` outlives the stream. `beside`: bytes that the
+    /// work on a layer takes beside it.
+    hidden_stream(B const& b, rank_group const& ranks, decoder<B> const& network,
+                  token_windows const& windows, std::uint64_t beside);
 
+    /// Of all ranks.
     [[nodiscard]] std::size_t windows() const noexcept { return windows_; }
+    [[nodiscard]] window_range own() const noexcept { return own_; }
 
     /// Where the states lie, for a report.
     [[nodiscard]] char const* place() const noexcept { return states_.place(); }
@@ -64,9 +63,9 @@ public:
     /// f(a copy of (tokens, hidden) of window w).
     template <class F>
     void with_window(B const& b, std::size_t w, F const& f) {
-        typename B::lent const rows = lend(b, states_, w * tokens_, tokens_, loan::copy);
+        typename B::lent const rows = lend(b, states_, row_of(w), tokens_, loan::copy);
         f(use(b, rows));
-        take_back(b, states_, w * tokens_, rows, loan::copy);
+        take_back(b, states_, row_of(w), rows, loan::copy);
     }
 
     /// Replaces every window by its output of `layer`.
@@ -84,21 +83,27 @@ private:
     template <class F>
     void for_each_batch(B const& b, loan what, F const& f);
 
+    [[nodiscard]] std::size_t row_of(std::size_t window) const noexcept {
+        return (window - own_.first) * tokens_;
+    }
+
     decoder<B> const* network_;
     std::size_t windows_;
+    window_range own_;
     std::size_t tokens_;
     std::vector<window_range> batches_;
     typename B::states states_;
 };
 
 template <class B>
-hidden_stream<B>::hidden_stream(B const& b, decoder<B> const& network, token_windows const& windows,
-                                std::uint64_t beside)
+hidden_stream<B>::hidden_stream(B const& b, rank_group const& ranks, decoder<B> const& network,
+                                token_windows const& windows, std::uint64_t beside)
     : network_(&network),
       windows_(windows.size()),
+      own_(windows_of_rank(ranks.rank(), ranks.size(), windows_)),
       tokens_(windows.front().size()),
-      batches_(window_batches(windows_, windows_at_once(b, tokens_))),
-      states_(make_states(b, windows.size() * tokens_, network.config().hidden_size, beside)) {
+      batches_(window_batches(own_, windows_, windows_at_once(b, tokens_))),
+      states_(make_states(b, own_.count * tokens_, network.config().hidden_size, beside)) {
     for_each_batch(b, loan::fresh, [&](window_range at, typename B::view rows) {
         for (std::size_t w = 0; w < at.count; ++w) {
             network.embed_tokens(b, windows[at.first + w], rows.rows_at(w * tokens_, tokens_));
@@ -110,8 +115,11 @@ template <class B>
 template <class F>
 void hidden_stream<B>::for_each_batch(B const& b, loan what, F const& f) {
     auto const lent = [&](window_range w) {
-        return lend(b, states_, w.first * tokens_, w.count * tokens_, what);
+        return lend(b, states_, row_of(w.first), w.count * tokens_, what);
     };
+    if (batches_.empty()) {
+        return;
+    }
     typename B::lent next = lent(batches_.front());
     for (std::size_t i = 0; i < batches_.size(); ++i) {
         typename B::lent now = std::move(next);
@@ -119,7 +127,7 @@ void hidden_stream<B>::for_each_batch(B const& b, loan what, F const& f) {
             next = lent(batches_[i + 1]);
         }
         f(batches_[i], use(b, now));
-        take_back(b, states_, batches_[i].first * tokens_, now, what);
+        take_back(b, states_, row_of(batches_[i].first), now, what);
     }
 }
 
@@ -160,7 +168,7 @@ struct evaluation_set {
 template <class B>
 class running_evaluation {
 public:
-    running_evaluation(B const& b, decoder<B> const& network, evaluation_set set,
+    running_evaluation(B const& b, rank_group& ranks, decoder<B> const& network, evaluation_set set,
                        std::uint64_t beside);
 
     /// The original layer.
@@ -177,6 +185,7 @@ public:
                                      layer_hooks<B> const& head, progress_sink const& progress);
 
 private:
+    rank_group& ranks_;
     decoder<B> const& network_;
     token_windows windows_;
     std::vector<text_windows_count> texts_;
@@ -185,13 +194,14 @@ private:
 };
 
 template <class B>
-running_evaluation<B>::running_evaluation(B const& b, decoder<B> const& network, evaluation_set set,
-                                          std::uint64_t beside)
-    : network_(network),
+running_evaluation<B>::running_evaluation(B const& b, rank_group& ranks, decoder<B> const& network,
+                                          evaluation_set set, std::uint64_t beside)
+    : ranks_(ranks),
+      network_(network),
       windows_(std::move(set.windows)),
       texts_(std::move(set.texts)),
-      original_(b, network, windows_, beside),
-      quantized_(b, network, windows_, beside) {
+      original_(b, ranks, network, windows_, beside),
+      quantized_(b, ranks, network, windows_, beside) {
     eval_model<B> const face{&network_, {}, {}};
     std::vector<std::span<std::int32_t const>> const spans(windows_.begin(), windows_.end());
     detail::require_evaluable<B>(face, nullptr, spans);
@@ -206,7 +216,8 @@ eval_result running_evaluation<B>::finish(B const& b, decoder<B> const& quantize
     std::size_t const targets = windows_.front().size() - 1;
     std::vector<position_score> scores(windows_.size() * targets);
     typename B::score_workspace held;
-    for (std::size_t w = 0; w < windows_.size(); ++w) {
+    window_range const own = quantized_.own();
+    for (std::size_t w = own.first; w < own.first + own.count; ++w) {
         auto const found = std::span(scores).subspan(w * targets, targets);
         quantized_.with_window(b, w, [&](typename B::view now) {
             original_.with_window(b, w, [&](typename B::view before) {
@@ -214,7 +225,12 @@ eval_result running_evaluation<B>::finish(B const& b, decoder<B> const& quantize
                                         held);
             });
         });
-        progress({"evaluate", w + 1, windows_.size(), ""});
+        progress({"evaluate", w - own.first + 1, own.count, ""});
+    }
+    for (std::size_t r = 0; r < ranks_.size(); ++r) {
+        window_range const of = windows_of_rank(r, ranks_.size(), windows_.size());
+        ranks_.broadcast(r, std::as_writable_bytes(
+                                std::span(scores).subspan(of.first * targets, of.count * targets)));
     }
     return detail::summarize_all(scores, targets, true, texts_);
 }

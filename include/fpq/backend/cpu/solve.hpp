@@ -4,12 +4,17 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/backend/cpu/quant.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/solve/gptq.hpp"
 #include "fpq/solve/options.hpp"
 #include "fpq/solve/polish.hpp"
@@ -17,8 +22,9 @@
 
 namespace fpq {
 
-/// An empty second moment of inputs `width` wide, of so many windows.
-[[nodiscard]] inline std::unique_ptr<cpu::moment> make_moment(cpu const&, std::size_t width,
+/// An empty second moment of inputs `width` wide, of so many windows over all ranks.
+[[nodiscard]] inline std::unique_ptr<cpu::moment> make_moment(cpu const&, rank_group const&,
+                                                              std::size_t width,
                                                               std::size_t windows) {
     return std::make_unique<cpu::moment>(width, windows);
 }
@@ -33,9 +39,35 @@ inline void accumulate(cpu const& b, cpu::moment& moment, std::size_t first, std
     }
 }
 
-/// The sum over all windows, rounded to float32.
-[[nodiscard]] inline cpu::hessian finish(cpu const&, cpu::moment&& moment) {
-    return std::move(moment).finish();
+/// The sum over the windows of all ranks, each of which has added its own, rounded to float32: the
+/// same bytes for any number of ranks.
+[[nodiscard]] inline cpu::hessian finish(cpu const&, rank_group& ranks, cpu::moment&& moment) {
+    if (ranks.size() == 1) {
+        return std::move(moment).finish();
+    }
+    auto trees = std::move(moment).subtrees();
+    if (trees.size() != 1) {
+        fail_usage("windows of a rank", "finish", "all of them", "some are missing");
+    }
+    second_moment own = std::move(trees.front().second);
+    std::size_t const n = own.size();
+    for_each_peer(ranks, [&](std::size_t peer, bool lower) {
+        std::vector<float> parts(n * n);
+        std::vector<float> diagonal(n);
+        std::uint64_t const count = own.count();
+        std::uint64_t others = 0;
+        ranks.exchange(peer, std::as_bytes(own.parts()), std::as_writable_bytes(std::span(parts)));
+        ranks.exchange(peer, std::as_bytes(own.diagonal_parts()),
+                       std::as_writable_bytes(std::span(diagonal)));
+        ranks.exchange(peer, std::as_bytes(std::span(&count, 1)),
+                       std::as_writable_bytes(std::span(&others, 1)));
+        second_moment other(n, others, std::move(parts), std::move(diagonal));
+        if (!lower) {
+            std::swap(own, other);
+        }
+        own.merge(other);
+    });
+    return std::move(own).finish();
 }
 
 /// The factor that linears with one input share. Throws fpq::error (numeric) by `name`.
