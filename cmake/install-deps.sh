@@ -16,7 +16,7 @@ if [ "$level" = test ]; then
     # The formatter of version 14, where there is one: others lay out differently. The
     # sanitizers' runtimes of Ubuntu 22.04's clang are in another package.
     wanted+=(clang 'clang-format-14|clang-format' clang-tidy
-             'libclang-rt-dev|libclang-common-14-dev' libbenchmark-dev)
+             'libclang-rt-dev|libclang-common-14-dev' libbenchmark-dev libopenmpi-dev openmpi-bin)
 fi
 
 if ! command -v dpkg-query > /dev/null || ! command -v apt-get > /dev/null; then

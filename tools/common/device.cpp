@@ -14,6 +14,7 @@
 #include <system_error>
 #include <vector>
 
+#include "common/world.hpp"
 #include "fpq/core/hosted/error.hpp"
 #if defined(FPQ_HAVE_GPU)
 #include <cuda_runtime_api.h>
@@ -119,7 +120,10 @@ chosen_device choose_device(std::string const& choice) {
     std::string why;
     int const count = devices(why);
     if (choice != "auto") {
-        std::vector<int> const wanted = cuda_indices(choice);
+        std::vector<int> wanted = cuda_indices(choice);
+        if (choice == "cuda" && count > 0) {
+            wanted = {local_rank() % count};
+        }
         if (*std::max_element(wanted.begin(), wanted.end()) >= count) {
             fail_device(choice, "a CUDA device of that number",
                         count == 0 ? why : fmt::format("{} of them", count));
@@ -130,7 +134,7 @@ chosen_device choose_device(std::string const& choice) {
         return host;
     }
     try {
-        chosen_device found = open_devices(choice, {0});
+        chosen_device found = open_devices(choice, {local_rank() % count});
         found.note = "computes on " + found.name + "; --device cpu computes on the CPU";
         return found;
     } catch (fpq::error const& cannot) {

@@ -11,7 +11,9 @@
 #include "common/console.hpp"
 #include "common/device.hpp"
 #include "common/products.hpp"
+#include "common/world.hpp"
 #include "fpq/core/hosted/printable.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/io/file/staging_directory.hpp"
 #include "fpq/io/file/whole_file.hpp"
@@ -23,10 +25,13 @@
 
 namespace {
 
-/// Notes as they become known, each once.
+/// Notes as they become known, each once, on rank 0.
 class note_printer {
 public:
     void operator()(std::vector<std::string> const& notes) {
+        if (fpq::tools::world().rank() != 0) {
+            return;
+        }
         for (std::string const& note : notes) {
             if (said_.insert(note).second) {
                 fpq::tools::say("note: {}\n", fpq::detail::printable(note, 400));
@@ -47,14 +52,22 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
         return device.gpu ? device.name
                           : fpq::tools::choose_products(options.products, backend.threads);
     };
-    fpq::run_plan plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
-    say_notes(fpq::tools::idle_flags(given, recipe, plan.schemes, options));
-    for (std::filesystem::path const& file : {options.report, options.save_recipe}) {
-        if (!file.empty()) {
-            fpq::require_writable_file(file, 1024 + 64 * plan.entries.size());
+    fpq::rank_group& world = fpq::tools::world();
+    bool const speaks = world.rank() == 0;
+    fpq::run_plan plan;
+    fpq::tools::agree(world, [&] {
+        plan = fpq::plan_run(backend, recipe, fpq::shipped_architectures);
+        for (std::filesystem::path const& file : {options.report, options.save_recipe}) {
+            if (!file.empty() && speaks) {
+                fpq::require_writable_file(file, 1024 + 64 * plan.entries.size());
+            }
         }
-    }
+    });
+    say_notes(fpq::tools::idle_flags(given, recipe, plan.schemes, options));
     plan.restart = options.restart;
+    if (options.dry_run && !speaks) {
+        return 0;
+    }
     if (options.dry_run) {
         (void)products_of();
         fpq::rehearsal const seen = [&] {
@@ -70,11 +83,13 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
     std::string const left = " is left: the same command goes on with it, --restart discards it";
     std::filesystem::path const staging =
         plan.output ? fpq::staging_path(plan.output->directory) : std::filesystem::path();
-    fpq::tools::on_interruption(staging.string(), left);
+    if (speaks) {
+        fpq::tools::on_interruption(staging.string(), left);
+    }
     fpq::run_report report;
     try {
         fpq::tools::progress_printer progress(options.verbose);  // ends its line before the report
-        fpq::tools::on_every_card(device, backend, [&](B const& own, fpq::rank_group& ranks) {
+        auto const one_rank = [&](B const& own, fpq::rank_group& ranks) {
             if (ranks.rank() == 0) {
                 report = fpq::run(own, plan, fpq::shipped_architectures, std::ref(progress), ranks);
             } else {
@@ -82,7 +97,12 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
                     own, plan, fpq::shipped_architectures, [](fpq::progress_event const&) {},
                     ranks);
             }
-        });
+        };
+        if (world.size() > 1) {
+            one_rank(backend, world);
+        } else {
+            fpq::tools::on_every_card(device, backend, one_rank);
+        }
     } catch (fpq::error const& why) {
         std::error_code ignored;
         if (why.category() != fpq::error_category::usage &&
@@ -90,6 +110,9 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
             say_notes({staging.string() + left});
         }
         throw;
+    }
+    if (!speaks) {
+        return 0;
     }
     report.commit = FPQ_COMMIT;
     say_notes(report.notes);
@@ -106,16 +129,27 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
              fpq::tools::given_options const& given) {
     note_printer say_notes;
     say_notes(given.notes);
+    fpq::rank_group& world = fpq::tools::world();
     std::vector<std::string> notes;
-    fpq::recipe const recipe = fpq::recipe_of(flags, notes);
-    say_notes(notes);
-    fpq::tools::check_written_file("report", options.report, recipe);
-    fpq::tools::check_written_file("save_recipe", options.save_recipe, recipe);
-    if (!options.save_recipe.empty() && options.save_recipe == options.report) {
-        fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
-                        "the same");
-    }
-    fpq::tools::chosen_device const device = fpq::tools::choose_device(options.device);
+    fpq::recipe recipe;
+    fpq::tools::chosen_device device;
+    fpq::tools::agree(world, [&] {
+        recipe = fpq::recipe_of(flags, notes);
+        say_notes(notes);
+        if (world.rank() == 0) {
+            fpq::tools::check_written_file("report", options.report, recipe);
+            fpq::tools::check_written_file("save_recipe", options.save_recipe, recipe);
+        }
+        if (!options.save_recipe.empty() && options.save_recipe == options.report) {
+            fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
+                            "the same");
+        }
+        device = fpq::tools::choose_device(options.device);
+        if (world.size() > 1 && device.indices.size() > 1) {
+            fpq::fail_usage("--device " + options.device, {}, "one card for each process of mpirun",
+                            std::to_string(device.indices.size()) + " cards");
+        }
+    });
     if (!device.note.empty()) {
         say_notes({device.note});
     }
@@ -131,25 +165,35 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
 }  // namespace
 
 int main(int argc, char** argv) {
-    return fpq::tools::run_program("fpq-quantize", [&] {
+    int const code = fpq::tools::run_program("fpq-quantize", [&] {
+        fpq::rank_group& world = fpq::tools::world();
         fpq::harness_flags flags;
         fpq::tools::run_options options;
-        fpq::tools::program_spec const program = fpq::tools::quantize_program(flags, options);
-        fpq::tools::command_line const line = fpq::tools::read_command_line(program, argc, argv);
+        fpq::tools::program_spec program;
+        fpq::tools::command_line line;
+        fpq::tools::agree(world, [&] {
+            program = fpq::tools::quantize_program(flags, options);
+            line = fpq::tools::read_command_line(program, argc, argv);
+        });
         if (!line.help.empty()) {
-            fmt::print("{}", line.help);
+            if (world.rank() == 0) {
+                fmt::print("{}", line.help);
+            }
             return 0;
         }
         auto const device = line.values.find("device");
         fpq::tools::enter_device_program(device == line.values.end() ? options.device
                                                                      : device->second.back());
-        auto const file = line.values.find("recipe");
-        bool const from_recipe = file != line.values.end();
-        if (from_recipe) {
-            flags = fpq::tools::read_recipe(file->second.back());
-        }
-        fpq::tools::given_options const given =
-            fpq::tools::take_quantize_flags(program, line, flags, from_recipe);
+        fpq::tools::given_options given;
+        fpq::tools::agree(world, [&] {
+            auto const file = line.values.find("recipe");
+            bool const from_recipe = file != line.values.end();
+            if (from_recipe) {
+                flags = fpq::tools::read_recipe(file->second.back());
+            }
+            given = fpq::tools::take_quantize_flags(program, line, flags, from_recipe);
+        });
         return quantize(flags, options, given);
     });
+    return fpq::tools::leave_world(code);
 }
