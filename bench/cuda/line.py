@@ -104,6 +104,8 @@ def main():
     parser.add_argument("--windows", type=int, default=128)
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--threads", default="16")
+    parser.add_argument("--device", default="cuda", help="cuda:0,1 for two cards")
+    parser.add_argument("--same", action="store_true", help="compare w4a16 with what WORK_DIR has")
     parser.add_argument("--json")
     a = parser.parse_args()
     work = pathlib.Path(a.work)
@@ -139,7 +141,7 @@ def main():
         flags = ["1" if f == "pinned" else f for f in ROWS[row]]
         if "pinned" in ROWS[row]:  # all but the work on a layer
             flags[-1] = str(results[-1]["device_memory"] - a.windows * a.length * 2 * 1024)
-        command = [f"{a.bin}/fpq-quantize", "--device", "cuda", "--threads", a.threads,
+        command = [f"{a.bin}/fpq-quantize", "--device", a.device, "--threads", a.threads,
                    "--model_name_or_path", a.model, "--report", str(report), "--save_path", str(out),
                    *flags, *([] if row.startswith("rtn") else calibration)]
         done = run(command)
@@ -155,9 +157,9 @@ def main():
               f"{', '.join(f'{p} {s}' for p, s in phases.items())} | {size_of(out) / 1e9:.2f} | "
               f"{done[1]} | {done[2]} |", flush=True)
         export = out
-        if "pinned" in ROWS[row]:
+        if "pinned" in ROWS[row] or row == "w4a16" and before.exists() and a.same:
             same = subprocess.run(["diff", "-rq", "-x", "README.md", str(before), str(out)]).returncode == 0
-            print(f"| hidden states in {r.get('hidden_states')} | | | "
+            print(f"| hidden states in {r.get('hidden_states')}, {r['ranks']} ranks | | | "
                   f"{'the same files' if same else 'OTHER FILES'} | | | |", flush=True)
         if row == "rtn":
             there, back = copy_seconds(a.model, out, work)

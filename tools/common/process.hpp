@@ -56,6 +56,7 @@ struct interruption {
     std::array<char, room> advice{};   // said when that path exists: it as printed, and what to do
     std::array<char, room> memory{};   // "program: out of memory"
     std::atomic_flag ending;
+    std::atomic<bool> silent{false};
     std::terminate_handler before = nullptr;
 };
 
@@ -77,6 +78,9 @@ inline void end_of_run(int number) {
     interruption& state = prepared();
     while (state.ending.test_and_set()) {
         ::pause();  // a second signal, on another thread: the first has the word
+    }
+    if (state.silent) {
+        ::_exit(128 + number);
     }
     put(::isatty(2) == 1 ? "\r\033[K" : "");
     put(state.line.data());
@@ -128,6 +132,9 @@ inline void handle_signals(std::string_view program) {
     detail::keep(detail::prepared().memory, std::string(program) + ": out of memory\n");
     detail::prepared().before = std::set_terminate(detail::end_of_memory);
 }
+
+/// Another process says what ends this one.
+inline void end_silently() { detail::prepared().silent = true; }
 
 /// Names what an interrupted run leaves behind: when `path` exists then, the line goes on with it
 /// and `advice`.

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "common/process.hpp"
 #include "fpq/core/hosted/error.hpp"
 #if defined(FPQ_HAVE_MPI)
 #include <mpi.h>
@@ -84,7 +85,14 @@ private:
 rank_group& world() {
 #if defined(FPQ_HAVE_MPI)
     static mpi_ranks all;
-    require_rank_count("mpirun -np", all.size());
+    static bool const joined = [] {
+        if (all.rank() != 0) {
+            end_silently();  // mpirun stops the others when one has failed
+        }
+        agree(all, [] { require_rank_count("mpirun -np", all.size()); });
+        return true;
+    }();
+    static_cast<void>(joined);
     return all;
 #else
     static lone_rank alone;

@@ -25,7 +25,9 @@ public:
     pinned_staging& operator=(pinned_staging const&) = delete;
     ~pinned_staging() {
         for (slot& s : slots_) {
-            static_cast<void>(cudaEventDestroy(s.done));
+            if (s.done != nullptr) {  // else the runtime would keep an error for the next launch
+                static_cast<void>(cudaEventDestroy(s.done));
+            }
             static_cast<void>(cudaFreeHost(s.bytes));
         }
     }
