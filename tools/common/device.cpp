@@ -103,6 +103,7 @@ void enter_device_program([[maybe_unused]] std::string const& choice) {
         words.push_back(word);
     }
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) {
         arguments.push_back(word.data());
     }
@@ -112,7 +113,7 @@ void enter_device_program([[maybe_unused]] std::string const& choice) {
 }
 
 chosen_device choose_device(std::string const& choice) {
-    chosen_device const host{false, {}, "cpu", {}};
+    chosen_device host{false, {}, "cpu", {}};
     if (choice == "cpu") {
         return host;
     }

@@ -20,7 +20,7 @@ void print_evaluation(run_report const& report) {
     fmt::print("top-1 agreement  {:.4f} +- {:.4f}\n", e.top1_agreement, e.top1_se);
     for (eval_result const& apart : e.texts) {
         fmt::print("  {}: perplexity {:.4f} (original {:.4f}), KL {:.6f}, {} targets\n",
-                   detail::printable(apart.text), apart.perplexity, apart.reference_perplexity,
+                   fpq::detail::printable(apart.text), apart.perplexity, apart.reference_perplexity,
                    apart.kl_mean, apart.targets);
     }
 }
@@ -32,8 +32,8 @@ void print_report(run_report const& report, std::string const& products, bool ve
         fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", "linear", "rows", "cols", "SQNR dB",
                    "rel. error");
         for (linear_report const& l : report.linears) {
-            fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", detail::printable(l.module), l.rows,
-                       l.cols, l.sqnr_db ? fmt::format("{:.2f}", *l.sqnr_db) : "-",
+            fmt::print("{:<40} {:>6} {:>6} {:>8} {:>12}\n", fpq::detail::printable(l.module),
+                       l.rows, l.cols, l.sqnr_db ? fmt::format("{:.2f}", *l.sqnr_db) : "-",
                        l.relative_error ? fmt::format("{:.6f}", *l.relative_error) : "-");
         }
     }
@@ -42,7 +42,7 @@ void print_report(run_report const& report, std::string const& products, bool ve
                report.is_pseudoquant() ? " (pseudoquant: decoded values in the file)" : "");
     if (!report.layout.empty()) {
         fmt::print("written          {} ({}, {} bytes of tensors)\n",
-                   detail::printable(report.directory.string(), 200), report.layout,
+                   fpq::detail::printable(report.directory.string(), 200), report.layout,
                    report.output_bytes);
     }
     if (report.evaluation) {
