@@ -132,6 +132,11 @@ TEST_CASE("what is written is UTF-8 whatever its strings hold, and bytes come ba
     CHECK(fpq::utf8_unescaped(escaped) == bytes);
     CHECK(fpq::utf8_escaped(std::string("\0z", 2)) == std::string("\0z", 2));
     CHECK(fpq::utf8_unescaped("\\x\\xf\\xfg") == "\\x\\xf\\xfg");
+    CHECK(fpq::utf8_escaped("\\xff\xff") == "\\x5cxff\\xff");
+    for (char const* const text : {"\\xff\xff", "\\x5cxff", "\\x5c", "\\", "\\\\xe9", "\\d\\x41"}) {
+        CHECK(fpq::utf8_unescaped(fpq::utf8_escaped(text)) == text);
+    }
+    CHECK(fpq::utf8_json(nlohmann::json("re:\\xe9")) == "re:\\xe9");  // no path
     nlohmann::json const value = {{"k\xfe", {1, bytes, {{"deep", "\x80"}}}}, {"n", nullptr}};
     nlohmann::json const back = parse_json(fpq::json_file_text(value), "file");
     CHECK(back == nlohmann::json{{"k\\xfe", {1, escaped, {{"deep", "\\x80"}}}}, {"n", nullptr}});

@@ -80,9 +80,12 @@ json summary_of(survey const& found) {
 }  // namespace
 
 void print_json(survey const& found, std::optional<verification> const& checked, bool tables) {
-    json out{{"checkpoint", found.directory},        {"model_type", text_or_null(found.model_type)},
-             {"layout", text_or_null(found.layout)}, {"shards", found.shards},
-             {"tensors", found.all_tensors},         {"bytes", found.all_bytes},
+    json out{{"checkpoint", fpq::utf8_escaped(found.directory)},
+             {"model_type", text_or_null(found.model_type)},
+             {"layout", text_or_null(found.layout)},
+             {"shards", found.shards},
+             {"tensors", found.all_tensors},
+             {"bytes", found.all_bytes},
              {"summary", summary_of(found)}};
     if (tables) {
         json linears = json::array();

@@ -38,13 +38,16 @@ inline std::string last_name(std::filesystem::path const& path) {
 inline nlohmann::json shared_recipe(run_plan const& plan) {
     nlohmann::json recipe = plan.recipe;
     recipe.erase("threads");
-    recipe["model"] = detail::last_name(plan.model);
+    auto const name_of_path = [](std::filesystem::path const& path) {
+        return utf8_escaped(detail::last_name(path));
+    };
+    recipe["model"] = name_of_path(plan.model);
     nlohmann::json& dataset = recipe["calibration"]["dataset"];
     if (dataset.is_string() && !dataset.get<std::string>().empty()) {
-        dataset = detail::last_name(dataset.get<std::string>());
+        dataset = name_of_path(utf8_unescaped(dataset.get<std::string>()));
     }
     for (nlohmann::json& text : recipe["evaluation"]["texts"]) {
-        text = detail::last_name(text.get<std::string>());
+        text = name_of_path(utf8_unescaped(text.get<std::string>()));
     }
     recipe["output"].erase("directory");
     return recipe;

@@ -159,7 +159,7 @@ inline method method_of(nlohmann::json const& json, std::string const& place) {
 
 }  // namespace detail
 
-/// The recipe as JSON.
+/// The recipe as JSON; paths and what may be one as utf8_escaped makes them.
 inline nlohmann::json to_json(recipe const& r) {
     nlohmann::json rules = nlohmann::json::array();
     for (module_rule const& rule : r.rules) {
@@ -171,21 +171,21 @@ inline nlohmann::json to_json(recipe const& r) {
     }
     nlohmann::json texts = nlohmann::json::array();
     for (std::filesystem::path const& text : r.evaluation.texts) {
-        texts.push_back(text.string());
+        texts.push_back(utf8_escaped(text.string()));
     }
-    nlohmann::json out = {{"model", r.model.string()},
+    nlohmann::json out = {{"model", utf8_escaped(r.model.string())},
                           {"rules", std::move(rules)},
                           {"ignore", r.ignore},
                           {"methods", std::move(methods)},
                           {"calibration",
-                           {{"dataset", r.calibration.dataset},
+                           {{"dataset", utf8_escaped(r.calibration.dataset)},
                             {"sequence_length", r.calibration.sequence_length},
                             {"num_sequences", r.calibration.num_sequences},
                             {"seed", r.calibration.seed}}},
                           {"output",
                            {{"kind", name_of(r.output.kind)},
                             {"layout", r.output.layout},
-                            {"directory", r.output.directory.string()},
+                            {"directory", utf8_escaped(r.output.directory.string())},
                             {"max_shard_size", r.output.max_shard_size}}},
                           {"evaluation",
                            {{"perplexity", r.evaluation.perplexity},
@@ -195,7 +195,7 @@ inline nlohmann::json to_json(recipe const& r) {
                             {"add_special", r.evaluation.add_special}}},
                           {"threads", r.threads}};
     if (!r.calibration.text_column.empty()) {
-        out["calibration"]["text_column"] = r.calibration.text_column;
+        out["calibration"]["text_column"] = utf8_escaped(r.calibration.text_column);
     }
     return out;
 }

@@ -285,7 +285,8 @@ private:
                 doomed.push_back(name);
             }
         }
-        nlohmann::json const move{{"move", {{"remove", doomed}, {"names", names}}}};
+        nlohmann::json const move{
+            {"move", {{"remove", json_names(doomed)}, {"names", json_names(names)}}}};
         journal_.add(move);
         finish_move(move.at("move"));
     }
@@ -315,7 +316,11 @@ private:
         }
     }
 
-    /// Names of files, which need not be UTF-8.
+    /// Names of files, which need not be UTF-8, as names_in reads them.
+    static nlohmann::json json_names(std::vector<std::string> names) {
+        std::transform(names.begin(), names.end(), names.begin(), utf8_escaped);
+        return names;
+    }
     static std::vector<std::string> names_in(nlohmann::json const& list) {
         std::vector<std::string> out;
         for (nlohmann::json const& name : list) {

@@ -14,14 +14,30 @@
 
 namespace fpq {
 
-/// `text` with `\xNN` (lower case) for each byte that is no UTF-8.
+namespace detail {
+
+/// Whether `text` begins like what stands for a byte: `\x80` to `\xff`, or `\x5c`, a backslash.
+inline bool is_byte_escape(std::string_view text) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    if (text.size() < 4 || text.substr(0, 2) != "\\x") {
+        return false;
+    }
+    std::size_t const high = digits.find(text[2]);
+    bool const byte = high != std::string_view::npos && high >= 8;
+    return text.substr(2, 2) == "5c" || (byte && digits.find(text[3]) != std::string_view::npos);
+}
+
+}  // namespace detail
+
+/// `text` with `\xNN` (lower case) for each byte that is no UTF-8, and for a backslash with which
+/// such an escape would begin: utf8_unescaped gives back any bytes.
 inline std::string utf8_escaped(std::string_view text) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string out;
     while (!text.empty()) {
         detail::utf8_character const c = detail::first_utf8(text);
         auto const byte = static_cast<unsigned char>(text.front());
-        if (c.code == 0 && byte != 0) {
+        if ((c.code == 0 && byte != 0) || detail::is_byte_escape(text)) {
             out.append("\\x").append({digits[byte >> 4], digits[byte & 15]});
         } else {
             out.append(text.substr(0, c.bytes));
@@ -31,31 +47,38 @@ inline std::string utf8_escaped(std::string_view text) {
     return out;
 }
 
-/// The bytes that utf8_escaped made `text` of. A text that had `\x80` to `\xff` written out from
-/// the beginning is taken for an escaped one.
+/// The bytes that utf8_escaped made `text` of.
 inline std::string utf8_unescaped(std::string_view text) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string out;
-    for (std::size_t at = 0; at < text.size(); ++at) {
-        if (text.substr(at, 2) == "\\x" && at + 3 < text.size()) {
-            std::size_t const high = digits.find(text[at + 2]);
-            std::size_t const low = digits.find(text[at + 3]);
-            if (high != std::string_view::npos && high >= 8 && low != std::string_view::npos) {
-                out.push_back(static_cast<char>(high * 16 + low));
-                at += 3;
-                continue;
-            }
-        }
-        out.push_back(text[at]);
+    while (!text.empty()) {
+        bool const escape = detail::is_byte_escape(text);
+        out.push_back(escape ? static_cast<char>(digits.find(text[2]) * 16 + digits.find(text[3]))
+                             : text[0]);
+        text.remove_prefix(escape ? 4 : 1);
     }
     return out;
 }
 
-/// `value` with all its strings and keys as utf8_escaped makes them: dump() cannot fail.
+/// Whether every byte belongs to a character of UTF-8.
+inline bool is_utf8(std::string_view text) {
+    while (!text.empty()) {
+        detail::utf8_character const c = detail::first_utf8(text);
+        if (c.code == 0 && text.front() != 0) {
+            return false;
+        }
+        text.remove_prefix(c.bytes);
+    }
+    return true;
+}
+
+/// `value` with its strings and keys that are no UTF-8 as utf8_escaped makes them: dump() cannot
+/// fail. What may be a path is escaped before, so that it comes back whatever it is.
 template <class Json>
 Json utf8_json(Json const& value) {
     if (value.is_string()) {
-        return Json(utf8_escaped(value.template get_ref<std::string const&>()));
+        auto const& text = value.template get_ref<std::string const&>();
+        return Json(is_utf8(text) ? text : utf8_escaped(text));
     }
     if (value.is_array()) {
         Json out = Json::array();
@@ -67,7 +90,7 @@ Json utf8_json(Json const& value) {
     if (value.is_object()) {
         Json out = Json::object();
         for (auto const& [key, item] : value.items()) {
-            out[utf8_escaped(key)] = utf8_json(item);
+            out[is_utf8(key) ? key : utf8_escaped(key)] = utf8_json(item);
         }
         return out;
     }
