@@ -166,3 +166,14 @@ TEST_CASE("A compressed file cut anywhere is refused", "[io]") {
     CHECK(load_error(dir.write("a.json.gz", corrupt)) != "no error");
     CHECK(says(load_error(dir.write("a.json.gz", "{\"text\": \"x\"}")), "not a gzip file"));
 }
+
+TEST_CASE("a file that two texts hold is found, by whatever path", "[io]") {
+    temporary_directory const dir;
+    fpq_test::write_text(dir.path() / "rows.jsonl", "{\"text\": \"a\"}\n");
+    fpq_test::write_text(dir.path() / "b.txt", "b");
+    CHECK(fpq::shared_text_file(dir.path(), dir.path() / "." / "rows.jsonl").filename() ==
+          "rows.jsonl");
+    CHECK(fpq::shared_text_file(dir.path() / "b.txt", dir.path()).filename() == "b.txt");
+    CHECK(fpq::shared_text_file(dir.path() / "b.txt", dir.path() / "rows.jsonl").empty());
+    CHECK(fpq::shared_text_file(dir.path() / "none.txt", dir.path()).empty());
+}

@@ -165,7 +165,8 @@ TEST_CASE("Too little text for a window is refused by its size", "[io]") {
     };
     CHECK(says(refusal(), "expected 50 tokens or more, found 2 documents of 11 tokens together"));
     options.is_plain_text = true;
-    CHECK(says(refusal(), "expected 50 tokens or more, found 10"));
+    options.where = "few.txt";
+    CHECK(says(refusal(), "short: few.txt: expected 50 tokens or more, found 10"));
     options.sequence_length = 0;
     CHECK_THROWS_AS(fpq::calibration_windows(t, {"abc"}, options), fpq::error);
 }

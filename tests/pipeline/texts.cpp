@@ -155,3 +155,20 @@ TEST_CASE("limits of windows and characters are of a text, not of each of its do
     CHECK(more >= each);
     CHECK(more < 2 * each);
 }
+
+TEST_CASE("a column reaches the text of an evaluation, and is idle for plain text", "[pipeline]") {
+    temporary_directory const dir;
+    model_on_cpu const model(cpu{1}, repo_model("tiny-llama"), shipped_architectures);
+    calibration_args calibration;
+    calibration.sequence_length = 8;
+    calibration.text_column = "story";
+    evaluation_args args;
+    args.texts = {rows(dir, R"({"story": "A group of values that share one scale.", "x": 1})", 2)};
+    evaluation_set const set = evaluation_windows(model, evaluation_text_of(args, calibration));
+    CHECK_FALSE(set.windows.empty());
+    CHECK(set.notes.empty());
+    args.texts = {dir.path() / "plain.txt"};
+    write_text(args.texts.front(), "A group of values that share one scale.");
+    CHECK_THAT(evaluation_windows(model, evaluation_text_of(args, calibration)).notes.at(0),
+               Catch::StartsWith("--text_column: ") && Catch::Contains("which has no columns"));
+}

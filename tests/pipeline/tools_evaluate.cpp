@@ -55,10 +55,11 @@ TEST_CASE("programs say what a pseudoquant export holds beside the bits of its f
     outcome const run = run_program("fpq-quantize --model_name_or_path " + example_model() +
                                     " --format mxfp --w_bits 4 --a_bits 4 --export_format fp_quant"
                                     " --export_quantized_model pseudoquant --save_path " +
-                                    out);
+                                    out + " --report " + out + ".json");
     INFO(run.text);
     REQUIRE(run.code == 0);
     CHECK(run.says("(pseudoquant: decoded values in the file)"));
+    CHECK(fpq::read_json_file(out + ".json")["stored_bits_per_weight"] == 16.0);
     CHECK(run_program(evaluate(out) + of_text()).says("(pseudoquant: 16.0000 in the file)"));
     CHECK(run_program("fpq-inspect --summary " + out).says("(pseudoquant: 16.0000 in the file)"));
 }
@@ -104,7 +105,13 @@ TEST_CASE("texts without a window and texts given twice are noted, and the resul
         "fpq-quantize --model_name_or_path " + example_model() +
         " --format nvfp --w_bits 4 --eval_perplexity --sequence_length 64 --eval_windows 2"
         " --eval_data " +
-        at + "/short.txt --eval_data " + example_text("eval.txt"));
+        at + "/short.txt --eval_data " + example_text("eval.txt") + " --report " + at +
+        "/report.json");
     INFO(run.text);
     CHECK(run.says("short.txt plays no part in the evaluation"));
+    CHECK(run.says(", all together have "));
+    CHECK(run.says("short.txt: 0 targets"));
+    found = fpq::read_json_file(dir.path() / "report.json")["evaluation"];
+    CHECK(found["texts"][0] == nlohmann::json{{"text", at + "/short.txt"}, {"targets", 0}});
+    CHECK(found["texts"][1]["targets"] == 126);
 }

@@ -39,6 +39,10 @@ int evaluate(fpq::tools::evaluate_options const& options) {
         fmt::print("top-1 agreement  {:.6f} +- {:.6f}\n", e.top1_agreement, e.top1_se);
     }
     for (fpq::eval_result const& apart : e.texts) {
+        if (apart.targets == 0) {
+            fmt::print("  {}: 0 targets\n", fpq::detail::printable(apart.text));
+            continue;
+        }
         fmt::print("  {}: perplexity {:.6f}{}, {} targets\n", fpq::detail::printable(apart.text),
                    apart.perplexity,
                    apart.has_reference ? fmt::format(" (reference {:.6f}), KL {:.8f}",

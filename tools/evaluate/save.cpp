@@ -29,17 +29,14 @@ bool is_earlier_result(std::filesystem::path const& file) {
 }
 
 /// Every text that was given, in order, with its figures; of one that gave no window, none.
-nlohmann::json texts_of(measurement const& m, evaluate_options const& options) {
+nlohmann::json texts_of(measurement const& m) {
     // One text has no figures of its own: those of all are its.
     std::vector<eval_result> const parts =
         m.texts.size() == 1 ? std::vector<eval_result>{m.result} : m.result.texts;
     nlohmann::json out = nlohmann::json::array();
-    std::size_t next = 0;
-    for (std::filesystem::path const& text : options.texts) {
-        bool const measured = next < parts.size() && m.texts[next].name == text.string();
-        nlohmann::json one = measured ? to_json(parts[next++]) : nlohmann::json{{"targets", 0}};
-        one["text"] = text.string();
-        out.push_back(std::move(one));
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        out.push_back(to_json(parts[i]));
+        out.back()["text"] = utf8_escaped(m.texts[i].name);
     }
     return out;
 }
@@ -68,18 +65,19 @@ void check_json_file(evaluate_options const& options) {
 void save_measurement(measurement const& m, evaluate_options const& options,
                       std::string const& products) {
     nlohmann::json json = to_json(m.result);
-    json["texts"] = texts_of(m, options);
+    json["texts"] = texts_of(m);
     json["version"] = FPQ_VERSION_STRING;
-    json["reference"] =
-        options.reference.empty() ? nlohmann::json() : nlohmann::json(options.reference.string());
+    json["reference"] = options.reference.empty()
+                            ? nlohmann::json()
+                            : nlohmann::json(utf8_escaped(options.reference.string()));
     json["max_windows"] = options.max_windows;
     json["max_characters"] = options.max_characters;
     json["bos"] = options.add_special ? "auto" : "never";
-    json["text_column"] = options.text_column;
+    json["text_column"] = utf8_escaped(options.text_column);
     json["bits_per_weight"] = m.bits_per_weight;
     json["stored_bits_per_weight"] = m.stored_bits_per_weight;
     json["products"] = products;
-    json["model"] = options.model.string();
+    json["model"] = utf8_escaped(options.model.string());
     json["sequence_length"] = options.sequence_length;
     write_json_file(options.json, json);
 }

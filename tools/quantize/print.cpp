@@ -19,6 +19,10 @@ void print_evaluation(run_report const& report) {
                e.kl_se, e.kl_p99);
     fmt::print("top-1 agreement  {:.4f} +- {:.4f}\n", e.top1_agreement, e.top1_se);
     for (eval_result const& apart : e.texts) {
+        if (apart.targets == 0) {
+            fmt::print("  {}: 0 targets\n", detail::printable(apart.text));
+            continue;
+        }
         fmt::print("  {}: perplexity {:.4f} (original {:.4f}), KL {:.6f}, {} targets\n",
                    fpq::detail::printable(apart.text), apart.perplexity, apart.reference_perplexity,
                    apart.kl_mean, apart.targets);
@@ -37,9 +41,16 @@ void print_report(run_report const& report, std::string const& products, bool ve
                        l.relative_error ? fmt::format("{:.6f}", *l.relative_error) : "-");
         }
     }
-    fmt::print("linears          {} quantized, {:.4f} bits per weight{}\n", report.linears.size(),
-               report.bits_per_weight(),
-               report.is_pseudoquant() ? " (pseudoquant: decoded values in the file)" : "");
+    if (report.linears.empty()) {
+        fmt::print("linears          0 quantized{}\n",
+                   report.quantized_inputs == 0
+                       ? std::string()
+                       : fmt::format(", inputs of {}", report.quantized_inputs));
+    } else {
+        fmt::print("linears          {} quantized, {:.4f} bits per weight{}\n",
+                   report.linears.size(), report.bits_per_weight(),
+                   report.is_pseudoquant() ? " (pseudoquant: decoded values in the file)" : "");
+    }
     if (!report.layout.empty()) {
         fmt::print("written          {} ({}, {} bytes of tensors)\n",
                    fpq::detail::printable(report.directory.string(), 200), report.layout,

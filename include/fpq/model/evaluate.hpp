@@ -39,7 +39,7 @@ struct eval_model {
     layer_hooks<B> head;  ///< what happens to the head's input
 };
 
-/// A text of an evaluation: so many of the windows, in their order.
+/// A text of an evaluation: so many of the windows, in their order; 0 of one that is too short.
 struct text_windows_count {
     std::string name;
     std::size_t windows = 0;
@@ -189,8 +189,9 @@ inline eval_result summarize_all(std::span<const position_score> scores, std::si
     std::size_t begin = 0;
     for (const text_windows_count& text : texts.size() > 1 ? texts : texts.first(0)) {
         const std::size_t count = text.windows * per_window;
-        out.texts.push_back(
-            summarize_all(scores.subspan(begin, count), per_window, has_reference, {}));
+        out.texts.push_back(count == 0 ? eval_result{}
+                                       : summarize_all(scores.subspan(begin, count), per_window,
+                                                       has_reference, {}));
         out.texts.back().text = text.name;
         begin += count;
     }

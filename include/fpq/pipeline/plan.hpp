@@ -62,7 +62,7 @@ struct run_plan {
     std::vector<method> methods;
     calibration_args calibration;             ///< dataset empty: none
     evaluation_args evaluation;               ///< with the texts that it reads
-    bool evaluates_calibration_text = false;  ///< none was given
+    bool evaluates_calibration_text = false;  ///< no other was given
     std::optional<planned_output> output;
     int threads = 0;       ///< of the backend that it was made for
     std::string backend;   ///< results of different ones differ in their last bits
@@ -92,6 +92,14 @@ struct run_plan {
             }
         }
         return nullptr;
+    }
+
+    /// Linears whose inputs are quantized.
+    [[nodiscard]] std::size_t quantized_inputs() const {
+        return static_cast<std::size_t>(
+            std::count_if(how.begin(), how.end(), [this](std::size_t which) {
+                return which != none && schemes[which].input.has_value();
+            }));
     }
 
     [[nodiscard]] bool quantizes_something() const noexcept { return !schemes.empty(); }

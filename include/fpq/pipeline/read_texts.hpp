@@ -2,20 +2,19 @@
 // Floor 8. Reads, tokenizes and cuts the texts of a run (texts.hpp).
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/text/document.hpp"
 #include "fpq/io/text/text.hpp"
+#include "fpq/io/text/text_files.hpp"
 #include "fpq/io/text/text_windows.hpp"
 #include "fpq/io/text/token_windows.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
@@ -43,6 +42,30 @@ inline std::vector<std::string> notes_of_chats(std::size_t conversations, text_o
             " conversations are joined without a chat template: the checkpoint has none"};
 }
 
+/// For the user: files of texts[which] that an earlier text holds, too.
+inline std::vector<std::string> notes_of_shared(std::span<std::filesystem::path const> texts,
+                                                std::size_t which) {
+    std::vector<std::string> notes;
+    for (std::filesystem::path const& earlier : texts.first(which)) {
+        std::filesystem::path const shared = shared_text_file(texts[which], earlier);
+        if (!shared.empty()) {
+            notes.push_back(shared.string() + " is given twice" +
+                            (shared == earlier ? std::string() : ", also by " + earlier.string()) +
+                            ", and counts twice");
+        }
+    }
+    return notes;
+}
+
+/// For the user: a column was named where there are none.
+inline std::vector<std::string> notes_of_column(text_source const& text, std::string const& column,
+                                                std::filesystem::path const& path) {
+    if (column.empty() || !text.is_plain_text) {
+        return {};
+    }
+    return {"--text_column: " + path.string() + " is plain text, which has no columns"};
+}
+
 }  // namespace detail
 
 template <class B>
@@ -61,8 +84,12 @@ calibration_cut load_calibration_windows(B const& b, calibration_args const& arg
     options.num_sequences = args.num_sequences;
     options.seed = args.seed;
     options.is_plain_text = text.is_plain_text;
+    options.where = args.dataset;
     calibration_cut cut = calibration_windows(words, text.documents, options);
     cut.remarks = detail::notes_of_chats(text.conversations, how);
+    for (std::string& note : detail::notes_of_column(text, args.text_column, args.dataset)) {
+        cut.remarks.push_back(std::move(note));
+    }
     progress({"tokenize", 1, 1, args.dataset});
     return cut;
 }
@@ -79,15 +106,6 @@ inline std::string_view first_characters(std::string_view text, std::size_t& lef
     return text;
 }
 
-/// Whether one of `others` is the same file, by whatever path.
-inline bool is_among(std::filesystem::path const& file,
-                     std::span<std::filesystem::path const> others) {
-    return std::any_of(others.begin(), others.end(), [&](std::filesystem::path const& other) {
-        std::error_code ignored;
-        return file == other || std::filesystem::equivalent(file, other, ignored);
-    });
-}
-
 template <class B>
 evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text const& text) {
     tokenizer const words = tokenizer::open(model.directory());
@@ -100,13 +118,16 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
     std::size_t conversations = 0;
     for (std::size_t which = 0; which < text.files.size(); ++which) {
         std::filesystem::path const& file = text.files[which];
-        if (is_among(file, std::span(text.files).first(which))) {
-            out.notes.push_back(file.string() + " is given twice, and counts twice");
+        for (std::string& note : detail::notes_of_shared(text.files, which)) {
+            out.notes.push_back(std::move(note));
         }
         std::size_t const before = windows.size();
         std::size_t const tokens_before = tokens;
         std::size_t characters = text.max_characters == 0 ? all : text.max_characters;
         text_source const source = load_text(file, how);
+        for (std::string& note : detail::notes_of_column(source, text.text_column, file)) {
+            out.notes.push_back(std::move(note));
+        }
         conversations += source.conversations;
         for (std::size_t i = 0; i < source.documents.size() && characters != 0; ++i) {
             std::string const document = source.documents[i];
@@ -127,16 +148,17 @@ evaluation_set evaluation_windows(opened_model<B> const& model, evaluation_text 
                 break;
             }
         }
-        if (windows.size() > before) {
-            out.texts.push_back({file.string(), windows.size() - before});
-        } else {
+        out.texts.push_back({file.string(), windows.size() - before});
+        if (windows.size() == before) {
             out.notes.push_back(file.string() + " plays no part in the evaluation: no document " +
                                 "has " + std::to_string(text.sequence_length) + " tokens, all " +
-                                "have " + std::to_string(tokens - tokens_before));
+                                "together have " + std::to_string(tokens - tokens_before));
         }
     }
     if (windows.empty()) {
-        fail_input("text too short", text.files.empty() ? "" : text.files.front().string(),
+        std::string const more =
+            text.files.size() > 1 ? " and " + std::to_string(text.files.size() - 1) + " more" : "";
+        fail_input("text too short", text.files.empty() ? "" : text.files.front().string() + more,
                    std::to_string(text.sequence_length) + " tokens in one document",
                    std::to_string(tokens) + " in all");
     }

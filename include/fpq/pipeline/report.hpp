@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/quant/error_stats.hpp"
@@ -70,6 +71,7 @@ struct run_report {
     std::size_t ranks = 1;
     std::vector<phase_time> phases;
     std::vector<linear_report> linears;
+    std::size_t quantized_inputs = 0;  ///< linears whose inputs are quantized
     std::uint64_t quantized_values = 0;
     std::uint64_t quantized_bytes = 0;
     std::uint64_t output_bytes = 0;
@@ -100,6 +102,12 @@ struct run_report {
                recipe.at("output").value("kind", "") == "pseudoquant";
     }
 
+    /// The same of what the file holds: of pseudoquant, values decoded to bf16.
+    [[nodiscard]] double stored_bits_per_weight() const {
+        constexpr double decoded = 16.0;
+        return is_pseudoquant() && quantized_values != 0 ? decoded : bits_per_weight();
+    }
+
     /// Of the quantized linears in their formats, scales and global scales included.
     [[nodiscard]] double bits_per_weight() const {
         return quantized_values == 0 ? 0.0
@@ -117,7 +125,11 @@ inline nlohmann::json json_of(std::optional<double> value) {
                               : nlohmann::json(*value);
 }
 
+/// Of a text without a window, no figures.
 inline nlohmann::json to_json(eval_result const& e) {
+    if (e.targets == 0) {
+        return {{"targets", 0}};
+    }
     nlohmann::json json{{"perplexity", e.perplexity}, {"targets", e.targets}};
     if (e.has_reference) {
         json["kl_mean"] = e.kl_mean;
@@ -129,7 +141,7 @@ inline nlohmann::json to_json(eval_result const& e) {
     }
     for (eval_result const& apart : e.texts) {
         nlohmann::json one = to_json(apart);
-        one["text"] = apart.text;
+        one["text"] = utf8_escaped(apart.text);
         json["texts"].push_back(std::move(one));
     }
     return json;
@@ -199,6 +211,8 @@ inline nlohmann::json to_json(run_report const& report) {
         {"phases", std::move(phases)},
         {"linears", std::move(linears)},
         {"bits_per_weight", report.bits_per_weight()},
+        {"stored_bits_per_weight", report.stored_bits_per_weight()},
+        {"quantized_inputs", report.quantized_inputs},
         {"quantized_values", report.quantized_values},
         {"quantized_bytes", report.quantized_bytes},
         {"output_bytes", report.output_bytes},
@@ -221,8 +235,11 @@ inline nlohmann::json to_json(run_report const& report) {
 /// The inverse of to_json, for the figures that it writes.
 inline eval_result eval_result_from(nlohmann::json const& e) {
     eval_result out;
-    out.perplexity = e.at("perplexity");
     out.targets = e.at("targets");
+    if (out.targets == 0) {
+        return out;
+    }
+    out.perplexity = e.at("perplexity");
     out.has_reference = e.contains("kl_mean");
     if (out.has_reference) {
         out.kl_mean = e.at("kl_mean");
@@ -235,7 +252,7 @@ inline eval_result eval_result_from(nlohmann::json const& e) {
     if (e.contains("texts")) {
         for (nlohmann::json const& one : e.at("texts")) {
             out.texts.push_back(eval_result_from(one));
-            out.texts.back().text = one.at("text");
+            out.texts.back().text = utf8_unescaped(one.at("text").get<std::string>());
         }
     }
     return out;

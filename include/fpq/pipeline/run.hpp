@@ -90,6 +90,7 @@ run_report run(B const& b, run_plan const& whole, architecture_list known,
     report.processor = detail::processor_name();
     report.notes = plan.notes;
     report.evaluates_calibration_text = plan.evaluates_calibration_text;
+    report.quantized_inputs = plan.quantized_inputs();
     if (plan.output) {
         report.layout = plan.output->layout->name;
         report.directory = plan.output->directory;

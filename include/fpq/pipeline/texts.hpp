@@ -32,8 +32,8 @@ struct evaluation_text {
 /// The evaluation text of a plan.
 inline evaluation_text evaluation_text_of(evaluation_args const& args,
                                           calibration_args const& calibration) {
-    return {args.texts, calibration.sequence_length, args.characters, args.windows,
-            args.add_special};
+    return {args.texts,       calibration.sequence_length, args.characters, args.windows,
+            args.add_special, calibration.text_column};
 }
 
 /// The windows of a plan: from a file or directory, or sampled from the model itself.

@@ -4,8 +4,6 @@
 // standard input. What a row is as text: document.hpp.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -15,13 +13,12 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
-#include "fpq/io/file/look.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_value.hpp"
-#include "fpq/io/text/data_sets.hpp"
 #include "fpq/io/text/document.hpp"
 #include "fpq/io/text/document_store.hpp"
+#include "fpq/io/text/text_files.hpp"
 #include "fpq/io/text/text_lines.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 
@@ -40,34 +37,6 @@ struct text_source {
 };
 
 namespace detail {
-
-enum class text_kind { none, plain, compressed_plain, lines, compressed_lines };
-
-/// What turns a file of another kind into one that is read; empty when nothing is known.
-inline std::string conversion_hint(std::filesystem::path const& path) {
-    std::string const name = path.filename().string();
-    if (name.ends_with(".parquet")) {
-        return " (" + parquet_command(name) + " converts it)";
-    }
-    return name.ends_with(".zst") ? " (zstd -d " + name + " converts it)" : "";
-}
-
-inline text_kind kind_of_file(std::filesystem::path const& path) {
-    std::string const name = path.filename().string();
-    auto const ends = [&](std::string_view suffix) { return name.ends_with(suffix); };
-    if (ends(".txt") || ends(".raw")) {
-        return text_kind::plain;
-    }
-    if (ends(".txt.gz") || ends(".raw.gz")) {
-        return text_kind::compressed_plain;
-    }
-    if (ends(".jsonl") || ends(".json")) {
-        return text_kind::lines;
-    }
-    return ends(".jsonl.gz") || ends(".json.gz") ? text_kind::compressed_lines : text_kind::none;
-}
-
-inline constexpr std::string_view text_suffixes = ".txt, .raw, .jsonl or .json, or these with .gz";
 
 inline constexpr std::string_view utf8_mark = "\xEF\xBB\xBF";
 
@@ -186,34 +155,14 @@ inline void load_file(std::filesystem::path const& path, text_options const& opt
 /// (input) with file, line and byte or key; a path with no document, and a name that is no path,
 /// with the command that downloads it.
 inline text_source load_text(std::filesystem::path const& path, text_options const& options) {
-    std::vector<std::filesystem::path> files;
     text_source out;
     out.is_plain_text = true;
     if (path == "-") {
         detail::load_standard_input(options, out);
-    } else if (std::filesystem::is_directory(look_at(path))) {
-        for (std::filesystem::path const& file : paths_in(path)) {
-            if (std::filesystem::is_regular_file(look_at(file)) &&
-                detail::kind_of_file(file) != detail::text_kind::none) {
-                files.push_back(file);
-            }
-        }
-        std::sort(files.begin(), files.end());
-    } else if (!is_there(path) && detail::kind_of_file(path) == detail::text_kind::none) {
-        files = cached_data_set(path.string(), [](std::filesystem::path const& file) {
-            return detail::kind_of_file(file) != detail::text_kind::none;
-        });
-        if (files.empty()) {
-            fail_input("no such file; data sets are not downloaded", path.string(),
-                       "a local file or directory, or a data set in the hub's cache (" +
-                           detail::download_hint(path.string()) + ")",
-                       "none");
-        }
     } else {
-        files.push_back(path);
-    }
-    for (auto const& file : files) {
-        detail::load_file(file, options, out);
+        for (std::filesystem::path const& file : text_files(path)) {
+            detail::load_file(file, options, out);
+        }
     }
     if (out.documents.empty()) {
         fail_input("no document", path.string(),

@@ -26,6 +26,7 @@ struct window_options {
     std::uint64_t seed = 42;
     bool is_plain_text = false;  // documents are parts of one stream
     bool add_bos = true;  // documents begin with what the tokenizer adds; a stream never does
+    std::string where{};  // of the text, for messages
 };
 
 namespace detail {
@@ -91,7 +92,7 @@ inline calibration_cut stream_windows(tokenizer const& t, document_store const& 
     // Whole: a pre-tokenizer may look as far as it likes, so that no place is sure to be a cut.
     std::vector<std::int32_t> const ids = t.encode(documents.joined("\n"), false);
     if (ids.size() < options.sequence_length) {
-        fail_input("calibration text too short", {},
+        fail_input("calibration text too short", options.where,
                    std::to_string(options.sequence_length) + " tokens or more",
                    std::to_string(ids.size()));
     }
@@ -110,7 +111,7 @@ inline calibration_cut packed_windows(tokenizer const& t, document_store const& 
         }
     }
     if (ids.size() < options.sequence_length) {
-        fail_input("calibration documents too short", {},
+        fail_input("calibration documents too short", options.where,
                    std::to_string(options.sequence_length) + " tokens or more",
                    std::to_string(documents.size()) + " documents of " +
                        std::to_string(ids.size()) + " tokens together");
