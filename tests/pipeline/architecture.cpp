@@ -60,6 +60,7 @@ std::filesystem::path make_checkpoint(std::filesystem::path const& at) {
     std::filesystem::copy_file(donor / "tokenizer_config.json", at / "tokenizer_config.json");
     nlohmann::json const llama = nlohmann::json::parse(fpq_test::read_text(donor / "config.json"));
     nlohmann::json const config{{"model_type", "post-normed"},
+                                {"architectures", {"Post-NormedForCausalLM"}},
                                 {"d_model", 64},
                                 {"intermediate_size", 96},
                                 {"n_layers", 2},

@@ -133,7 +133,7 @@ TEST_CASE("texts, tokenizers and files that cannot be read are found first", "[p
     CHECK_FALSE(std::filesystem::exists(dir.path() / "out.partial"));
 }
 
-TEST_CASE("weights that no run of ours wrote are not replaced", "[pipeline]") {
+TEST_CASE("weights and files that no run of ours wrote are not replaced", "[pipeline]") {
     temporary_directory const dir;
     make_tiny_checkpoint(dir.path() / "model", {});
     std::filesystem::path const out = dir.path() / "out";
@@ -148,9 +148,17 @@ TEST_CASE("weights that no run of ours wrote are not replaced", "[pipeline]") {
     write_text(out / "recipe.json", R"({"recipe": "of somebody else"})");
     CHECK(refusal_of(r) == line);
     CHECK(read_text(out / "model.safetensors") == theirs);
-    std::filesystem::remove(out / "model.safetensors");
+    std::filesystem::rename(out / "model.safetensors", out / "pytorch_model.bin");
+    CHECK_THAT(refusal_of(r), Catch::Contains("out/pytorch_model.bin: expected no weights"));
+    std::filesystem::remove(out / "pytorch_model.bin");
+    CHECK_THAT(refusal_of(r), Catch::Contains("out/recipe.json: expected no file of that name"));
+    for (char const* const name : {"config.json", "generation_config.json", "recipe.json"}) {
+        std::filesystem::remove(out / name);
+    }
+    write_text(out / "notes.txt", "theirs");  // no name of ours
     CHECK(refusal_of(r) == "accepted");
     CHECK(refusal_of(r) == "accepted");  // onto an export of ours
+    CHECK(read_text(out / "notes.txt") == "theirs");
 }
 
 TEST_CASE("a run that needs more memory than the machine has says so, in the dry run too",

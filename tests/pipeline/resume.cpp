@@ -13,6 +13,7 @@
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/io/file/staging_directory.hpp"
+#include "fpq/pipeline/output_files.hpp"
 #include "pipeline/line.hpp"
 #include "support/sanitized.hpp"
 #include "support/tiny_checkpoint.hpp"
@@ -246,6 +247,12 @@ TEST_CASE("another recipe is refused where a run was interrupted, unless it rest
     CHECK_NOTHROW(rehearsed(other, true));
     CHECK_NOTHROW(rehearsed(f, false));
     CHECK(std::filesystem::exists(dir.path() / "out.partial"));
+    other = f;
+    other.gptq = false;  // which knows the model by other means
+    other.calibration.dataset.clear();
+    CHECK_THROWS_WITH(go(other), Catch::Contains("another recipe"));
+    other = f;
+    other.calibration.seed += 1;
     std::string bytes = read_text(model / "model.safetensors");
     bytes.back() ^= 1;  // another model of the same shapes
     write_text(model / "model.safetensors", bytes);
@@ -328,6 +335,12 @@ TEST_CASE("somebody else's file in the work of an interrupted run is refused, no
                       Catch::StartsWith("in the way") && Catch::Contains("notes.txt"));
     CHECK_THROWS_WITH(go(f), Catch::StartsWith("in the way") && Catch::Contains("notes.txt"));
     CHECK(read_text(theirs) == "theirs");
+    CHECK_FALSE(can_go_on(*plan.output, plan.model));
     std::filesystem::remove(theirs);
+    CHECK(can_go_on(*plan.output, plan.model));
+    std::filesystem::create_directory(dir.path() / "out");
+    write_text(dir.path() / "out" / "model.safetensors", "a checkpoint of somebody else");
+    CHECK_FALSE(can_go_on(*plan.output, plan.model));
+    std::filesystem::remove_all(dir.path() / "out");
     CHECK_THAT(notes_of(go(f)), Catch::Contains("2 of 4 layers were done"));
 }

@@ -153,6 +153,10 @@ TEST_CASE("a config of a known family that no client can load is a fault", "[too
         CHECK_THAT(said, Catch::Contains("\nno shapes are checked: ") && Catch::Contains(key));
     }
     nlohmann::json other = config;
+    other["model_type"] = nullptr;
+    fpq_test::write_text(all.out() / "config.json", other.dump());
+    CHECK_THAT(all.inspect("--summary --verify", 3),
+               Catch::Contains("\nconfig.json: model_type: expected the name of a family"));
     other["model_type"] = "another";
     fpq_test::write_text(all.out() / "config.json", other.dump());
     CHECK_THAT(all.inspect("--summary --verify", 0),

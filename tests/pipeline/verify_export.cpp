@@ -10,7 +10,9 @@
 #include "catch.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/model/settle.hpp"
+#include "fpq/pipeline/check_written.hpp"
 #include "pipeline/line.hpp"
+#include "pipeline/models.hpp"
 #include "support/dialects.hpp"
 #include "support/tiny_checkpoint.hpp"
 
@@ -192,6 +194,37 @@ TEST_CASE("a config that contradicts the tensors of an export is a fault", "[pip
                Catch::Contains("lm_head.weight differs"));
 }
 
+TEST_CASE("a config whose keys clients trip over is a fault, one they can do without a warning",
+          "[pipeline]") {
+    temporary_directory const dir;
+    auto const out = export_of(dir, false);
+    CHECK(findings(out, {}, {}, true) == "");
+    auto const said = [&](char const* key, nlohmann::json const& value, bool warnings = false) {
+        return findings(
+            out, {}, [&](nlohmann::json& c) { c[key] = value; }, warnings);
+    };
+    CHECK_THAT(said("num_hidden_layers", 1), Catch::Contains("model.layers.1.") &&
+                                                 Catch::Contains("(and 6 more): quantized, but"));
+    CHECK_THAT(said("rope_scaling", {{"rope_type", "nonsense"}}), Catch::Contains("nonsense"));
+    CHECK(said("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}) == "");
+    CHECK_THAT(said("torch_dtype", "bogus"), Catch::Contains("torch_dtype: expected one of"));
+    CHECK_THAT(said("hidden_act", nullptr), Catch::Contains("hidden_act: expected silu"));
+    for (auto const& value : std::vector<nlohmann::json>{
+             nullptr, "LlamaForCausalLM", nlohmann::json::array(), {"Qwen2ForCausalLM"}, {7}}) {
+        INFO(value.dump());
+        CHECK(said("architectures", value) == "");
+        CHECK_THAT(said("architectures", value, true),
+                   Catch::StartsWith("warning: config.json: architectures: expected a list"));
+    }
+    CHECK(said("architectures", {"LlamaModel"}, true) == "");
+    for (auto const& value : std::vector<nlohmann::json>{"2", -1, 1.5, 1 << 20, {1, 1 << 20}}) {
+        INFO(value.dump());
+        CHECK(said("eos_token_id", value) == "");
+        CHECK_THAT(said("eos_token_id", value, true), Catch::Contains("eos_token_id: expected"));
+    }
+    CHECK(said("eos_token_id", {1, 2}, true) == "");
+}
+
 TEST_CASE("both matrices of an export that rotates are there, finite and what it names",
           "[pipeline]") {
     temporary_directory const dir;
@@ -322,6 +355,7 @@ void make_with(temporary_directory const& dir, std::string const& name,
     write_text(dir.path() / "model" / "model.safetensors", safetensors_bytes(tensors));
 }
 
+/// Of an error of input, which leaves nothing.
 std::string why_not(harness_flags const& f) {
     try {
         (void)go(f);
@@ -342,7 +376,8 @@ TEST_CASE("a tensor that the model does not read is kept out of the way or refus
         return checkpoint(out).config()["quantization_config"]["ignore"];
     };
     SECTION("under a quantized linear: refused, with the file in which it lies") {
-        for (char const* const part : {".bias", ".foo", ".weight_scale", ".weight_packed"}) {
+        for (char const* const part :
+             {".bias", ".foo", ".weight_scale", ".weight_packed", ".extra.weight"}) {
             temporary_directory const dir;
             make_with(dir, down + part, {64});
             harness_flags f = flags_for(dir, false);
@@ -352,7 +387,17 @@ TEST_CASE("a tensor that the model does not read is kept out of the way or refus
                                        Catch::Contains("under a quantized linear"));
             CHECK_FALSE(std::filesystem::exists(dir.path() / "out"));
             f.output.kind = export_kind::none;
-            CHECK(why_not(f) == "");  // nothing is written that it could disturb
+            std::string notes;
+            for (std::string const& note : go(f).notes) {  // nothing is written that it disturbs
+                notes += note + "\n";
+            }
+            bool const scale = std::string(part) == ".weight_scale";
+            CHECK_THAT(notes, Catch::Contains("not understood, nothing reads them"));
+            CHECK((notes.find("which are read without them: " + down + part) != notes.npos) ==
+                  (scale || std::string(part) == ".weight_packed"));
+            if (std::string(part) == ".extra.weight") {
+                continue;  // beside a plain linear it may stay
+            }
             f.output.kind = export_kind::realquant;
             f.ignore = std::vector<std::string>{"lm_head", down};
             bool const bias = std::string(part) == ".bias";
@@ -389,6 +434,87 @@ TEST_CASE("a tensor that the model does not read is kept out of the way or refus
                        Catch::Contains(name) && Catch::Contains("no part of model.layers."));
         }
     }
+    SECTION("what clients look for anywhere in a name is refused where they do") {
+        temporary_directory const dir;
+        make_with(dir, "layers.1.mlp.weight", {4, 2});
+        harness_flags f = flags_for(dir, false);
+        f.scheme.family = format_family::nvfp;
+        CHECK(why_not(f) == "");
+        f.output.layout = "modelopt";
+        f.output.directory = dir.path() / "m";
+        CHECK_THAT(why_not(f),
+                   Catch::Contains("no part of " + std::string("model.layers.1.mlp.")) &&
+                       Catch::Contains("found layers.1.mlp"));
+        f.model = dir.path() / "n";
+        make_tiny_checkpoint(f.model, {});
+        CHECK(why_not(f) == "");
+        CHECK(findings(dir.path() / "m", {}, {}) == "");
+        CHECK_THAT(findings(dir.path() / "m", {},
+                            [](nlohmann::json& c) {
+                                c["quantization_config"]["ignore"].push_back("layers.1.mlp.up");
+                            }),
+                   Catch::Contains("'layers.1.mlp.up' is a part of the name of"));
+    }
+    SECTION("parts of quantized linears where there is none, and names that are patterns") {
+        for (auto const& [name, shape] :
+             std::vector<std::pair<std::string, std::vector<std::uint64_t>>>{
+                 {"model.embed_tokens.weight_scale", {1}},
+                 {"model.norm.weight_scale", {1}},
+                 {"foo.input_scale", {1}},
+                 {"Linear.weight", {4, 2}},
+                 {"re:.*.weight", {4, 2}},
+                 {"model.layers.0.mlp.*.weight", {4, 2}}}) {
+            temporary_directory const dir;
+            make_with(dir, name, shape);
+            INFO(name);
+            CHECK_THAT(
+                why_not(flags_for(dir, false)),
+                Catch::StartsWith("tensor that no export can keep") && Catch::Contains(name));
+            CHECK_FALSE(std::filesystem::exists(dir.path() / "out"));
+        }
+    }
+}
+
+TEST_CASE("an export whose only quantized module is the head is read back", "[pipeline]") {
+    temporary_directory const dir;
+    tiny_checkpoint_options options;
+    options.tied = false;
+    make_tiny_checkpoint(dir.path() / "model", options);
+    harness_flags f = flags_for(dir, false);
+    f.scheme.w_bits = 16;
+    f.rules = {"lm_head=nvfp4a16"};
+    CHECK(go(f).linears.size() == 1);
+    CHECK(findings(f.output.directory, {}, {}) == "");
+    model_on_cpu const model(cpu{1}, f.output.directory, shipped_architectures);
+    CHECK(model.is_quantized());
+}
+
+TEST_CASE("a fault that a run finds in what it wrote ends it, and what is known before it, before",
+          "[pipeline]") {
+    temporary_directory const dir;
+    auto const out = export_of(dir, false);
+    harness_flags f = flags_for(dir, false);
+    std::vector<std::string> notes;
+    run_plan const plan = plan_run(cpu{1}, recipe_of(f, notes), shipped_architectures);
+    model_on_cpu const model(cpu{1}, plan.model, shipped_architectures);
+    run_report report;
+    CHECK_NOTHROW(check_written(plan, model, out, {}, report));
+    auto const without_act = [](std::filesystem::path const& file) {
+        nlohmann::json config = nlohmann::json::parse(read_text(file));
+        config["hidden_act"] = nullptr;
+        write_text(file, config.dump());
+    };
+    without_act(out / "config.json");
+    CHECK_THROWS_WITH(check_written(plan, model, out, {}, report),
+                      Catch::StartsWith("written checkpoint has a fault: " + out.string()) &&
+                          Catch::Contains("hidden_act"));
+    without_act(dir.path() / "model" / "config.json");
+    f.output.directory = dir.path() / "new";
+    CHECK_THAT(why_not(f), Catch::StartsWith("config that no client can load"));
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "new"));
+    make_tiny_checkpoint(dir.path() / "model", {});
+    write_text(dir.path() / "model" / "generation_config.json", "{");
+    CHECK_THAT(why_not(f), Catch::Contains("generation_config.json"));
 }
 
 TEST_CASE("plain tensors of another type of floats than the config says are one warning",

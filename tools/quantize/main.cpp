@@ -18,6 +18,7 @@
 #include "fpq/io/file/staging_directory.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/pipeline/line.hpp"
+#include "fpq/pipeline/output_files.hpp"
 #include "line/calls.hpp"
 #include "quantize/files.hpp"
 #include "quantize/options.hpp"
@@ -104,9 +105,8 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
             fpq::tools::on_every_card(device, backend, one_rank);
         }
     } catch (fpq::error const& why) {
-        std::error_code ignored;
-        if (why.category() != fpq::error_category::usage &&
-            std::filesystem::exists(staging, ignored)) {
+        if (why.category() != fpq::error_category::usage && plan.output &&
+            fpq::can_go_on(*plan.output, plan.model)) {
             say_notes({staging.string() + left});
         }
         throw;

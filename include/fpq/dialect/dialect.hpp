@@ -89,6 +89,18 @@ struct stored_scheme {
     std::vector<name_pattern> targets;  ///< modules; empty: all
 };
 
+/// Whether a tensor's name ends as those do that stand beside or for the codes of a quantized
+/// linear, in any layout.
+inline bool is_quantized_part(std::string_view name) noexcept {
+    constexpr std::array<std::string_view, 10> parts{
+        ".qweight",        ".dqweight",         ".scales",
+        ".weight_scale",   ".weight_packed",    ".weight_global_scale",
+        ".weight_scale_2", ".act_global_scale", ".input_global_scale",
+        ".input_scale"};
+    return std::any_of(parts.begin(), parts.end(),
+                       [name](std::string_view part) { return name.ends_with(part); });
+}
+
 /// What a layout's reader found in config.json.
 struct stored_layout {
     std::vector<stored_scheme> schemes;  ///< the first whose targets match counts

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +23,8 @@
 #include "fpq/dialect/carried_files.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/registry.hpp"
+#include "fpq/dialect/stored.hpp"
+#include "fpq/dialect/verify_config.hpp"
 #include "fpq/dialect/verify_tensors.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/lfs_pointer.hpp"
@@ -46,6 +49,7 @@ public:
         try {
             quantized_source const quantized(source_);
             say_line const tell = [this](std::string line) { say(std::move(line)); };
+            check_model_config(source_, graph_, tell);
             check_linears(quantized, tell);
             check_coverage(quantized);
             check_finite_tensors(source_, graph_, quantized, tell);
@@ -53,6 +57,7 @@ public:
                 lines_.insert(lines_.end(), graph_->config().contradictions.begin(),
                               graph_->config().contradictions.end());
                 check_graph(quantized);
+                check_read(quantized);
                 check_plain_tensors(source_, *graph_, quantized, tell);
                 check_plain_types(source_, *graph_, quantized, tell);
                 check_strays(source_, *graph_, quantized, tell);
@@ -217,16 +222,9 @@ private:
                 say("module '" + module + "': neither quantized nor listed as not converted");
             }
         }
-        constexpr std::array<std::string_view, 9> parts{
-            ".qweight",        ".dqweight",         ".scales",
-            ".weight_scale",   ".weight_packed",    ".weight_global_scale",
-            ".weight_scale_2", ".act_global_scale", ".input_global_scale"};
         for (std::string const& name : source_.names()) {
-            for (std::string_view const part : parts) {
-                if (name.ends_with(part) &&
-                    !quantized.is_quantized(name.substr(0, name.size() - part.size()))) {
-                    say("tensor '" + printable(name) + "' belongs to no quantized module");
-                }
+            if (is_quantized_part(name) && !quantized.is_quantized(module_and_part(name).first)) {
+                say("tensor '" + printable(name) + "' belongs to no quantized module");
             }
         }
         std::string const head = graph_ != nullptr ? graph_->head().module : "lm_head";
@@ -256,6 +254,27 @@ private:
         }
     }
 
+    /// Quantized linears that a model of this config.json has no place for: layers too few.
+    void check_read(quantized_source const& quantized) {
+        std::set<std::string> read{graph_->head().module};
+        for (linear_node const& node : graph_->linears()) {
+            read.insert(node.module);
+        }
+        std::size_t unread = 0;
+        std::string first;
+        for (std::string const& module : quantized.modules()) {
+            if (!read.contains(module) && unread++ == 0) {
+                first = module;
+            }
+        }
+        if (unread != 0) {
+            say("module '" + printable(first) + "'" +
+                (unread > 1 ? " (and " + std::to_string(unread - 1) + " more)" : std::string()) +
+                ": quantized, but the model of config.json (" + std::to_string(graph_->layers()) +
+                " layers) does not read it");
+        }
+    }
+
     void check_shape(quantized_source const& quantized, std::string const& module,
                      std::pair<std::uint64_t, std::uint64_t> want) {
         std::vector<std::uint64_t> const expected{want.first, want.second};
@@ -278,8 +297,32 @@ private:
         }
     }
 
+    /// Entries of a list of what is not converted that clients find in the name of a quantized
+    /// linear: those of modelopt anywhere, those of fp_quant at its beginning, too.
+    void check_entries(quantized_source const& quantized) {
+        bool const anywhere = quantized.kind() == &modelopt;
+        if (!anywhere && quantized.kind() != &fp_quant) {
+            return;
+        }
+        char const* const key = anywhere ? "ignore" : "modules_to_not_convert";
+        nlohmann::json const& q = member_or_null(source_.config(), "quantization_config");
+        for (std::string const& entry : json_strings(source_, member_or_null(q, key), key)) {
+            for (std::string const& module : quantized.modules()) {
+                bool const part =
+                    anywhere ? module.find(entry) != std::string::npos : module.starts_with(entry);
+                if (part && !quantized.is_ignored(module)) {
+                    say("quantization_config: " + std::string(key) + ": '" + printable(entry) +
+                        "' is a part of the name of the quantized module '" + printable(module) +
+                        "'");
+                    break;
+                }
+            }
+        }
+    }
+
     /// Keys that a client reads without a default, and files that would overrule config.json.
     void check_config(quantized_source const& quantized) {
+        check_entries(quantized);
         if (quantized.kind() != nullptr) {
             quantized.kind()->verify(source_, lines_);
         }

@@ -157,6 +157,17 @@ inline bool is_read(quantized_source const& quantized, stored_scheme const& how,
            ((!of_input || how.input) && (!global || how.format.has_global));
 }
 
+/// Whether a tensor lies somewhere below a quantized linear, and is not right under it.
+inline bool lies_deep(quantized_source const& quantized, std::string const& name) {
+    std::size_t const end = name.rfind('.');
+    for (std::size_t dot = name.find('.'); dot < end; dot = name.find('.', dot + 1)) {
+        if (quantized.is_quantized(std::string_view(name).substr(0, dot))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /// Tensors that no part of the model reads. Under a linear they are a fault: clients refuse or,
 /// worse, ignore them. One warning names those that came along with the model: what lies under no
 /// linear, and a bias of a plain one, as no layout makes them.
@@ -178,11 +189,13 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
             is_read(quantized, *quantized.scheme_of(module), part) &&
             quantized.kind()->parts.end() !=
                 std::find(quantized.kind()->parts.begin(), quantized.kind()->parts.end(), part);
-        bool const listed = !modules.contains(module) && quantized.is_ignored(module);
+        bool const listed = !modules.contains(module) && quantized.is_ignored(module) &&
+                            !lies_deep(quantized, name);
         if (known.contains(name) || of_linear || cache || listed || is_derived_tensor(name)) {
             continue;
         }
-        bool const plain = quantized.kind() == nullptr || !modules.contains(module) ||
+        bool const plain = quantized.kind() == nullptr ||
+                           (!modules.contains(module) && !lies_deep(quantized, name)) ||
                            (part == ".bias" && !quantized.is_quantized(module));
         if (plain) {
             came_along.push_back(name);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/printable.hpp"
+#include "fpq/dialect/dialect.hpp"
 #include "fpq/dialect/modelopt.hpp"
 #include "fpq/dialect/stored.hpp"
 #include "fpq/graph/graph.hpp"
@@ -108,9 +109,10 @@ inline void settle_head(checkpoint& source, model_config& config) {
     }
 }
 
-/// True when every linear of the graph is a plain matrix and has no companion tensors.
+/// True when every linear of the graph is a plain matrix, and neither they nor the head, which may
+/// be the only quantized one, have companion tensors.
 inline bool has_plain_weights(checkpoint const& source, model_graph const& graph) {
-    std::set<std::string, std::less<>> modules;
+    std::set<std::string, std::less<>> modules{graph.head().module};
     for (linear_node const& node : graph.linears()) {
         if (!source.contains(node.weight())) {
             return false;
@@ -160,6 +162,30 @@ inline void settle_quantization(checkpoint& source, model_config& config) {
     }
 }
 
+/// Scales beside a plain weight: nothing says what they would do to it.
+inline void note_idle_scales(checkpoint const& source, model_config& config) {
+    model_graph const graph(config);
+    std::vector<std::string> idle;
+    for (std::string const& name : source.names()) {
+        if (!is_quantized_part(name)) {
+            continue;
+        }
+        std::string const module = name.substr(0, name.rfind('.'));
+        bool const linear =
+            module == graph.head().module ||
+            std::any_of(graph.linears().begin(), graph.linears().end(),
+                        [&](linear_node const& node) { return node.module == module; });
+        if (linear && source.contains(module + ".weight") &&
+            is_plain_float(source.at(module + ".weight").type)) {
+            idle.push_back(name);
+        }
+    }
+    if (!idle.empty()) {
+        config.notes.push_back(
+            tensors_line(idle, "beside plain weights, which are read without them"));
+    }
+}
+
 }  // namespace detail
 
 /// The configuration of a checkpoint as its tensors bear it out. `source` is amended: its config
@@ -171,6 +197,7 @@ inline void settle_quantization(checkpoint& source, model_config& config) {
     detail::settle_prefix(source, config);
     detail::settle_head(source, config);
     detail::settle_quantization(source, config);
+    detail::note_idle_scales(source, config);
     return config;
 }
 

@@ -14,8 +14,11 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/dialect/verify.hpp"
+#include "fpq/graph/architecture.hpp"
+#include "fpq/graph/graph.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/model/opened_model.hpp"
+#include "fpq/model/settle.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
@@ -45,13 +48,13 @@ inline void compare_copy(checkpoint const& source, checkpoint const& written,
 }  // namespace detail
 
 /// Opens the files of a plan, which lie in `written_to`: quantized tensors have the fingerprints of
-/// what was written, the others the bytes of the model, and all agree with each other. Findings of
-/// the last go to the report. Throws fpq::error (input).
+/// what was written, the others the bytes of the model, and all agree with each other as a reader
+/// of the files finds them. Warnings go to the report. Throws fpq::error (input), for a fault, too.
 template <class B>
 void check_written(run_plan const& plan, opened_model<B> const& model,
                    std::filesystem::path const& written_to, tensor_prints const& fingerprints,
                    run_report& report) {
-    checkpoint const written(written_to);
+    checkpoint written(written_to);
     std::filesystem::path const& directory = plan.output->directory;
     std::vector<std::pair<std::string, std::uint64_t>> const expected(fingerprints.begin(),
                                                                       fingerprints.end());
@@ -68,7 +71,12 @@ void check_written(run_plan const& plan, opened_model<B> const& model,
             detail::compare_copy(model.source(), written, entry.tensor, directory);
         }
     }
-    for (std::string const& finding : verify_checkpoint(written, &model.graph())) {
+    architecture const* const family = model.config().family;
+    model_graph const graph(settle_model(written, architecture_list(&family, 1)));
+    for (std::string const& finding : verify_checkpoint(written, &graph)) {
+        if (!finding.starts_with("warning: ")) {
+            fail_input("written checkpoint has a fault", directory.string(), "none", finding);
+        }
         report.notes.push_back("verify: " + finding);
     }
 }

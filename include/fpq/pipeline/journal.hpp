@@ -29,6 +29,7 @@
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
 #include "fpq/io/file/staging_directory.hpp"
+#include "fpq/io/json/json_member.hpp"
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/text/token_windows.hpp"
@@ -134,10 +135,11 @@ inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& sourc
           plan.backend == "cpu" ? std::string(active_products().name) : plan.backend}});
 }
 
-/// What distinguishes two identities, in one word; empty when nothing does.
+/// What distinguishes two identities, in one word; empty when nothing does. The model comes last:
+/// how it is identified follows from whether the recipe looks at a text.
 inline std::string difference(nlohmann::json const& before, nlohmann::json const& now) {
-    for (auto const& [part, value] : now.items()) {
-        if (!before.contains(part) || before.at(part) != value) {
+    for (char const* const part : {"recipe", "text", "version", "matrix products", "model"}) {
+        if (detail::member_or_null(before, part) != now.at(part)) {
             return part;
         }
     }

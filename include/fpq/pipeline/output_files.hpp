@@ -67,9 +67,10 @@ inline bool has_recipe(std::filesystem::path const& directory) {
 
 }  // namespace detail
 
-/// Refuses (fpq::error, input) a directory whose weights would be replaced although no run of ours
-/// wrote them. A move that was cut short is ours.
-inline void require_own_weights(output_place const& place) {
+/// Refuses (fpq::error, input) a directory that no run of ours wrote and that holds weights in any
+/// form, or one of `files`, which would be replaced. A move that was cut short is ours. Ours is
+/// known by its recipe alone: weights that were put beside one pass for ours.
+inline void require_own_output(output_place const& place, std::vector<std::string> const& files) {
     if (!place.exists || is_there(place.directory / staging_journal_name) ||
         detail::has_recipe(place.directory)) {
         return;
@@ -78,14 +79,39 @@ inline void require_own_weights(output_place const& place) {
     if (is_there(journal) && journal_file(journal, O_RDONLY).find("move") != nullptr) {
         return;
     }
-    for (std::filesystem::path const& path : paths_in(place.directory)) {
-        std::string const name = path.filename().string();
-        if (name.starts_with("model") && name.ends_with(".safetensors")) {
+    std::vector<std::filesystem::path> paths = paths_in(place.directory);
+    std::sort(paths.begin(), paths.end());
+    for (std::filesystem::path const& path : paths) {
+        if (detail::is_weight_file(path.filename().string()) &&
+            std::filesystem::is_regular_file(look_at(path))) {
             fail_input("bad output directory", path.string(),
                        "no weights, or those of an earlier export (another --save_path, or remove "
                        "them first)",
                        "a checkpoint that fpq-quantize did not write");
         }
+    }
+    for (std::string const& name : files) {
+        if (is_there(place.directory / name)) {
+            fail_input("bad output directory", (place.directory / name).string(),
+                       "no file of that name, or an earlier export (another --save_path, or remove "
+                       "it first)",
+                       "one that fpq-quantize did not write");
+        }
+    }
+}
+
+/// Whether a run of `model` for `out` would go on with the work in its staging place: it is ours,
+/// and nothing of somebody else is in its way or has appeared where it goes.
+inline bool can_go_on(planned_output const& out, std::filesystem::path const& model) {
+    try {
+        checkpoint const source(model);
+        std::vector<std::string> const files = output_files(out, source);
+        output_place const place = find_output_place(out.directory);
+        require_own_output(place, files);
+        require_own_files(place.staging(), files);
+        return is_there(place.staging() / staging_journal_name);
+    } catch (error const&) {
+        return false;
     }
 }
 

@@ -17,11 +17,13 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/dialect/carried_files.hpp"
+#include "fpq/dialect/verify_config.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/lfs_pointer.hpp"
 #include "fpq/io/file/look.hpp"
 #include "fpq/io/file/mapped_file.hpp"
 #include "fpq/io/file/output_place.hpp"
+#include "fpq/io/json/json_file.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/safetensors/checkpoint_writer.hpp"
 #include "fpq/io/safetensors/shard_plan.hpp"
@@ -115,18 +117,19 @@ struct run_windows {
 };
 
 /// Refuses what would end the run of a plan later: tensors that are absent, misshapen, of another
-/// type or not finite, files that cannot be carried over, weights of somebody else where the output
-/// goes. Throws fpq::error (input).
+/// type or not finite, files that cannot be carried over, weights and files of somebody else where
+/// the output goes. Throws fpq::error (input).
 template <class B>
 void check_inputs(run_plan const& plan, opened_model<B> const& model) {
     checkpoint const& source = model.source();
     if (plan.output) {
         planned_output const& out = *plan.output;
         std::vector<shard_layout> const shards = plan_shards(out.tensors, out.max_shard_size);
+        std::vector<std::string> const files = output_files(out, source);
         output_place const place =
-            check_output_directory(out.directory, output_files(out, source), planned_bytes(shards));
+            check_output_directory(out.directory, files, planned_bytes(shards));
         require_distinct(source.directory(), place.directory);
-        require_own_weights(place);
+        require_own_output(place, files);
     }
     detail::require_finite_tensors(source, detail::require_tensors(source, model.graph()),
                                    plan.threads);
@@ -134,7 +137,16 @@ void check_inputs(run_plan const& plan, opened_model<B> const& model) {
         for (std::string const& name : carried_files(source.directory())) {
             std::filesystem::path const path = source.directory() / name;
             refuse_lfs_pointer(mapped_file(path).bytes(), path);
+            if (name.ends_with(".json")) {
+                check_json_file(path);
+            }
         }
+        detail::check_model_config(source, &model.graph(), [&](std::string const& finding) {
+            if (!finding.starts_with("warning: ")) {
+                fail_input("config that no client can load", source.directory().string(),
+                           "no fault", finding);
+            }
+        });
     }
 }
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <span>
@@ -24,6 +25,7 @@
 #include "fpq/graph/graph.hpp"
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/io/text/text_files.hpp"
 #include "fpq/pipeline/memory.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/presets.hpp"
@@ -31,6 +33,7 @@
 #include "fpq/pipeline/recipe_json.hpp"
 #include "fpq/pipeline/resolve_layout.hpp"
 #include "fpq/pipeline/resolve_schemes.hpp"
+#include "fpq/pipeline/strangers.hpp"
 #include "fpq/pipeline/words.hpp"
 
 namespace fpq {
@@ -96,7 +99,7 @@ private:
                        "nvfp inputs need calibration text for their global scale",
                        "a file, a directory or self", "nothing");
         }
-        choose_evaluation();
+        choose_evaluation(moment || global_inputs);
         if (!moment && !global_inputs) {
             plan_.calibration.dataset.clear();  // nothing would look at it
         }
@@ -111,9 +114,16 @@ private:
         }
     }
 
-    /// Without a text of its own, an evaluation is on the calibration text, which is said.
-    void choose_evaluation() {
-        if (!recipe_.evaluation.perplexity || !recipe_.evaluation.texts.empty()) {
+    /// Without a text of its own, an evaluation is on the calibration text, which is said, as is
+    /// one whose own text is what the run looks at.
+    void choose_evaluation(bool looks_at_text) {
+        if (!recipe_.evaluation.perplexity) {
+            return;
+        }
+        if (!recipe_.evaluation.texts.empty()) {
+            if (looks_at_text) {
+                note_shared_texts();
+            }
             return;
         }
         std::string const& text = recipe_.calibration.dataset;
@@ -124,6 +134,20 @@ private:
         plan_.evaluates_calibration_text = true;
         plan_.notes.push_back("no --eval_data: perplexity and KL are of the calibration text " +
                               text);
+    }
+
+    void note_shared_texts() {
+        std::string const& dataset = recipe_.calibration.dataset;
+        std::size_t shared = 0;
+        for (std::filesystem::path const& text : recipe_.evaluation.texts) {
+            bool const same = dataset != "self" && !shared_text_file(text, dataset).empty();
+            if (same) {
+                plan_.notes.push_back("--eval_data " + text.string() +
+                                      ": its perplexity and KL are of the calibration text");
+            }
+            shared += same ? 1 : 0;
+        }
+        plan_.evaluates_calibration_text = shared == recipe_.evaluation.texts.size();
     }
 
     [[nodiscard]] scheme const* weight_scheme(linear_node const& node) const {
@@ -190,7 +214,10 @@ private:
             plan_.notes.push_back(tensors_line(derived, "left out, loaders make them anew"));
         }
         if (!strangers_.empty()) {
-            plan_.notes.push_back(tensors_line(strangers_, "not understood, copied as they are"));
+            plan_.notes.push_back(
+                tensors_line(strangers_, recipe_.output.kind == export_kind::none
+                                             ? "not understood, nothing reads them"
+                                             : "not understood, copied as they are"));
         }
         for (auto const* notes : {&graph_.config().notes, &graph_.config().contradictions}) {
             plan_.notes.insert(plan_.notes.end(), notes->begin(), notes->end());
@@ -209,48 +236,13 @@ private:
         if (weight_scheme(graph_.head()) == nullptr) {
             out.push_back(graph_.head().module);
         }
-        // Of what is copied without being understood, clients would convert the linears alone.
-        constexpr std::string_view suffix = ".weight";
-        for (std::string const& name : strangers_) {
-            if (name.ends_with(suffix) && source_.at(name).shape.size() == 2) {
-                out.push_back(name.substr(0, name.size() - suffix.size()));
-                require_apart(name, out.back());
-            }
+        for (std::string& module : strangers().modules()) {
+            out.push_back(std::move(module));
         }
         return out;
     }
 
-    /// Clients match what is not converted by the beginning or the end of a name.
-    void require_apart(std::string const& tensor, std::string const& module) const {
-        for_each_scheme([&](linear_node const& node, scheme const&) {
-            if (node.module.starts_with(module + ".") || node.module.ends_with(module)) {
-                fail_input("tensor that no export can keep", tensor_place(source_.at(tensor)),
-                           "a module whose name is no part of " + node.module, module);
-            }
-        });
-    }
-
-    /// What lies under a linear and is not the model's: beside codes no client has a place for it,
-    /// and it may have the name of one of their tensors. A bias of a plain linear may stay.
-    void refuse_strangers() const {
-        auto const refuse = [&](linear_node const& node) {
-            bool const quantized = weight_scheme(node) != nullptr;
-            for (std::string const& name : strangers_) {
-                bool const under =
-                    name.starts_with(node.module + ".") && name.rfind('.') == node.module.size();
-                if (under && (quantized || name != node.bias_name())) {
-                    fail_input("tensor that no export can keep", tensor_place(source_.at(name)),
-                               std::string("under a ") + (quantized ? "quantized" : "plain") +
-                                   " linear only what config.json promises" +
-                                   (name == node.bias_name() ? " (or --ignore " + node.module + ")"
-                                                             : std::string()),
-                               "a tensor that the model does not read");
-                }
-            }
-        };
-        std::for_each(graph_.linears().begin(), graph_.linears().end(), refuse);
-        refuse(graph_.head());
-    }
+    [[nodiscard]] stranger_check strangers() const { return {plan_, graph_, source_, strangers_}; }
 
     void plan_output() {
         output_args const& o = recipe_.output;
@@ -260,7 +252,7 @@ private:
         if (o.directory.empty()) {
             fail_usage("save_path", "export_quantized_model", "a directory", "nothing");
         }
-        refuse_strangers();
+        strangers().refuse_parts();
         planned_output out;
         out.directory = o.directory;
         out.max_shard_size = o.max_shard_size;
@@ -285,6 +277,7 @@ private:
                 out.tensors.push_back(std::move(tensor));
             }
         }
+        strangers().refuse_in(out);
         plan_copies(out);
         for (tensor_plan const& tensor : out.tensors) {
             out.bytes += tensor.byte_count();
