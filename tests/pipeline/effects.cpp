@@ -139,6 +139,8 @@ TEST_CASE("flags that contradict each other are refused by name", "[tools]") {
                   .refused,
               "element: mxfp"));
     CHECK(take(with(small, {"--w_group_size", "128"})).says("changed weight group_size to 16"));
+    CHECK(take(with(small, {"--scale_precision", "half"}))
+              .says("--scale_precision: nothing is quantized whose"));
     CHECK(take(small).notes.empty());
 }
 
@@ -184,9 +186,7 @@ TEST_CASE("a place to save to is a wish to write, and is said", "[tools]") {
     taken const none = take(with(small, {"--save_path", "o", "--export_quantized_model="}));
     CHECK(none.what.output.kind == export_kind::none);
     CHECK(none.says("--save_path: nothing is written"));
-    taken const baseline = take(with(nothing, {"--save_path", "o"}));
-    CHECK(baseline.what.output.kind == export_kind::none);
-    CHECK(baseline.says("--save_path: nothing is written"));
+    CHECK(take(with(nothing, {"--save_path", "o"})).what.output.kind == export_kind::realquant);
     CHECK(recipe_from_json({{"output", {{"directory", "o"}}}}, "r").output.kind ==
           export_kind::realquant);
     recipe const file = alone.what;
@@ -248,6 +248,12 @@ TEST_CASE("perplexity of the calibration text is labelled, and text that nothing
     nlohmann::json const own = to_json(fpq_test::go(f));
     CHECK(own.at("evaluation").at("text") == "its own");
     CHECK(own.at("calibration_tokens") == 0);  // rounding looks at none
+    f.gptq = true;
+    f.evaluation.texts = {f.calibration.dataset, f.calibration.dataset};
+    nlohmann::json const given_again = to_json(fpq_test::go(f));
+    CHECK(given_again.at("evaluation").at("text") == "calibration");
+    CHECK(has(given_again.at("notes").dump(), ": its perplexity and KL are of the calibration"));
+    f.gptq = false;
     f.evaluation.texts.clear();
     nlohmann::json const same = to_json(fpq_test::go(f));
     CHECK(same.at("evaluation").at("text") == "calibration");

@@ -262,7 +262,22 @@ TEST_CASE("recipes that begin with no rule for Linear become the same again", "[
     harness_flags over = flags_of(r);
     over.scheme.family = format_family::nvfp;
     over.scheme.w_bits = 4;
-    CHECK(recipe_of(over, notes).rules.size() == 2);
+    CHECK(refusal(over) ==
+          "--format, --w_bits: of the recipe's rule for Linear: expected such a rule (or --rule "
+          "PATTERN=PRESET), found rules for re:.*down_proj");
+    r.rules.clear();  // no other rule that one could have meant
+    over.base->more.clear();
+    CHECK(recipe_of(over, notes).rules.size() == 1);
+    over = flags_of(r);
+    over.given = {"w_observer"};
+    CHECK(refusal(over).empty());
+    quant_args odd{nvfp4};
+    odd.format.group = 8;
+    r.rules = {{"Linear", {odd, std::nullopt, {}}}};
+    over = flags_of(r);
+    over.scheme.a_bits = 4;
+    over.scheme.w_observer = scale_rule::mse;
+    CHECK(refusal(over).ends_with("found --a_bits, --w_observer"));
 }
 
 TEST_CASE("a chain of methods that flags cannot say is refused by name", "[pipeline]") {

@@ -110,7 +110,10 @@ TEST_CASE("a rule that nothing is left for is told", "[pipeline]") {
     f.rules = {"Linear=mxfp4a16"};
     CHECK(notes(f).empty());
     f.ignore = std::vector<std::string>{"Linear"};
-    CHECK(has(notes(f), "nothing is quantized"));
+    CHECK(has(notes(f), "nothing is quantized: --ignore and rules leave no module"));
+    f.ignore.reset();
+    f.rules.clear();
+    CHECK(has(notes(f), "nothing is quantized: no rule has a format"));
     // bf16 is no scheme for an embedding.
     f = small_run(format_family::nvfp);
     f.rules = {"re:.*embed.*=bf16"};

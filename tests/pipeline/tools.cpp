@@ -70,6 +70,15 @@ TEST_CASE("usage errors are one line and exit code 2", "[tools]") {
     outcome const bits = call("fpq-quantize --model-name-or-path x --w-bits 3 --format mxfp");
     REQUIRE(bits.code == 2);
     REQUIRE(call("fpq-evaluate --model x").code == 2);
+    outcome const plain = call("fpq-quantize --model_name_or_path " + model() +
+                               " --w_bits 16 --save_path nowhere-plain");
+    REQUIRE(plain.code == 2);
+    REQUIRE(plain.text.find("expected quantized weights, found none") != std::string::npos);
+    fpq_test::temporary_directory const dir;
+    fpq_test::write_text(dir.path() / "r.json", "{\"rules\": []}");
+    outcome const unnamed = call("fpq-quantize --recipe " + (dir.path() / "r.json").string());
+    REQUIRE(unnamed.code == 2);
+    REQUIRE(unnamed.text.find("names no \"model\"") != std::string::npos);
     REQUIRE(call("fpq-inspect").code == 2);
     REQUIRE(call("fpq-quantize --help").code == 0);
 }

@@ -18,17 +18,17 @@ TEST_CASE("paths that are not UTF-8 are escaped in every JSON file, and come bac
     }
     temporary_directory const dir;
     std::string const at = dir.path().string();
-    std::string const text = at + "/t\xff.txt";
+    std::string const text = at + "/t\xff\\xff.txt";
     std::string const model = at + "/m\xe9";
     std::filesystem::copy_file(example_text("eval.txt"), text);
     std::filesystem::copy(example_model(), model);
     // A side file of such a name goes along.
     write_text(model + "/side\xfe.txt", "side");
     outcome const run = run_program(
-        "fpq-quantize --model_name_or_path " + model + " --dataset_name_or_path " + text +
-        " --format nvfp --w_bits 4 --gptq --sequence_length 64 --num_sequences 4" +
-        " --eval_perplexity --eval_windows 2 --eval_data " + text +
-        " --export_quantized_model realquant --save_path " + at + "/o\xfd --report " + at +
+        "fpq-quantize --model_name_or_path " + model + " --dataset_name_or_path '" + text +
+        "' --format nvfp --w_bits 4 --gptq --sequence_length 64 --num_sequences 4" +
+        " --eval_perplexity --eval_windows 2 --eval_data '" + text +
+        "' --export_quantized_model realquant --save_path " + at + "/o\xfd --report " + at +
         "/r.json --save_recipe " + at + "/recipe.json");
     INFO(run.text);
     REQUIRE(run.code == 0);
@@ -36,15 +36,15 @@ TEST_CASE("paths that are not UTF-8 are escaped in every JSON file, and come bac
     CHECK(std::filesystem::exists(at + "/o\xfd/side\xfe.txt"));
     nlohmann::json const report = fpq::read_json_file(at + "/r.json");
     CHECK(report["recipe"]["model"] == at + "/m\\xe9");
-    CHECK(report["recipe"]["evaluation"]["texts"][0] == at + "/t\\xff.txt");
+    CHECK(report["recipe"]["evaluation"]["texts"][0] == at + "/t\\xff\\x5cxff.txt");
     outcome const again =
         run_program("fpq-quantize --recipe " + at + "/recipe.json --save_path " + at + "/again");
     INFO(again.text);
     CHECK(again.code == 0);
     CHECK(read_text(at + "/again/model.safetensors") == read_text(at + "/o\xfd/model.safetensors"));
     outcome const kl =
-        run_program("fpq-evaluate --model " + at + "/o\xfd --reference " + model + " --text " +
-                    text + " --sequence_length 64 --max_windows 2" + " --json " + at + "/e.json");
+        run_program("fpq-evaluate --model " + at + "/o\xfd --reference " + model + " --text '" +
+                    text + "' --sequence_length 64 --max_windows 2" + " --json " + at + "/e.json");
     INFO(kl.text);
     REQUIRE(kl.code == 0);
     CHECK(fpq::read_json_file(at + "/e.json")["model"] == at + "/o\\xfd");
@@ -90,6 +90,26 @@ TEST_CASE("no report or recipe takes the name under which a checkpoint is writte
         }
     }
     CHECK(run_program(run + "--save_recipe " + at + "/r.json").code == 0);
+    std::filesystem::remove(dir.path() / "out.partial");
+    outcome const below = run_program(run + "--report " + at + "/out/sub/r.json");
+    CHECK(below.code == 2);
+    CHECK(below.says("report: " + at + "/out/sub/r.json: expected another directory"));
+}
+
+TEST_CASE("what lies in the staging place and is not ours is not called work to go on with",
+          "[tools]") {
+    if (!have_programs()) {
+        return;
+    }
+    temporary_directory const dir;
+    std::filesystem::create_directory(dir.path() / "out.partial");
+    write_text(dir.path() / "out.partial" / "theirs.txt", "theirs");
+    outcome const run = run_program("fpq-quantize --model_name_or_path " + example_model() +
+                                    " --format nvfp4 --save_path " + (dir.path() / "out").string());
+    INFO(run.text);
+    CHECK(run.code == 3);
+    CHECK(run.says("directory in the way"));
+    CHECK_FALSE(run.says("the same command goes on"));
 }
 
 TEST_CASE("too few descriptors end a run in one line, and nothing is left", "[tools]") {

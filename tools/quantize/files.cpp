@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quantize/files.hpp"
 
+#include <algorithm>
 #include <system_error>
 
 #include "fpq/core/hosted/error.hpp"
@@ -62,6 +63,14 @@ void check_written_file(std::string_view flag, std::filesystem::path const& file
         is_of_checkpoint(file.filename().string(), model)) {
         fail_usage(flag, file.string(), "another name or directory",
                    "a file of the checkpoint that is written there");
+    }
+    std::error_code absent;
+    bool const below =
+        std::mismatch(place.directory.begin(), place.directory.end(), whole.begin(), whole.end())
+            .first == place.directory.end();
+    if (below && whole != place.directory && !std::filesystem::exists(place.directory, absent)) {
+        fail_usage(flag, file.string(), "another directory, or one that is there",
+                   "one that the run makes at its end");
     }
 }
 

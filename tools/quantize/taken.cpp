@@ -56,9 +56,7 @@ void take_export(given_options& out, harness_flags& flags) {
         }
         flags.output.kind = export_kind::realquant;
     }
-    bool const quantizes =
-        flags.scheme.w_bits < 16 || !flags.rules.empty() || flags.base.has_value();
-    if (flags.output.kind == export_kind::none && !kind_given && quantizes &&
+    if (flags.output.kind == export_kind::none && !kind_given &&
         flags.given.contains("save_path")) {  // a file says its kind
         flags.output.kind = export_kind::realquant;
         out.notes.push_back("--save_path alone: a realquant export, --export_format " +
@@ -91,8 +89,9 @@ given_options take_quantize_flags(program_spec const& program, command_line cons
         }
     }
     take_values(program, line, out.notes);
-    if (!from_recipe && flags.model.empty()) {
-        fail_usage("--model_name_or_path", {}, "a checkpoint directory", "nothing");
+    if (flags.model.empty()) {
+        fail_usage("--model_name_or_path", from_recipe ? "the recipe names no \"model\"" : "",
+                   "a checkpoint directory", "nothing");
     }
     if (auto const at = line.values.find("format"); at != line.values.end()) {
         std::string const& word = at->second.back();

@@ -122,6 +122,16 @@ inline bool if_grouped(std::optional<quant_args> const& a, std::string_view valu
     return a && (a->format.grain == granularity::group || value == "-1");
 }
 
+/// Whether its formats say what the scales are.
+inline bool is_fixed(scheme const& how) {
+    std::optional<quant_args> const& a = how.weight ? how.weight : how.input;
+    return a && a->format.scale != scale_kind::fp16;
+}
+/// What check_family changes has a note of its own.
+inline bool is_fp16(std::string_view value) {
+    return read_word("scale_precision", scale_words, scale_synonyms, value) == scale_kind::fp16;
+}
+
 inline constexpr std::string_view not_quantized = "nothing is quantized that it is about";
 inline constexpr std::string_view float_forward =
     "nothing to do: weights are read as they are stored, computed with in float32, on the CPU, a "
@@ -143,7 +153,7 @@ inline constexpr std::array<flag_effect, 54> flag_effects{{
     {"dataset_name_or_path",
      [](recipe_facts const& f, std::string_view) { return f.looks || f.evaluates_calibration; },
      detail::no_text},
-    {"text_column", detail::if_calibrated, detail::no_text},
+    {"text_column", detail::if_states, "no text is read"},
     {"sequence_length",
      [](recipe_facts const& f, std::string_view) { return f.calibrates() || f.evaluates; },
      "no text is cut into windows"},
@@ -169,7 +179,11 @@ inline constexpr std::array<flag_effect, 54> flag_effects{{
     {"a_granularity",
      [](recipe_facts const& f, std::string_view) { return f.common.input.has_value(); },
      detail::not_quantized},
-    {"scale_precision", detail::if_quantized, detail::not_quantized},
+    {"scale_precision",
+     [](recipe_facts const& f, std::string_view v) {
+         return f.common_quantizes() && !(detail::is_fixed(f.common) && detail::is_fp16(v));
+     },
+     "nothing is quantized whose scales it is about (nvfp has e4m3, mxfp e8m0)"},
     {"element", detail::always, {}},
     {"asymmetric", detail::if_quantized, detail::not_quantized},
     {"global_scale", [](recipe_facts const& f, std::string_view) { return f.globals; },
@@ -203,8 +217,7 @@ inline constexpr std::array<flag_effect, 54> flag_effects{{
          return f.writes || (f.powers && f.what.output.layout == "fp_quant");
      },
      detail::no_export},
-    {"save_path", detail::if_written,
-     "nothing is written: no weight is quantized, or no export was asked for"},
+    {"save_path", detail::if_written, "nothing is written: no export was asked for"},
     {"max_shard_size", detail::if_written, detail::no_export},
     {"eval_perplexity", detail::always, {}},
     {"eval_data", detail::if_evaluated, detail::no_evaluation},

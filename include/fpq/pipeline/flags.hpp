@@ -3,11 +3,11 @@
 // one function that makes a recipe of them. The spelling of flags is tools/quantize/options.hpp's.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <initializer_list>
 #include <optional>
 #include <set>
 #include <string>
@@ -119,13 +119,16 @@ inline void override_scheme(harness_flags const& flags, scheme& how) {
                  : t.seed;
 }
 
-/// Of the flags that override a recipe file, those that choose formats: they are the first rule's.
-inline std::string format_overrides(harness_flags const& flags) {
-    scheme_flags const& now = flags.scheme;
-    scheme_flags const& file = flags.base->common_as_flags;
-    std::string out;
-    for (auto const& [flag, differs] : std::initializer_list<std::pair<char const*, bool>>{
-             {"format", now.family != file.family},
+/// A flag that chooses schemes, and whether it has another value than the recipe file.
+struct scheme_difference {
+    char const* flag;
+    bool differs;
+};
+
+/// Those that choose formats, which are the first rule's alone.
+inline std::array<scheme_difference, 10> format_differences(scheme_flags const& now,
+                                                            scheme_flags const& file) {
+    return {{{"format", now.family != file.family},
              {"w_bits", now.w_bits != file.w_bits},
              {"a_bits", now.a_bits != file.a_bits},
              {"w_group_size", now.w_group_size != file.w_group_size},
@@ -134,12 +137,61 @@ inline std::string format_overrides(harness_flags const& flags) {
              {"a_granularity", now.a_grain != file.a_grain},
              {"scale_precision", now.scale_precision != file.scale_precision},
              {"element", now.element != file.element},
-             {"asymmetric", now.symmetric != file.symmetric}}) {
-        if (overrides(flags, flag, differs)) {
-            out += (out.empty() ? "--" : ", --") + std::string(flag);
+             {"asymmetric", now.symmetric != file.symmetric}}};
+}
+
+/// Those that reach every rule.
+inline std::array<scheme_difference, 6> manner_differences(scheme_flags const& now,
+                                                           scheme_flags const& file) {
+    return {{{"w_observer", now.w_observer != file.w_observer},
+             {"a_observer", now.a_observer != file.a_observer},
+             {"mx_rule", now.mx_rule != file.mx_rule},
+             {"global_scale", now.pow2_global_scale != file.pow2_global_scale},
+             {"transform_class", now.transform != file.transform},
+             {"hadamard_group_size", now.transform_block != file.transform_block}}};
+}
+
+inline void add_flag(std::string& list, std::string_view flag) {
+    list += (list.empty() ? "--" : ", --") + std::string(flag);
+}
+
+/// Of the flags that override a recipe file, those that choose formats.
+inline std::string format_overrides(harness_flags const& flags) {
+    std::string out;
+    for (scheme_difference const& one :
+         format_differences(flags.scheme, flags.base->common_as_flags)) {
+        if (overrides(flags, one.flag, one.differs)) {
+            add_flag(out, one.flag);
         }
     }
     return out;
+}
+
+/// Those that have another value than the file.
+inline std::string changed_flags(scheme_flags const& now, scheme_flags const& file) {
+    std::string out;
+    for (scheme_difference const& one : format_differences(now, file)) {
+        one.differs ? add_flag(out, one.flag) : void();
+    }
+    for (scheme_difference const& one : manner_differences(now, file)) {
+        one.differs ? add_flag(out, one.flag) : void();
+    }
+    return out;
+}
+
+/// Formats that flags choose are those of the rule for Linear: where a file has rules and none of
+/// them is that, a flag would make one. Throws fpq::error (usage).
+inline void require_common_rule(harness_flags const& flags) {
+    std::string const formats = format_overrides(flags);
+    if (formats.empty() || flags.base->has_common || flags.base->more.empty()) {
+        return;
+    }
+    std::string rules;
+    for (module_rule const& rule : flags.base->more) {
+        rules += (rules.empty() ? "" : ", ") + printable(rule.pattern);
+    }
+    fail_usage(formats, "of the recipe's rule for Linear", "such a rule (or --rule PATTERN=PRESET)",
+               "rules for " + rules);
 }
 
 /// The rules of a recipe file behind its first, as flags change them; a note names those that keep
@@ -165,10 +217,12 @@ inline scheme common_scheme(harness_flags const& flags, std::vector<std::string>
     if (!flags.base) {
         return scheme_of(flags, notes);
     }
+    require_common_rule(flags);
     bool const same = flags.base->common_as_flags == flags.scheme;
     if (!same && !flags.base->flags_say_all) {
         fail_usage("recipe", "its scheme for Linear",
-                   "no flag that changes it (flags cannot say it: edit the file)", "one");
+                   "no flag that changes it (flags cannot say it: edit the file)",
+                   changed_flags(flags.scheme, flags.base->common_as_flags));
     }
     scheme common = same ? flags.base->common : scheme_of(flags, notes);
     common.transform.seed = flags.base->common.transform.seed;

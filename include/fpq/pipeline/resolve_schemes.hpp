@@ -29,10 +29,14 @@ public:
         check_numbers();
         choose_schemes();
         check_groups();
-        if (plan_.schemes.empty() &&
-            std::any_of(recipe_.rules.begin(), recipe_.rules.end(),
-                        [](module_rule const& rule) { return !rule.how.does_nothing(); })) {
-            plan_.notes.emplace_back("nothing is quantized: --ignore and rules leave no module");
+        if (plan_.schemes.empty()) {
+            bool const asks =
+                std::any_of(recipe_.rules.begin(), recipe_.rules.end(),
+                            [](module_rule const& rule) { return !rule.how.does_nothing(); });
+            plan_.notes.emplace_back(asks ? "nothing is quantized: --ignore and rules leave no "
+                                            "module"
+                                          : "nothing is quantized: no rule has a format, and no "
+                                            "flag chooses one (w_bits 16)");
         }
     }
 
