@@ -58,6 +58,7 @@ TEST_CASE("work is counted by the plan", "[pipeline]") {
     CHECK(direct.products + direct.attention + direct.solving == 0.0);
     CHECK(direct.rounded == calibrated.rounded);
     CHECK(estimate_seconds(b, plan, direct) > 0.0);
+    CHECK(plan.peak_memory < std::uint64_t{32} << 20);  // such a process takes 15 MiB
 }
 
 TEST_CASE("the memory of a rehearsal counts the reading of texts, windows and an evaluation",
