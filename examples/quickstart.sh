@@ -5,8 +5,10 @@
 # repository to NVFP4 and MXFP4 by rounding (RTN) and by GPTQ, and prints one table.
 # usage: bash examples/quickstart.sh [OUTPUT_DIR]; FPQ_MODELS="tiny-llama tiny-qwen3" for both models.
 set -eu
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-out=${1:-quickstart-out}
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+mkdir -p "${1:-$repo/quickstart-out}"
+out=$(cd "${1:-$repo/quickstart-out}" && pwd)
+cd "$repo"
 models=${FPQ_MODELS:-tiny-llama}
 calibration=examples/text/calib.txt
 evaluation=examples/text/eval.txt
@@ -17,7 +19,7 @@ step() { printf '%s\n' "$*" >&2; }
 bash cmake/install-deps.sh build >&2
 step "Building the tools (a few minutes the first time)"
 build=${FPQ_BUILD_DIR:-build/quickstart}
-mkdir -p "$build" "$out"
+mkdir -p "$build"
 generator=()
 command -v ninja > /dev/null && generator=(-G Ninja)
 if ! { cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release \
@@ -31,10 +33,16 @@ bin=$build/bin
 
 # number FILE KEY: the number under a key of a JSON report.
 number() { sed -nE "s/.*\"$2\"[[:space:]]*:[[:space:]]*([-+0-9.eE]+).*/\1/p" "$1" | head -n 1; }
-# evaluate MODEL REFERENCE JSON
+# logged LOG COMMAND...: its output goes to LOG; of a failure the end is shown.
+logged() {
+    local log=$1
+    shift
+    "$@" > "$log" 2>&1 || { tail -n 5 "$log" >&2; exit 1; }
+}
+# evaluate MODEL JSON MORE...
 evaluate() {
-    "$bin/fpq-evaluate" --model "$1" --reference "$2" --text "$evaluation" \
-        --sequence_length "$length" --json "$3" > "$3.log" 2>&1
+    logged "$2.log" "$bin/fpq-evaluate" --model "$1" --text "$evaluation" \
+        --sequence_length "$length" --json "$2" "${@:3}"
 }
 table=$out/table.txt
 row() { printf '%-11s %-6s %-6s %16s %11s %9s\n' "$@" | tee -a "$table" >&2; }
@@ -43,8 +51,7 @@ row() { printf '%-11s %-6s %-6s %16s %11s %9s\n' "$@" | tee -a "$table" >&2; }
 for model in $models; do
     source=examples/models/$model
     step "Evaluating $model as it is"
-    "$bin/fpq-evaluate" --model "$source" --text "$evaluation" --sequence_length "$length" \
-        --json "$out/$model.json" > "$out/$model.json.log" 2>&1
+    evaluate "$source" "$out/$model.json"
     row "$model" bf16 - 16.00 "$(printf %.3f "$(number "$out/$model.json" perplexity)")" 0
     for format in nvfp mxfp; do
         for method in rtn gptq; do
@@ -52,12 +59,12 @@ for model in $models; do
             step "Quantizing to $name"
             solver=()
             [ "$method" = gptq ] && solver=(--gptq --quantization_order activation)
-            "$bin/fpq-quantize" --model_name_or_path "$source" --dataset_name_or_path "$calibration" \
+            logged "$out/$name.log" "$bin/fpq-quantize" --model_name_or_path "$source" --dataset_name_or_path "$calibration" \
                 --format "$format" --w_bits 4 --w_observer sweep "${solver[@]}" \
                 --num_sequences 64 --sequence_length "$length" \
                 --export_quantized_model realquant --export_format compressed-tensors \
-                --save_path "$out/$name" > "$out/$name.log" 2>&1 || { tail -n 5 "$out/$name.log" >&2; exit 1; }
-            evaluate "$out/$name" "$source" "$out/$name.json"
+                --save_path "$out/$name"
+            evaluate "$out/$name" "$out/$name.json" --reference "$source"
             row "$model" "${format}4" "$method" "$(printf %.2f "$(number "$out/$name.json" bits_per_weight)")" \
                 "$(printf %.3f "$(number "$out/$name.json" perplexity)")" \
                 "$(printf %.4f "$(number "$out/$name.json" kl_mean)")"
