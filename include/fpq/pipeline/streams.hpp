@@ -160,7 +160,7 @@ void hidden_stream<B>::observe_head(B const& b, window_hooks<B> const& hooks) {
 /// The windows of an evaluation, and which texts they are of.
 struct evaluation_set {
     token_windows windows;
-    std::vector<text_windows_count> texts;  ///< that gave any, in order
+    std::vector<text_windows_count> texts;  ///< in order, those without a window too
     std::vector<std::string> notes{};       ///< of what read them, for the user
 };
 
