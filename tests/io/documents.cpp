@@ -49,6 +49,7 @@ std::string gzip(std::string const& text) {
     return out;
 }
 
+#if !defined(FPQ_TEST_SANITIZED)
 /// Bytes at the widest moment of this process; 0 where the system does not tell.
 std::uint64_t peak_resident() {
     std::ifstream status("/proc/self/status");
@@ -59,6 +60,7 @@ std::uint64_t peak_resident() {
     }
     return 0;
 }
+#endif
 
 fpq::conversation_writer writer_by(std::string_view source) {
     return [chat = fpq::chat_template(source, "t")](auto const& variables, auto const& where) {

@@ -62,7 +62,8 @@ inline void check_words(nlohmann::json const& config, say_line const& say) {
     auto const check = [&](auto const& known, nlohmann::json const& object, char const* key,
                            std::string const& place) {
         nlohmann::json const& value = member_or_null(object, key);
-        std::string_view word = value.is_string() ? value.get_ref<std::string const&>() : "";
+        std::string const text = value.is_string() ? value.get<std::string>() : std::string();
+        std::string_view word = text;
         word.remove_prefix(word.starts_with("torch.") ? 6 : 0);
         if (!value.is_null() && std::find(known.begin(), known.end(), word) == known.end()) {
             std::string list;
