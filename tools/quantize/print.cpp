@@ -20,7 +20,7 @@ void print_evaluation(run_report const& report) {
     fmt::print("top-1 agreement  {:.4f} +- {:.4f}\n", e.top1_agreement, e.top1_se);
     for (eval_result const& apart : e.texts) {
         if (apart.targets == 0) {
-            fmt::print("  {}: 0 targets\n", detail::printable(apart.text));
+            fmt::print("  {}: 0 targets\n", fpq::detail::printable(apart.text));
             continue;
         }
         fmt::print("  {}: perplexity {:.4f} (original {:.4f}), KL {:.6f}, {} targets\n",
