@@ -33,14 +33,13 @@ namespace fpq {
 /// Bytes that caches may take beside `weights` values of weights in bf16, of what is free and of
 /// the budget; `one` are those of a sequence. Throws fpq::error (device) when not one has room.
 [[nodiscard]] inline std::size_t cache_room(gpu const& b, std::uint64_t weights, std::size_t one) {
-    std::uint64_t const free = b.context->free_memory();
-    bool const over = b.budget.device != 0 && b.budget.device < free;
-    std::uint64_t const there = over ? b.budget.device : free;
-    std::uint64_t const usable = there - there / 8;  // the rest: logits, what libraries keep
+    device_room const room = room_of(b);
+    std::uint64_t const usable =
+        room.bytes - room.bytes / 8;  // the rest: logits, what libraries keep
     std::uint64_t const held = weights * sizeof(bf16);
     if (held + one > usable) {
         fail(error_category::device, "not enough device memory to sample from the model",
-             over ? "--gpu_memory" : "CUDA device " + std::to_string(b.context->device()),
+             room.limit,
              std::to_string((held + one) >> 20) + " MiB for all weights and one sequence",
              std::to_string(usable >> 20) + " MiB");
     }

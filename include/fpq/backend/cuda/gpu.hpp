@@ -398,16 +398,26 @@ inline void release_scratch(gpu const& b) noexcept { b.context->release_scratch(
 /// The most bytes of the card that were held, kernels and what libraries keep for themselves apart.
 inline std::uint64_t peak_device_memory(gpu const& b) { return b.context->peak_memory(); }
 
+/// Device memory that a backend may still take.
+struct device_room {
+    std::uint64_t bytes;
+    std::string limit;  ///< what sets it, for a message
+};
+
+[[nodiscard]] inline device_room room_of(gpu const& b) {
+    std::uint64_t const free = b.context->free_memory();
+    return b.budget.device != 0 && b.budget.device < free
+               ? device_room{b.budget.device, "--gpu_memory"}
+               : device_room{free, "CUDA device " + std::to_string(b.context->device())};
+}
+
 /// Throws fpq::error (device) when work that takes `bytes` has not that much room.
 inline void require_device_memory(gpu const& b, std::uint64_t bytes) {
-    std::uint64_t const free = b.context->free_memory();
-    bool const over = b.budget.device != 0 && b.budget.device < free;
-    std::uint64_t const there = over ? b.budget.device : free;
-    if (bytes > there) {
-        fail(error_category::device, "not enough device memory",
-             over ? "--gpu_memory" : "CUDA device " + std::to_string(b.context->device()),
+    device_room const room = room_of(b);
+    if (bytes > room.bytes) {
+        fail(error_category::device, "not enough device memory", room.limit,
              "about " + std::to_string(bytes >> 20) + " MiB for the work on one layer",
-             std::to_string(there >> 20) + " MiB");
+             std::to_string(room.bytes >> 20) + " MiB");
     }
 }
 

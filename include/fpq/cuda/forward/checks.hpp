@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -63,6 +64,30 @@ inline status check_head_rows(char const* who, char const* what, bf16_rows const
                          static_cast<long long>(rows.stride));
     }
     return on_16_bytes({rows.data}) ? status{} : refuse(who, "addresses on 16 bytes", "others");
+}
+
+/// q, k, v, out and the scale of an attention; its heads are checked before.
+template <class Args>
+status check_attention(char const* who, Args const& a) noexcept {
+    std::size_t const q_cols = a.heads * a.head_dim;
+    std::size_t const k_cols = a.kv_heads * a.head_dim;
+    status s =
+        first_error(check_head_rows(who, "q", a.q, q_cols), check_head_rows(who, "k", a.k, k_cols));
+    s = first_error(s, check_head_rows(who, "v", a.v, k_cols));
+    s = first_error(s, check_head_rows(who, "out", a.out, q_cols));
+    if (!s.ok()) {
+        return s;
+    }
+    return a.scale >= 0 && std::isfinite(a.scale) ? status{}
+                                                  : refuse(who, "a scale of 0 or more", "another");
+}
+
+/// What scores are multiplied with for a softmax in powers of two; a scale of 0: by the head's
+/// size.
+template <class Args>
+float scale_of_scores(Args const& a) noexcept {
+    constexpr float log2_e = 1.44269504F;
+    return (a.scale > 0 ? a.scale : 1.0F / std::sqrt(static_cast<float>(a.head_dim))) * log2_e;
 }
 
 }  // namespace fpq::cuda

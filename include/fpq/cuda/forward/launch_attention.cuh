@@ -5,7 +5,6 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -53,19 +52,9 @@ status launch_attention(attention_args const& a, cudaStream_t stream) {
         return refuse("launch_attention: windows", "windows * heads up to 2147483647",
                       static_cast<long long>(a.windows));
     }
-    std::size_t const q_cols = a.heads * a.head_dim;
-    std::size_t const k_cols = a.kv_heads * a.head_dim;
-    s = first_error(check_head_rows(who, "q", a.q, q_cols), check_head_rows(who, "k", a.k, k_cols));
-    s = first_error(s, check_head_rows(who, "v", a.v, k_cols));
-    s = first_error(s, check_head_rows(who, "out", a.out, q_cols));
-    if (!s.ok()) {
+    if (s = check_attention(who, a); !s.ok()) {
         return s;
     }
-    if (!(a.scale >= 0) || !std::isfinite(a.scale)) {
-        return refuse(who, "a scale of 0 or more", "another");
-    }
-    constexpr float log2_e = 1.44269504F;
-    float const scale = a.scale > 0 ? a.scale : 1.0F / std::sqrt(static_cast<float>(a.head_dim));
     attention_work const work{a.q.data,
                               a.k.data,
                               a.v.data,
@@ -79,7 +68,7 @@ status launch_attention(attention_args const& a, cudaStream_t stream) {
                               static_cast<std::uint32_t>(a.heads / a.kv_heads),
                               static_cast<std::uint32_t>(a.head_dim),
                               static_cast<std::uint32_t>(a.sliding < a.length ? a.sliding : 0),
-                              scale * log2_e,
+                              scale_of_scores(a),
                               {static_cast<std::uint32_t>(a.windows * a.heads), 0}};
     if (a.head_dim <= 64) {
         return detail::launch_attention_dim<64>(a, work, stream);
