@@ -30,6 +30,7 @@
 #include "fpq/core/hosted/thread_pool.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/dialect/carried_files.hpp"
+#include "fpq/dialect/carried_tensors.hpp"
 #include "fpq/dialect/compressed_tensors.hpp"
 #include "fpq/dialect/compressed_tensors_formats.hpp"
 #include "fpq/dialect/compressed_tensors_read.hpp"

@@ -126,9 +126,22 @@ TEST_CASE("what a forward pass or a client needs is checked by name", "[pipeline
         CHECK_THAT(findings(out, with(bf16_values(stray, 64, "\x80\x3f")), {}),
                    Catch::Contains(stray));
     }
-    // What lies under no linear came with the model and changes nothing.
+    // What lies under no linear: a fault, unless the export's recipe says that it carried it along,
+    // or nobody knows.
+    nlohmann::json recipe = nlohmann::json::parse(read_text(out / "recipe.json"));
     for (char const* const stray : {"foo.bar", "model.layers.7.input_layernorm.weight"}) {
-        CHECK(findings(out, with(bf16_values(stray, 64, "\x80\x3f")), {}) == "");
+        auto const found = [&] {
+            return findings(out, with(bf16_values(stray, 64, "\x80\x3f")), {}, true);
+        };
+        CHECK_THAT(found(), Catch::Contains(std::string("tensor '") + stray +
+                                            "': no part of the model reads it"));
+        recipe["carried"] = {stray};
+        write_text(out / "recipe.json", recipe.dump());
+        CHECK_THAT(found(), Catch::StartsWith("warning: ") && Catch::Contains(stray));
+        std::filesystem::remove(out / "recipe.json");
+        CHECK_THAT(found(), Catch::StartsWith("warning: ") && Catch::Contains(stray));
+        recipe.erase("carried");
+        write_text(out / "recipe.json", recipe.dump());
     }
     CHECK(findings(out,
                    with(bf16_values("model.layers.0.self_attn.rotary_emb.inv_freq", 8, "\x80\x3f")),

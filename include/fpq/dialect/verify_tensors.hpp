@@ -21,6 +21,7 @@
 #include "fpq/core/bits.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/hosted/printable.hpp"
+#include "fpq/dialect/carried_tensors.hpp"
 #include "fpq/dialect/fp_quant.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/stored.hpp"
@@ -169,8 +170,9 @@ inline bool lies_deep(quantized_source const& quantized, std::string const& name
 }
 
 /// Tensors that no part of the model reads. Under a linear they are a fault: clients refuse or,
-/// worse, ignore them. One warning names those that came along with the model: what lies under no
-/// linear, and a bias of a plain one, as no layout makes them.
+/// worse, ignore them. One warning names those that came along with the model: in an export of ours
+/// what its recipe says, elsewhere what lies under no linear, and a bias of a plain one, as no
+/// layout makes them.
 inline void check_strays(checkpoint const& source, model_graph const& graph,
                          quantized_source const& quantized, say_line const& say) {
     std::set<std::string> known;
@@ -180,6 +182,7 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
     for (linear_node const& node : graph.linears()) {
         modules.insert(node.module);
     }
+    std::optional<std::set<std::string>> const carried = carried_tensors(source.directory());
     std::vector<std::string> came_along;
     for (std::string const& name : source.names()) {
         auto const [module, part] = module_and_part(name);
@@ -197,7 +200,7 @@ inline void check_strays(checkpoint const& source, model_graph const& graph,
         bool const plain = quantized.kind() == nullptr ||
                            (!modules.contains(module) && !lies_deep(quantized, name)) ||
                            (part == ".bias" && !quantized.is_quantized(module));
-        if (plain) {
+        if (plain && (!carried || carried->contains(name))) {
             came_along.push_back(name);
         } else {
             say("tensor '" + printable(name) + "': no part of the model reads it");

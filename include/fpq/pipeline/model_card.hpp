@@ -50,6 +50,9 @@ inline nlohmann::json shared_recipe(run_plan const& plan) {
         text = name_of_path(utf8_unescaped(text.get<std::string>()));
     }
     recipe["output"].erase("directory");
+    if (!plan.strangers.empty()) {
+        recipe["carried"] = plan.strangers;
+    }
     return recipe;
 }
 

@@ -12,6 +12,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/carried_files.hpp"
+#include "fpq/dialect/carried_tensors.hpp"
 #include "fpq/io/file/journal_file.hpp"
 #include "fpq/io/file/look.hpp"
 #include "fpq/io/file/output_place.hpp"
@@ -53,26 +54,12 @@ inline void require_own_files(std::filesystem::path const& staging,
     }
 }
 
-namespace detail {
-
-/// Whether a recipe of ours lies beside the weights in `directory`, as every export has one.
-inline bool has_recipe(std::filesystem::path const& directory) {
-    try {
-        nlohmann::json const recipe = read_json_file(directory / "recipe.json");
-        return recipe.contains("methods") && recipe.contains("rules");
-    } catch (error const&) {
-        return false;
-    }
-}
-
-}  // namespace detail
-
 /// Refuses (fpq::error, input) a directory that no run of ours wrote and that holds weights in any
 /// form, or one of `files`, which would be replaced. A move that was cut short is ours. Ours is
 /// known by its recipe alone: weights that were put beside one pass for ours.
 inline void require_own_output(output_place const& place, std::vector<std::string> const& files) {
     if (!place.exists || is_there(place.directory / staging_journal_name) ||
-        detail::has_recipe(place.directory)) {
+        carried_tensors(place.directory).has_value()) {
         return;
     }
     std::filesystem::path const journal = place.staging() / staging_journal_name;

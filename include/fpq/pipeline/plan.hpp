@@ -68,10 +68,12 @@ struct run_plan {
     std::string backend;   ///< results of different ones differ in their last bits
     bool restart = false;  ///< an interrupted run's work is discarded, not continued
 
-    std::vector<plan_entry> entries;     ///< in the order of the checkpoint's names
-    std::vector<std::string> notes;      ///< what a user should know before starting
-    std::uint64_t peak_memory = 0;       ///< bytes, estimated, without texts and evaluation
-    std::uint64_t device_memory = 0;     ///< bytes of a card, estimated, without hidden states
+    std::vector<plan_entry> entries;  ///< in the order of the checkpoint's names
+    std::vector<std::string>
+        strangers;                    ///< tensors that the graph does not know; an export has them
+    std::vector<std::string> notes;   ///< what a user should know before starting
+    std::uint64_t peak_memory = 0;    ///< bytes, estimated, without texts and evaluation
+    std::uint64_t device_memory = 0;  ///< bytes of a card, estimated, without hidden states
     std::size_t calibration_tokens = 0;  ///< 0: no calibration
     nlohmann::json recipe;               ///< what it was made of, for the report
 

@@ -207,8 +207,8 @@ inline recipe recipe_from_json(nlohmann::json const& json, std::string const& pl
         return recipe_from_json(json.at("recipe"), place + ": recipe");
     }
     detail::recipe_object const o(json, place);
-    o.only(
-        {"model", "rules", "ignore", "methods", "calibration", "output", "evaluation", "threads"});
+    o.only({"model", "rules", "ignore", "methods", "calibration", "output", "evaluation", "threads",
+            "carried"});  // the last: of an export, for who verifies it
     recipe r;
     o.read("model", r.model);
     o.read_strings("ignore", r.ignore);

@@ -200,7 +200,7 @@ private:
                 if (made_anew) {
                     derived.push_back(name);
                 } else if (!tied) {
-                    strangers_.push_back(name);
+                    plan_.strangers.push_back(name);
                 }
             } else {
                 entry.why = name == graph_.embedding() + ".weight" ? "embedding"
@@ -213,11 +213,11 @@ private:
         if (!derived.empty()) {
             plan_.notes.push_back(tensors_line(derived, "left out, loaders make them anew"));
         }
-        if (!strangers_.empty()) {
+        if (!plan_.strangers.empty()) {
             plan_.notes.push_back(
-                tensors_line(strangers_, recipe_.output.kind == export_kind::none
-                                             ? "not understood, nothing reads them"
-                                             : "not understood, copied as they are"));
+                tensors_line(plan_.strangers, recipe_.output.kind == export_kind::none
+                                                  ? "not understood, nothing reads them"
+                                                  : "not understood, copied as they are"));
         }
         for (auto const* notes : {&graph_.config().notes, &graph_.config().contradictions}) {
             plan_.notes.insert(plan_.notes.end(), notes->begin(), notes->end());
@@ -242,7 +242,9 @@ private:
         return out;
     }
 
-    [[nodiscard]] stranger_check strangers() const { return {plan_, graph_, source_, strangers_}; }
+    [[nodiscard]] stranger_check strangers() const {
+        return {plan_, graph_, source_, plan_.strangers};
+    }
 
     void plan_output() {
         output_args const& o = recipe_.output;
@@ -310,7 +312,6 @@ private:
     checkpoint const& source_;
     model_graph const& graph_;
     run_plan plan_;
-    std::vector<std::string> strangers_;  // tensors that the graph does not know
 };
 
 }  // namespace detail
