@@ -147,6 +147,7 @@
 #include "fpq/model/opened_model.hpp"
 #include "fpq/model/settle.hpp"
 #include "fpq/model/treatment.hpp"
+#include "fpq/pipeline/beside_layer.hpp"
 #include "fpq/pipeline/bounds.hpp"
 #include "fpq/pipeline/check_written.hpp"
 #include "fpq/pipeline/effects.hpp"

@@ -8,11 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -22,6 +20,7 @@
 #include "fpq/model/layer.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/opened_model.hpp"
+#include "fpq/pipeline/beside_layer.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/low_sqnr.hpp"
@@ -55,7 +54,9 @@ public:
           transforms_(transforms_of(plan)),
           work_(b, ranks, plan, graph_, transforms_),
           sink_(plan, model, std::move(identity)),
-          rows_(plan, model, sink_) {}
+          rows_(plan, model, sink_),
+          writer_(b, sink_),
+          reader_(b, model) {}
 
     /// Null, or the report of an earlier run that left nothing to do.
     [[nodiscard]] nlohmann::json const& earlier_result() const noexcept {
@@ -81,19 +82,6 @@ private:
     void stream_layer(std::size_t layer);
 
     void one_layer(std::size_t index, streams<B>& flow);
-
-    /// Layer `index`, which was perhaps read while the one before was worked on.
-    [[nodiscard]] decoder_layer<B> take_layer(std::size_t index);
-
-    /// Begins to read layer `index` in another thread, where work is queued.
-    void load_ahead(std::size_t index);
-
-    /// Hands a solved layer to the sink: beside the next one's computing where that is queued.
-    void write_layer(std::size_t index, std::vector<quantized_linear> solved,
-                     std::vector<linear_report> lines, std::uint64_t bytes);
-
-    /// Waits for the layer that is being written. Throws what writing it threw.
-    void finish_writing();
 
     /// Tells how far a layer is: `share` of it, from `begin` on, is what is `done` of `of` equal
     /// parts of the work at hand.
@@ -124,10 +112,9 @@ private:
     std::vector<layer_record> finished_;      // by an interrupted run
     std::filesystem::path staging_;           // where they lie
     std::optional<opened_model<B>> earlier_;  // what an interrupted run wrote
-    std::vector<quantized_linear> written_;   // the layer that is being written
     // Last: their destructors wait while the others still live.
-    std::future<void> writing_;
-    std::future<decoder_layer<B>> ahead_;
+    layer_writer<B> writer_;
+    layer_reader<B> reader_;
 };
 
 template <class B>
@@ -162,7 +149,7 @@ void layer_line<B>::run(streams<B>& flow) {
         report_.notes.push_back(std::move(low));
     }
     clock_.enter("write");
-    finish_writing();
+    writer_.finish();
     rows_.finish();
     sink_.finish(report_);
     clock_.leave();
@@ -276,7 +263,7 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         return;
     }
     clock_.enter("load");
-    decoder_layer<B> layer = take_layer(index);
+    decoder_layer<B> layer = reader_.take(index);
     if (flow.evaluation) {
         clock_.enter("evaluate");
         flow.evaluation->advance_original(backend_, layer);
@@ -302,15 +289,13 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         backend_, ranks_, work_, plan_, graph_, solved_groups(index), scales, report_,
         [&](linear_node const& node) { return layer.linears[node.row].weight.view(); },
         [&](linear_nodes const& group) {
-            if (begun != 0 && !ahead_.valid()) {  // by now the memory of the layer before is free
-                load_ahead(index + 1);
+            if (begun != 0) {  // by now the memory of the layer before is free
+                reader_.begin(index + 1);
             }
             within(index, group.front()->module, 0.4, 0.3, begun, graph_.layer(index).size());
             begun += group.size();
         });
-    if (!ahead_.valid()) {
-        load_ahead(index + 1);
-    }
+    reader_.begin(index + 1);
     work_.forget();
     layer_hooks<B> const hooks = work_.quantized_hooks(index, scales);
     auto const advance = [&] {
@@ -323,7 +308,7 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         advance();
     }
     clock_.enter("write");
-    write_layer(
+    writer_.write(
         index, std::move(solved),
         {report_.linears.begin() + static_cast<std::ptrdiff_t>(reported), report_.linears.end()},
         report_.quantized_bytes - bytes);
@@ -334,61 +319,6 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         clock_.enter("evaluate");
         flow.evaluation->advance(backend_, layer, hooks);
     }
-}
-
-template <class B>
-decoder_layer<B> layer_line<B>::take_layer(std::size_t index) {
-    return ahead_.valid() ? ahead_.get() : load_layer(backend_, model_.source(), graph_, index);
-}
-
-template <class B>
-void layer_line<B>::load_ahead(std::size_t index) {
-    if constexpr (B::is_queued) {
-        if (index >= graph_.layers()) {
-            return;
-        }
-        try {
-            ahead_ = std::async(std::launch::async, [this, index] {
-                return load_layer(beside(backend_), model_.source(), graph_, index);
-            });
-        } catch (std::system_error const&) {
-            // No thread to be had: this one will read it.
-        }
-    }
-}
-
-template <class B>
-void layer_line<B>::write_layer(std::size_t index, std::vector<quantized_linear> solved,
-                                std::vector<linear_report> lines, std::uint64_t bytes) {
-    finish_writing();
-    written_ = std::move(solved);
-    auto const all = [this, index, lines = std::move(lines), bytes] {
-        for (quantized_linear const& linear : written_) {
-            sink_.write(linear);
-        }
-        sink_.finish_layer(index, lines, bytes);
-    };
-    if constexpr (B::is_queued) {
-        try {
-            writing_ = std::async(std::launch::async, all);
-            return;
-        } catch (std::system_error const&) {
-            // No thread to be had: this one does it.
-        }
-    }
-    all();
-    finish_writing();
-}
-
-template <class B>
-void layer_line<B>::finish_writing() {
-    if (writing_.valid()) {
-        writing_.get();
-    }
-    for (quantized_linear& linear : written_) {
-        recycle(backend_, std::move(linear.weight));
-    }
-    written_.clear();
 }
 
 template <class B>
@@ -431,7 +361,7 @@ void layer_line<B>::one_head(streams<B>& flow, decoder<B>& network, layer_hooks<
     }
     input_scales const scales = work_.find_input_scales(index);
     clock_.enter("solve");
-    finish_writing();
+    writer_.finish();
     if (s.weight) {
         for (quantized_linear const& linear : solve_on_ranks(
                  backend_, ranks_, work_, plan_, graph_, {{&node}}, scales, report_,
