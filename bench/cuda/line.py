@@ -139,8 +139,8 @@ def main():
             out.rename(before)
         report = work / f"{row}.json"
         flags = ["1" if f == "pinned" else f for f in ROWS[row]]
-        if "pinned" in ROWS[row]:  # all but the work on a layer
-            flags[-1] = str(results[-1]["device_memory"] - a.windows * a.length * 2 * 1024)
+        if "pinned" in ROWS[row]:  # the work on a layer, and nothing beside it
+            flags[-1] = str(results[-1]["planned_device_memory"])
         command = [f"{a.bin}/fpq-quantize", "--device", a.device, "--threads", a.threads,
                    "--model_name_or_path", a.model, "--report", str(report), "--save_path", str(out),
                    *flags, *([] if row.startswith("rtn") else calibration)]
@@ -150,7 +150,7 @@ def main():
         r = json.load(open(report))
         phases = {p["phase"]: round(p["seconds"], 2) for p in r["phases"]}
         results.append({"row": row, "seconds": done[0], "card_mib": done[1], "host_mib": done[2],
-                        "phases": phases, "device_memory": r.get("device_memory", 0),
+                        "phases": phases, "planned_device_memory": r.get("planned_device_memory", 0),
                         "hidden_states": r.get("hidden_states")})
         in_layers = sum(s for p, s in phases.items() if p != "evaluate")
         print(f"| {row} | {done[0]:.1f} | {in_layers / layers:.2f} | "

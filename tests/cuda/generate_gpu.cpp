@@ -54,7 +54,7 @@ std::vector<fpq::decoder_layer<B>> layers_of(B const& b, fpq::opened_model<B> co
     std::vector<fpq::decoder_layer<B>> layers;
     for (std::size_t i = 0; i < model.config().layers; ++i) {
         fpq::layer_hooks<B> hooks;
-        layers.push_back(model.load(i, hooks));
+        layers.push_back(model.load(b, i, hooks));
         for (auto& linear : layers.back().linears) {
             linear.weight = product_weight(b, std::move(linear.weight));
         }

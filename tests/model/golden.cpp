@@ -63,7 +63,7 @@ void require_perplexity(const std::string& model, const std::string& key) {
     const fpq::eval_model<fpq::cpu> subject{
         &opened.network(),
         [&](std::size_t layer, fpq::layer_hooks<fpq::cpu>& hooks) {
-            return opened.load(layer, hooks);
+            return opened.load(b, layer, hooks);
         },
         {}};
     const fpq::eval_result result =
@@ -91,7 +91,7 @@ TEST_CASE("probe logits and top five are reproduced", "[model]") {
         decoder.embed_tokens(b, ids, h);
         for (std::size_t layer = 0; layer < config.layers; ++layer) {
             fpq::layer_hooks<fpq::cpu> hooks;
-            decoder.forward_layer(b, opened.load(layer, hooks), h, ids.size(), hooks);
+            decoder.forward_layer(b, opened.load(b, layer, hooks), h, ids.size(), hooks);
         }
         decoder.head_logits(b, h.rows_at(ids.size() - 1, 1), {},
                             fpq::as_view(logits.data(), 1, logits.size()));

@@ -138,8 +138,10 @@ TEST_CASE("a family of one's own is quantized, written in two layouts, verified 
         CHECK(written.is_quantized());
         CHECK(fpq_test::findings_of(written.source(), &written.graph()).empty());
         evaluation_text const text{f.evaluation.texts, 48, 0, 4, true};
-        eval_result const again = evaluate_models(
-            b, written, &original, evaluation_windows(original, text), fpq_test::no_progress);
+        eval_result const again =
+            evaluate_models(b, written, &original, evaluation_windows(original, text),
+                            fpq_test::no_progress)
+                .result;
         CHECK(std::fabs(again.kl_mean - report.evaluation->kl_mean) < 1e-6);
     }
 }

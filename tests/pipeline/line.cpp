@@ -53,7 +53,7 @@ double written_kl(fpq::harness_flags const& f) {
                                     f.evaluation.windows, true};
     return fpq::evaluate_models(b, written, &original, fpq::evaluation_windows(original, text),
                                 no_progress)
-        .kl_mean;
+        .result.kl_mean;
 }
 
 }  // namespace fpq_test

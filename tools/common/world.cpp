@@ -63,6 +63,19 @@ public:
                             static_cast<int>(root), MPI_COMM_WORLD));
         }
     }
+    void send(std::size_t from, std::size_t to, std::span<std::byte> bytes,
+              int /*threads*/) override {
+        for (std::size_t at = 0; from != to && at < bytes.size(); at += piece) {
+            int const count = part(bytes.size(), at);
+            if (rank_ == from) {
+                check(MPI_Send(bytes.data() + at, count, MPI_BYTE, static_cast<int>(to), 0,
+                               MPI_COMM_WORLD));
+            } else if (rank_ == to) {
+                check(MPI_Recv(bytes.data() + at, count, MPI_BYTE, static_cast<int>(from), 0,
+                               MPI_COMM_WORLD, MPI_STATUS_IGNORE));
+            }
+        }
+    }
     void fail() noexcept override {}  // leave_world ends the others
 
 private:

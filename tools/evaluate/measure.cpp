@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluate/measure.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "common/console.hpp"
 #include "fpq/core/hosted/printable.hpp"
@@ -35,6 +37,11 @@ void say_notes(std::string const& whose, model_config const& config, std::size_t
 template <class B>
 measurement measure_on(B const& backend, evaluate_options const& options) {
     using model_type = opened_model<B>;
+    auto last = std::chrono::steady_clock::now();
+    auto const since_last = [&last] {
+        auto const now = std::chrono::steady_clock::now();
+        return std::chrono::duration<double>(now - std::exchange(last, now)).count();
+    };
     model_type const model(backend, model_directory(options.model), shipped_architectures);
     std::optional<model_type> reference;
     if (!options.reference.empty()) {
@@ -55,9 +62,19 @@ measurement measure_on(B const& backend, evaluate_options const& options) {
         say("note: {}\n", fpq::detail::printable(note, 400));
     }
     progress_printer progress(options.verbose);
-    return {evaluate_models<B>(backend, model, reference ? &*reference : nullptr, set,
-                               [&progress](progress_event const& event) { progress(event); }),
-            set.texts, set.windows.size(), model.bits_per_weight(), model.stored_bits_per_weight()};
+    measurement m;
+    m.open_seconds = since_last();
+    models_evaluation const both =
+        evaluate_models<B>(backend, model, reference ? &*reference : nullptr, set,
+                           [&progress](progress_event const& event) { progress(event); });
+    m.load_seconds = both.load_seconds;
+    m.compute_seconds = since_last() - both.load_seconds;
+    m.result = both.result;
+    m.texts = set.texts;
+    m.windows = set.windows.size();
+    m.bits_per_weight = model.bits_per_weight();
+    m.stored_bits_per_weight = model.stored_bits_per_weight();
+    return m;
 }
 
 }  // namespace

@@ -18,6 +18,9 @@ struct measurement {
     std::size_t windows = 0;
     double bits_per_weight = 0.0;
     double stored_bits_per_weight = 0.0;  ///< another where the file holds decoded values
+    double open_seconds = 0.0;            ///< for checkpoints and texts, before the first layer
+    double load_seconds = 0.0;            ///< that computing waited for layers
+    double compute_seconds = 0.0;         ///< the rest of the evaluation
 };
 
 /// Opens the checkpoints and reads the texts of `options`, then evaluates on the device, with

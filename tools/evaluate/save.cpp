@@ -77,6 +77,8 @@ void save_measurement(measurement const& m, evaluate_options const& options,
     json["bits_per_weight"] = m.bits_per_weight;
     json["stored_bits_per_weight"] = m.stored_bits_per_weight;
     json["products"] = products;
+    json["seconds"] = {
+        {"open", m.open_seconds}, {"load", m.load_seconds}, {"compute", m.compute_seconds}};
     json["model"] = utf8_escaped(options.model.string());
     json["sequence_length"] = options.sequence_length;
     write_json_file(options.json, json);

@@ -8,7 +8,7 @@ namespace fpq {
 
 template class hidden_stream<line_backend>;
 template class running_evaluation<line_backend>;
-template eval_result evaluate_models<line_backend>(line_backend const&,
+template models_evaluation evaluate_models<line_backend>(line_backend const&,
                                                    opened_model<line_backend> const&,
                                                    opened_model<line_backend> const*,
                                                    evaluation_set const&, progress_sink const&);

@@ -16,7 +16,7 @@ extern template class decoder<gpu>;
 extern template class opened_model<gpu>;
 extern template evaluation_set evaluation_windows<gpu>(opened_model<gpu> const&,
                                                        evaluation_text const&);
-extern template eval_result evaluate_models<gpu>(gpu const&, opened_model<gpu> const&,
+extern template models_evaluation evaluate_models<gpu>(gpu const&, opened_model<gpu> const&,
                                                  opened_model<gpu> const*, evaluation_set const&,
                                                  progress_sink const&);
 

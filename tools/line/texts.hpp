@@ -24,7 +24,7 @@ extern template token_windows sample_windows<line_backend>(line_backend const&,
                                                            opened_model<line_backend> const&,
                                                            progress_sink const&);
 // evaluate.cpp
-extern template eval_result evaluate_models<line_backend>(line_backend const&,
+extern template models_evaluation evaluate_models<line_backend>(line_backend const&,
                                                           opened_model<line_backend> const&,
                                                           opened_model<line_backend> const*,
                                                           evaluation_set const&,

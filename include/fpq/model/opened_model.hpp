@@ -43,8 +43,9 @@ public:
     [[nodiscard]] bool is_quantized() const noexcept { return quantized_ != nullptr; }
 
     /// One layer and what must happen to its inputs. Quantized weights are decoded and rounded to
-    /// bf16, as a client that multiplies in bf16 sees them.
-    [[nodiscard]] decoder_layer<B> load(std::size_t layer, layer_hooks<B>& hooks) const;
+    /// bf16, as a client that multiplies in bf16 sees them. `b` reads it: the backend of the model
+    /// or one beside it.
+    [[nodiscard]] decoder_layer<B> load(B const& b, std::size_t layer, layer_hooks<B>& hooks) const;
 
     /// What must happen to the head's input.
     [[nodiscard]] layer_hooks<B> head_hooks() const;
@@ -81,18 +82,18 @@ private:
         return values;
     }
 
-    [[nodiscard]] linear_weights<B> decode(stored_linear const& stored,
+    [[nodiscard]] linear_weights<B> decode(B const& b, stored_linear const& stored,
                                            linear_node const& node) const {
         require_fit(stored, node);
         linear_weights<B> out;
         if (stored.weight.codes != nullptr) {
-            out.weight = decode_matrix(backend_, stored.weight);
+            out.weight = decode_matrix(b, stored.weight);
         } else {
             std::vector<float> const values = decoded(stored);
-            out.weight = upload(backend_, as_view(values.data(), node.out, node.in));
+            out.weight = upload(b, as_view(values.data(), node.out, node.in));
         }
         if (node.bias) {
-            out.bias = vector_of(backend_, load_floats(source_->at(node.bias_name())));
+            out.bias = vector_of(b, load_floats(source_->at(node.bias_name())));
         }
         return out;
     }
@@ -130,25 +131,25 @@ opened_model<B>::opened_model(B const& b, std::filesystem::path const& directory
       network_(load_decoder(b, *source_, graph_, stored_head())) {}
 
 template <class B>
-decoder_layer<B> opened_model<B>::load(std::size_t layer, layer_hooks<B>& hooks) const {
+decoder_layer<B> opened_model<B>::load(B const& b, std::size_t layer, layer_hooks<B>& hooks) const {
     hooks = {};
     if (!is_quantized()) {
-        return load_layer(backend_, *source_, *graph_, layer);
+        return load_layer(b, *source_, *graph_, layer);
     }
-    decoder_layer<B> out = load_layer_norms(backend_, *source_, *graph_, layer);
+    decoder_layer<B> out = load_layer_norms(b, *source_, *graph_, layer);
     auto treatments = std::make_shared<std::array<input_treatment, tap_count>>();
     for (linear_node const& node : graph_->layer(layer)) {
         if (!quantized_->is_quantized(node.module)) {
-            out.linears[node.row] = load_linear(backend_, *source_, node);
+            out.linears[node.row] = load_linear(b, *source_, node);
             continue;
         }
         stored_linear const stored = quantized_->linear(node.module);
-        out.linears[node.row] = decode(stored, node);
+        out.linears[node.row] = decode(b, stored, node);
         quantized_->release(node.module);
         (*treatments)[static_cast<std::size_t>(node.input)] = treatment(stored);
     }
-    hooks.on_input = [treatments, b = backend_](tap input, typename B::view x) {
-        treat(b, (*treatments)[static_cast<std::size_t>(input)], x);
+    hooks.on_input = [treatments, own = backend_](tap input, typename B::view x) {
+        treat(own, (*treatments)[static_cast<std::size_t>(input)], x);
     };
     return out;
 }

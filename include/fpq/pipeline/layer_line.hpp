@@ -20,9 +20,10 @@
 #include "fpq/model/layer.hpp"
 #include "fpq/model/load.hpp"
 #include "fpq/model/opened_model.hpp"
-#include "fpq/pipeline/beside_layer.hpp"
 #include "fpq/pipeline/journal.hpp"
+#include "fpq/pipeline/layer_reader.hpp"
 #include "fpq/pipeline/layer_work.hpp"
+#include "fpq/pipeline/layer_writer.hpp"
 #include "fpq/pipeline/low_sqnr.hpp"
 #include "fpq/pipeline/phase_clock.hpp"
 #include "fpq/pipeline/plan.hpp"
@@ -41,22 +42,7 @@ class layer_line {
 public:
     layer_line(B const& b, rank_group& ranks, run_plan const& plan, opened_model<B> const& model,
                run_report& report, progress_sink const& progress, architecture_list known,
-               nlohmann::json identity)
-        : backend_(b),
-          ranks_(ranks),
-          plan_(plan),
-          model_(model),
-          known_(known),
-          graph_(model.graph()),
-          report_(report),
-          progress_(progress),
-          clock_(report),
-          transforms_(transforms_of(plan)),
-          work_(b, ranks, plan, graph_, transforms_),
-          sink_(plan, model, std::move(identity)),
-          rows_(plan, model, sink_),
-          writer_(b, sink_),
-          reader_(b, model) {}
+               nlohmann::json identity);
 
     /// Null, or the report of an earlier run that left nothing to do.
     [[nodiscard]] nlohmann::json const& earlier_result() const noexcept {
@@ -114,8 +100,31 @@ private:
     std::optional<opened_model<B>> earlier_;  // what an interrupted run wrote
     // Last: their destructors wait while the others still live.
     layer_writer<B> writer_;
-    layer_reader<B> reader_;
+    layer_reader<B, decoder_layer<B>> reader_;
 };
+
+template <class B>
+layer_line<B>::layer_line(B const& b, rank_group& ranks, run_plan const& plan,
+                          opened_model<B> const& model, run_report& report,
+                          progress_sink const& progress, architecture_list known,
+                          nlohmann::json identity)
+    : backend_(b),
+      ranks_(ranks),
+      plan_(plan),
+      model_(model),
+      known_(known),
+      graph_(model.graph()),
+      report_(report),
+      progress_(progress),
+      clock_(report),
+      transforms_(transforms_of(plan)),
+      work_(b, ranks, plan, graph_, transforms_),
+      sink_(plan, model, std::move(identity)),
+      rows_(plan, model, sink_),
+      writer_(b, sink_),
+      reader_(b, model.graph().layers(), [&model](B const& from, std::size_t index) {
+          return load_layer(from, model.source(), model.graph(), index);
+      }) {}
 
 template <class B>
 void layer_line<B>::run(streams<B>& flow) {
@@ -218,7 +227,7 @@ void layer_line<B>::repeat_layer(layer_record const& done, streams<B>& flow) {
         earlier_.emplace(backend_, staging_, known_);
     }
     layer_hooks<B> unused;
-    decoder_layer<B> const layer = earlier_->load(done.layer, unused);
+    decoder_layer<B> const layer = earlier_->load(backend_, done.layer, unused);
     input_scales scales;
     scales.fill(1.0F);
     for (linear_node const& node : graph_.layer(done.layer)) {

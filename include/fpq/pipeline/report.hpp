@@ -78,6 +78,7 @@ struct run_report {
     std::size_t calibration_tokens = 0;
     std::string hidden_states;  ///< where those of the calibration lay; empty: there were none
     std::uint64_t device_memory = 0;  ///< bytes of a card at the widest moment; 0: on the CPU
+    std::uint64_t planned_device_memory = 0;  ///< that the plan counted, without hidden states
     double seconds = 0.0;
     std::optional<eval_result> evaluation;
     bool evaluates_calibration_text = false;  ///< the evaluation saw what the solver saw
@@ -224,6 +225,7 @@ inline nlohmann::json to_json(run_report const& report) {
     }
     if (report.device_memory != 0) {
         json["device_memory"] = report.device_memory;
+        json["planned_device_memory"] = report.planned_device_memory;
     }
     if (report.evaluation) {
         json["evaluation"] = to_json(*report.evaluation);

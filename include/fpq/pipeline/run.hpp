@@ -131,6 +131,7 @@ run_report run(B const& b, run_plan const& whole, architecture_list known,
     }
     line.run(flow);
     report.device_memory = peak_device_memory(b);
+    report.planned_device_memory = plan.device_memory;
     report.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return report;

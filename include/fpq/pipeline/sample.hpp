@@ -32,7 +32,7 @@ token_windows sample_windows(B const& b, calibration_args const& args, opened_mo
         std::vector<decoder_layer<B>> layers;
         for (std::size_t layer = 0; layer < model.config().layers; ++layer) {
             layer_hooks<B> hooks;
-            layers.push_back(model.load(layer, hooks));
+            layers.push_back(model.load(b, layer, hooks));
             for (linear_weights<B>& linear : layers.back().linears) {
                 linear.weight = product_weight(b, std::move(linear.weight));
             }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,25 +50,48 @@ inline std::vector<std::size_t> owners_of(std::vector<linear_nodes> const& group
 
 namespace detail {
 
-/// What one rank solved, in all ranks. `scheme` gives what the plan knows.
-inline void share_linear(rank_group& ranks, std::size_t owner, linear_node const& node,
-                         quant_format const& format, block_transform const* transform,
-                         quantized_linear& linear, linear_report& line) {
+/// What one rank solved: its report on all ranks, its codes on rank 0, which writes them, and its
+/// decoded weights on all. Where ranks see each other's device memory the weights go from there;
+/// else the codes go to all, who decode them. `scheme` gives what the plan knows.
+template <class B>
+void share_linear(B const& b, rank_group& ranks, std::size_t owner, linear_node const& node,
+                  quant_format const& format, block_transform const* transform,
+                  typename B::view weight, quantized_linear& linear, linear_report& line) {
+    bool const mine = ranks.rank() == owner;
     std::string text = to_json(line).dump();
     broadcast_text(ranks, owner, text);
     packed_matrix& q = linear.weight;
-    broadcast_vector(ranks, owner, q.codes);
-    broadcast_vector(ranks, owner, q.scales);
-    broadcast_vector(ranks, owner, q.zeros);
     broadcast_value(ranks, owner, q.global_scale);
     broadcast_value(ranks, owner, linear.input_global_scale);
-    if (ranks.rank() != owner) {
+    if (!mine) {
         line = linear_report_from(nlohmann::json::parse(text));
         linear.module = node.module;
         linear.transform = transform;
         q.format = format;
         q.rows = node.out;
         q.cols = node.in;
+    }
+    bool const by_device = ranks.takes_device_memory();
+    auto const share = [&](std::vector<std::uint8_t>& bytes, std::size_t size) {
+        if (!mine && (ranks.rank() == 0 || !by_device)) {
+            bytes = host_bytes(b, size);
+        }
+        auto const all = std::as_writable_bytes(std::span(bytes));
+        if (!by_device) {
+            ranks.broadcast(owner, all);
+        } else if (owner != 0) {
+            ranks.send(owner, 0, all, host_threads(b));
+        }
+    };
+    std::size_t const scales = format.scale_count(q.rows, q.cols);
+    share(q.codes, q.rows * format.row_bytes(q.cols));
+    share(q.scales, scales * format.scale_bytes_each());
+    share(q.zeros, format.symmetric ? 0 : scales);
+    if (by_device) {
+        share_matrix(b, ranks, owner, weight);
+    } else if (!mine) {
+        local_loss unused;
+        (void)decode_weights(b, q.view(), weight, unused);
     }
 }
 
@@ -106,12 +130,8 @@ std::vector<quantized_linear> solve_on_ranks(B const& b, rank_group& ranks, laye
             quantized_linear& linear = solved[g][i];
             if (ranks.size() > 1) {
                 scheme const* const s = plan.scheme_of(graph, node);
-                detail::share_linear(ranks, owners[g], node, s->weight->format, work.transform(s),
-                                     linear, lines[g][i]);
-                if (owners[g] != ranks.rank()) {
-                    local_loss unused;
-                    (void)decode_weights(b, linear.weight.view(), weight_of(node), unused);
-                }
+                detail::share_linear(b, ranks, owners[g], node, s->weight->format,
+                                     work.transform(s), weight_of(node), linear, lines[g][i]);
             }
             report.add(std::move(lines[g][i]), packed_size(linear.weight));
             all.push_back(std::move(linear));

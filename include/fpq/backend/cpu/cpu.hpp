@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "fpq/backend/memory_budget.hpp"
 #include "fpq/backend/rope.hpp"
 #include "fpq/backend/weight_rows.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/linalg/hessian.hpp"
 #include "fpq/linalg/sharded_second_moment.hpp"
@@ -142,6 +144,16 @@ inline int host_threads(cpu const& b) noexcept { return b.threads; }
 
 /// Memory that nothing owns any more goes back to where it came from.
 inline void trim(cpu const&) noexcept {}
+
+/// Bytes of the host for codes or scales that another rank solved.
+[[nodiscard]] inline std::vector<std::uint8_t> host_bytes(cpu const&, std::size_t size) {
+    return std::vector<std::uint8_t>(size);
+}
+
+/// x of rank `owner`, a dense matrix, becomes that of all ranks.
+inline void share_matrix(cpu const&, rank_group& ranks, std::size_t owner, cpu::view x) {
+    ranks.broadcast(owner, std::as_writable_bytes(std::span(x.data, x.rows * x.cols)));
+}
 
 /// Takes back what a solver gave, to be used again.
 inline void recycle(cpu const&, packed_matrix&&) noexcept {}

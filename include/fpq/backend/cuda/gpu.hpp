@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,7 @@
 #include "fpq/core/float_type.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/api/gptq.hpp"
@@ -251,6 +253,31 @@ inline void require_device_memory(gpu const& b, std::uint64_t bytes) {
     gpu out = b;
     out.lane = 1;
     return out;
+}
+
+/// Bytes of the host, some that were used before where there are: their pages are there.
+[[nodiscard]] inline std::vector<std::uint8_t> host_bytes(gpu const& b, std::size_t size) {
+    auto& spare = b.context->spare();
+    std::vector<std::uint8_t> out;
+    auto best = spare.end();
+    for (auto it = spare.begin(); it != spare.end(); ++it) {
+        if (it->capacity() >= size && (best == spare.end() || it->capacity() < best->capacity())) {
+            best = it;
+        }
+    }
+    if (best != spare.end()) {
+        out = std::move(*best);
+        spare.erase(best);
+    }
+    out.resize(size);
+    return out;
+}
+
+/// x of rank `owner`, a dense matrix, becomes that of all ranks, which see each other's memory.
+inline void share_matrix(gpu const& b, rank_group& ranks, std::size_t owner, gpu::view x) {
+    b.context->wait();
+    ranks.broadcast(
+        owner, std::span(static_cast<std::byte*>(x.data), x.rows * x.cols * float_bytes(x.type)));
 }
 
 /// Takes back what a solver gave, to be used again.

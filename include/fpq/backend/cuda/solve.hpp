@@ -43,24 +43,6 @@ inline packed_on_device packed_room(gpu const& b, quant_format const& format, st
     return out;
 }
 
-/// A vector of `size` bytes, one that was used before where there is one: its pages are there.
-inline std::vector<std::uint8_t> bytes_of_size(gpu const& b, std::size_t size) {
-    auto& spare = b.context->spare();
-    std::vector<std::uint8_t> out;
-    auto best = spare.end();
-    for (auto it = spare.begin(); it != spare.end(); ++it) {
-        if (it->capacity() >= size && (best == spare.end() || it->capacity() < best->capacity())) {
-            best = it;
-        }
-    }
-    if (best != spare.end()) {
-        out = std::move(*best);
-        spare.erase(best);
-    }
-    out.resize(size);
-    return out;
-}
-
 /// The host's copy; the device's is kept for decode_weights.
 inline packed_matrix download(gpu const& b, packed_on_device q, quant_format const& format,
                               std::size_t rows, std::size_t cols, float global_scale) {
@@ -70,7 +52,7 @@ inline packed_matrix download(gpu const& b, packed_on_device q, quant_format con
     out.cols = cols;
     out.global_scale = global_scale;
     auto const take = [&](std::vector<std::uint8_t>& to, gpu_array<std::uint8_t> const& from) {
-        to = bytes_of_size(b, from.size());
+        to = host_bytes(b, from.size());
         b.context->staging().to_host(to.data(), from.data(), to.size(), b.context->stream(),
                                      b.threads);
     };

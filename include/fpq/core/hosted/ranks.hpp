@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/parallel.hpp"
 
 namespace fpq {
 
@@ -42,6 +43,10 @@ public:
                           std::span<std::byte> in) = 0;
     /// `bytes` of `root` become those of all.
     virtual void broadcast(std::size_t root, std::span<std::byte> bytes) = 0;
+    /// `bytes` of `from`, host memory, become those of `to`, by up to `threads` threads of it; the
+    /// other ranks call it too, with anything.
+    virtual void send(std::size_t from, std::size_t to, std::span<std::byte> bytes,
+                      int threads) = 0;
     /// This rank has failed: the others' calls throw from now on.
     virtual void fail() noexcept = 0;
 };
@@ -53,6 +58,7 @@ public:
     [[nodiscard]] std::size_t size() const noexcept override { return 1; }
     void exchange(std::size_t, std::span<std::byte const>, std::span<std::byte>) override {}
     void broadcast(std::size_t, std::span<std::byte>) override {}
+    void send(std::size_t, std::size_t, std::span<std::byte>, int) override {}
     void fail() noexcept override {}
 };
 
@@ -134,6 +140,20 @@ private:
             }
             shared_->meet();
         }
+        void send(std::size_t from, std::size_t to, std::span<std::byte> bytes,
+                  int threads) override {
+            shared_->shown[rank_] = bytes;
+            shared_->meet();
+            if (rank_ == to && from != to) {
+                std::span<std::byte const> const there = shown_by(from, bytes.size());
+                parallel_for(bytes.size(), std::size_t{1} << 20, threads,
+                             [&](std::size_t begin, std::size_t end) {
+                                 std::memcpy(bytes.data() + begin, there.data() + begin,
+                                             end - begin);
+                             });
+            }
+            shared_->meet();
+        }
         void fail() noexcept override {
             std::lock_guard const guard(shared_->mutex);
             shared_->failed = true;
@@ -141,12 +161,18 @@ private:
         }
 
     private:
-        void take(std::size_t from, std::span<std::byte> to) {
+        [[nodiscard]] std::span<std::byte const> shown_by(std::size_t from,
+                                                          std::size_t size) const {
             std::span<std::byte const> const there = shared_->shown[from];
-            if (there.size() != to.size()) {
-                fail_usage("bytes between ranks", std::to_string(from), std::to_string(to.size()),
+            if (there.size() != size) {
+                fail_usage("bytes between ranks", std::to_string(from), std::to_string(size),
                            std::to_string(there.size()));
             }
+            return there;
+        }
+
+        void take(std::size_t from, std::span<std::byte> to) {
+            std::span<std::byte const> const there = shown_by(from, to.size());
             if (!to.empty()) {
                 shared_->copy(to.data(), there.data(), to.size());
             }
