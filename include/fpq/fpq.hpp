@@ -152,6 +152,7 @@
 #include "fpq/pipeline/check_written.hpp"
 #include "fpq/pipeline/effects.hpp"
 #include "fpq/pipeline/estimate.hpp"
+#include "fpq/pipeline/evaluated_text.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/flags.hpp"
 #include "fpq/pipeline/journal.hpp"

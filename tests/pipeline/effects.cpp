@@ -253,6 +253,10 @@ TEST_CASE("perplexity of the calibration text is labelled, and text that nothing
     nlohmann::json const given_again = to_json(fpq_test::go(f));
     CHECK(given_again.at("evaluation").at("text") == "calibration");
     CHECK(has(given_again.at("notes").dump(), ": its perplexity and KL are of the calibration"));
+    f.evaluation.texts = {f.calibration.dataset,
+                          fpq_test::repo_dir() / "examples" / "text" / "eval.txt"};
+    nlohmann::json const mixed = to_json(fpq_test::go(f));
+    CHECK(mixed.at("evaluation").at("text") == "calibration and its own");
     f.gptq = false;
     f.evaluation.texts.clear();
     nlohmann::json const same = to_json(fpq_test::go(f));

@@ -14,7 +14,9 @@ void print_evaluation(run_report const& report) {
     eval_result const& e = *report.evaluation;
     fmt::print("perplexity       {:.4f} (original {:.4f}), {} targets{}\n", e.perplexity,
                e.reference_perplexity, e.targets,
-               report.evaluates_calibration_text ? ", of the calibration text" : "");
+               report.evaluates == evaluated_text::calibration ? ", of the calibration text"
+               : report.evaluates == evaluated_text::both      ? ", in part of the calibration text"
+                                                               : "");
     fmt::print("KL to original   {:.6f} +- {:.6f} nats, 99th percentile {:.4f}\n", e.kl_mean,
                e.kl_se, e.kl_p99);
     fmt::print("top-1 agreement  {:.4f} +- {:.4f}\n", e.top1_agreement, e.top1_se);

@@ -91,8 +91,10 @@ inline std::string model_card(run_plan const& plan, run_report const& report) {
         row("perplexity, quantized", fmt::format("{:.4f}", e.perplexity));
         row("KL(original, quantized)", fmt::format("{:.6f} nats", e.kl_mean));
         row("same most likely token", fmt::format("{:.2f} %", 100.0 * e.top1_agreement));
-        text += report.evaluates_calibration_text
+        text += report.evaluates == evaluated_text::calibration
                     ? "\nPerplexity and KL are of the calibration text.\n"
+                : report.evaluates == evaluated_text::both
+                    ? "\nPerplexity and KL are in part of the calibration text.\n"
                     : "";
     }
     text += "\n## Use\n\n";

@@ -24,6 +24,7 @@
 #include "fpq/graph/scheme.hpp"
 #include "fpq/io/safetensors/shard_plan.hpp"
 #include "fpq/method/methods.hpp"
+#include "fpq/pipeline/evaluated_text.hpp"
 #include "fpq/pipeline/recipe.hpp"
 
 namespace fpq {
@@ -60,9 +61,9 @@ struct run_plan {
     std::vector<scheme> schemes;   ///< distinct
     std::vector<std::size_t> how;  ///< of graph.linears(), into schemes, then of the head; or none
     std::vector<method> methods;
-    calibration_args calibration;             ///< dataset empty: none
-    evaluation_args evaluation;               ///< with the texts that it reads
-    bool evaluates_calibration_text = false;  ///< no other was given
+    calibration_args calibration;  ///< dataset empty: none
+    evaluation_args evaluation;    ///< with the texts that it reads
+    evaluated_text evaluates = evaluated_text::own;
     std::optional<planned_output> output;
     int threads = 0;       ///< of the backend that it was made for
     std::string backend;   ///< results of different ones differ in their last bits

@@ -19,6 +19,7 @@
 
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/model/evaluate.hpp"
+#include "fpq/pipeline/evaluated_text.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/quant/error_stats.hpp"
 #include "fpq/version.hpp"
@@ -81,7 +82,7 @@ struct run_report {
     std::uint64_t planned_device_memory = 0;  ///< that the plan counted, without hidden states
     double seconds = 0.0;
     std::optional<eval_result> evaluation;
-    bool evaluates_calibration_text = false;  ///< the evaluation saw what the solver saw
+    evaluated_text evaluates = evaluated_text::own;
     std::vector<std::string> notes;
 
     /// One more quantized linear of `bytes` bytes.
@@ -229,7 +230,7 @@ inline nlohmann::json to_json(run_report const& report) {
     }
     if (report.evaluation) {
         json["evaluation"] = to_json(*report.evaluation);
-        json["evaluation"]["text"] = report.evaluates_calibration_text ? "calibration" : "its own";
+        json["evaluation"]["text"] = name_of(report.evaluates);
     }
     return json;
 }

@@ -131,7 +131,7 @@ private:
             fail_usage("eval_perplexity", {}, "--eval_data FILE", "none");
         }
         plan_.evaluation.texts.emplace_back(text);
-        plan_.evaluates_calibration_text = true;
+        plan_.evaluates = evaluated_text::calibration;
         plan_.notes.push_back("no --eval_data: perplexity and KL are of the calibration text " +
                               text);
     }
@@ -147,7 +147,9 @@ private:
             }
             shared += same ? 1 : 0;
         }
-        plan_.evaluates_calibration_text = shared == recipe_.evaluation.texts.size();
+        plan_.evaluates = shared == 0                                 ? evaluated_text::own
+                          : shared == recipe_.evaluation.texts.size() ? evaluated_text::calibration
+                                                                      : evaluated_text::both;
     }
 
     [[nodiscard]] scheme const* weight_scheme(linear_node const& node) const {

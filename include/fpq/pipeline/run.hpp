@@ -89,7 +89,7 @@ run_report run(B const& b, run_plan const& whole, architecture_list known,
     report.ranks = ranks.size();
     report.processor = detail::processor_name();
     report.notes = plan.notes;
-    report.evaluates_calibration_text = plan.evaluates_calibration_text;
+    report.evaluates = plan.evaluates;
     report.quantized_inputs = plan.quantized_inputs();
     if (plan.output) {
         report.layout = plan.output->layout->name;
