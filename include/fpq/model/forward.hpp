@@ -104,6 +104,7 @@ public:
     /// The same model with another head, (vocab, hidden): a quantized one.
     void replace_head(typename B::table head) { head_ = std::move(head); }
     [[nodiscard]] typename B::table const& head_table() const noexcept { return head_; }
+    [[nodiscard]] typename B::table const& embedding_table() const noexcept { return embedding_; }
 
 private:
     struct rope_cache {

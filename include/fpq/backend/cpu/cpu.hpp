@@ -14,6 +14,7 @@
 
 #include "fpq/backend/backend.hpp"
 #include "fpq/backend/memory_budget.hpp"
+#include "fpq/backend/ragged.hpp"
 #include "fpq/backend/rope.hpp"
 #include "fpq/backend/weight_rows.hpp"
 #include "fpq/core/view.hpp"
@@ -29,6 +30,7 @@ struct cpu_lent;
 struct cpu {
     int threads;  ///< at least 1
     memory_budget budget{};
+    bool rows_alone = false;  ///< products give a row the bits it has alone: see matmul_rows
 
     static constexpr bool is_queued = false;  ///< a verb has done its work when it returns
 
@@ -79,6 +81,18 @@ struct cpu {
         std::size_t length;
         std::vector<value> keys;  ///< row (sequence, position), kv_size wide
         std::vector<value> values;
+    };
+
+    /// Keys and values of one layer in the slots of pages: paged.hpp.
+    struct page_store {
+        using value = float;
+        tensor keys;  ///< (slots, kv size)
+        tensor values;
+    };
+
+    /// What verbs see of a step of an engine.
+    struct step_tables {
+        ragged_rows const* step = nullptr;
     };
 
     using vector = std::vector<float>;     ///< norm weights and biases
