@@ -93,7 +93,7 @@ TEST_CASE("a row is answered with what was asked", "[backend]") {
     queries[0].target = 1;
     queries[0].top = 2;
     std::vector<fpq::row_answer> answers(2);
-    fpq::answer_rows(fpq::cpu{2}, fpq::as_view(static_cast<float const*>(rows.data()), 2, 3), {},
+    fpq::answer_rows(fpq::cpu{2}, fpq::as_view(static_cast<float const*>(rows.data()), 2, 3), {}, 0,
                      queries, answers);
     CHECK(answers[0].token == 1);
     CHECK(answers[0].logprob == Approx(std::log(3.0 / 8.0)).margin(1e-6));
@@ -107,7 +107,7 @@ TEST_CASE("a row is answered with what was asked", "[backend]") {
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         rows[4] = bad;
         fpq::answer_rows(fpq::cpu{1}, fpq::as_view(static_cast<float const*>(rows.data()), 2, 3),
-                         {}, queries, answers);
+                         {}, 0, queries, answers);
         CHECK(answers[0].finite);
         CHECK_FALSE(answers[1].finite);
     }

@@ -44,6 +44,7 @@ struct ragged_limits {
     std::size_t rows;
     std::size_t spans;
     std::size_t pages;  ///< of all sequences of a step
+    std::size_t page;   ///< tokens of each
 };
 
 /// What is asked of one row of logits.

@@ -36,6 +36,8 @@ struct engine_options {
     std::size_t page = 16;           ///< tokens of a page
     std::size_t batch_tokens = 512;  ///< rows of a step at most: prompts are cut into chunks
     std::size_t sequences = 64;      ///< that run side by side
+    /// Steps of next tokens are recorded and played again where the backend can: the same bits.
+    bool record = true;
 };
 
 template <class B>
@@ -67,6 +69,9 @@ public:
     [[nodiscard]] std::size_t waiting() const noexcept { return batch_.waiting(); }
     [[nodiscard]] std::size_t running() const noexcept { return batch_.running(); }
 
+    /// What a user should know of how the model was loaded.
+    [[nodiscard]] std::vector<std::string> const& notes() const noexcept { return model_.notes; }
+
 private:
     struct sizes {
         std::size_t pages;
@@ -75,7 +80,7 @@ private:
         std::size_t sequences;
     };
 
-    engine(B const& b, resident_model<B> model, engine_options const& options, sizes const& fit);
+    engine(B const& b, resident_model<B>&& model, engine_options const& options, sizes const& fit);
 
     [[nodiscard]] static sizes fit(B const& b, model_config const& config,
                                    engine_options const& options);
@@ -92,6 +97,7 @@ private:
     typename B::step_tables tables_;
     typename B::tensor hidden_;  // (rows of the largest step, hidden)
     typename B::tensor logits_;  // (rows of a slice, vocabulary)
+    bool repeatable_;            // no hook: a step is verbs alone, which may be recorded
     ragged_rows step_;
     std::vector<row_query> queries_;
     std::vector<row_answer> answers_;
@@ -103,17 +109,22 @@ engine<B>::engine(B const& b, resident_model<B> model, engine_options const& opt
 }
 
 template <class B>
-engine<B>::engine(B const& b, resident_model<B> model, engine_options const& options,
+engine<B>::engine(B const& b, resident_model<B>&& model, engine_options const& options,
                   sizes const& fit)
     : backend_(b),
       model_(std::move(model)),
       longest_(fit.longest),
       batch_({fit.rows, fit.sequences, options.page, fit.pages}),
       rope_(model_.frame.rope(b, fit.longest)),
-      tables_(make_step_tables(b, {padded_rows(b, fit.rows), fit.sequences, fit.pages})),
+      tables_(
+          make_step_tables(b, {padded_rows(b, fit.rows), fit.sequences, fit.pages, options.page})),
       hidden_(make(b, padded_rows(b, fit.rows), model_.frame.config().hidden_size)),
       logits_(make_logits(b, padded_rows(b, std::min(logit_slice(b), fit.rows)),
-                          model_.frame.config().vocab_size)) {
+                          model_.frame.config().vocab_size)),
+      repeatable_(options.record &&
+                  std::none_of(model_.hooks.begin(), model_.hooks.end(),
+                               [](auto const& h) { return h.on_input != nullptr; }) &&
+                  !model_.head_hooks.on_input) {
     for (std::size_t i = 0; i < model_.layers.size(); ++i) {
         caches_.push_back(make_pages(b, fit.pages * options.page, model_.frame.config().kv_size()));
     }
@@ -193,13 +204,13 @@ bool engine<B>::step() {
     if (step_.tokens.empty()) {
         return any;
     }
-    set_step(backend_, step_, tables_);
+    set_step(backend_, step_, queries_, model_.frame.heads(), tables_);
     std::size_t const slice = logits_.rows();
     auto const slice_at = [&](std::size_t first) {
         return std::min(slice, queries_.size() - first);
     };
     answers_.assign(queries_.size(), {});
-    run_step(backend_, tables_, [&] {
+    run_step(backend_, tables_, repeatable_, [&] {
         run_layers();
         run_head(0, slice_at(0));
     });
@@ -208,7 +219,7 @@ bool engine<B>::step() {
         if (first != 0) {
             run_head(first, count);
         }
-        answer_rows(backend_, logits_.view(), tables_,
+        answer_rows(backend_, logits_.view(), tables_, first,
                     std::span<row_query const>(queries_).subspan(first, count),
                     std::span(answers_).subspan(first, count));
     }

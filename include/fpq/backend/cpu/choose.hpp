@@ -127,12 +127,14 @@ inline row_answer answer_of(std::span<float const> logits, row_query const& quer
 }  // namespace detail
 
 /// What is left to do on the device before answer_rows: nothing here.
-inline void measure_wanted(cpu const&, cpu::const_view /*logits*/, cpu::step_tables&,
+inline void measure_wanted(cpu const&, cpu::const_view /*logits*/, cpu::step_tables const&,
                            std::size_t /*first*/) noexcept {}
 
-/// answers[i] from row i of logits (queries or more, vocab), as queries[i] asks.
+/// answers[i] from row i of logits (queries or more, vocab), those of the wanted rows from the
+/// first-th on, as queries[i] asks.
 inline void answer_rows(cpu const& b, cpu::const_view logits, cpu::step_tables const&,
-                        std::span<row_query const> queries, std::span<row_answer> answers) {
+                        std::size_t /*first*/, std::span<row_query const> queries,
+                        std::span<row_answer> answers) {
     parallel_for(queries.size(), 1, b.threads, [&](std::size_t begin, std::size_t end) {
         for (std::size_t i = begin; i < end; ++i) {
             answers[i] = detail::answer_of({logits.row(i), logits.cols}, queries[i]);

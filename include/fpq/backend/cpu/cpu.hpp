@@ -95,6 +95,13 @@ struct cpu {
         ragged_rows const* step = nullptr;
     };
 
+    /// Weights are multiplied as float32 here: none stays packed.
+    struct packed_weight {
+        std::size_t rows = 0;
+        [[nodiscard]] static constexpr bool empty() noexcept { return true; }
+    };
+    static constexpr bool has_packed_products = false;
+
     using vector = std::vector<float>;     ///< norm weights and biases
     using rope = rope_table;               ///< cosines and sines of positions
     using table = weight_rows;             ///< embedding and head: in the type of the file

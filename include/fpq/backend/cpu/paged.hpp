@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "fpq/backend/attention_shape.hpp"
@@ -88,8 +89,9 @@ void for_each_ragged_row(cpu const& b, ragged_rows const& step, std::size_t chun
     return {};
 }
 
-/// What the verbs below see of a step, until the next.
-inline void set_step(cpu const&, ragged_rows const& step, cpu::step_tables& tables) {
+/// What the verbs below see of a step, until the next: queries[i] is asked of its i-th wanted row.
+inline void set_step(cpu const&, ragged_rows const& step, std::span<row_query const> /*queries*/,
+                     attention_shape const& /*shape*/, cpu::step_tables& tables) {
     tables.step = &step;
 }
 
@@ -171,9 +173,10 @@ inline void gather_wanted(cpu const&, cpu::const_view x, cpu::step_tables const&
     }
 }
 
-/// Runs the work of a step; a backend may have kept it from an earlier step of as many rows.
+/// Runs the work of a step; a backend may have kept it from an earlier step of as many rows where
+/// it is `repeatable`, the same verbs every time.
 template <class F>
-void run_step(cpu const&, cpu::step_tables&, F const& work) {
+void run_step(cpu const&, cpu::step_tables&, bool /*repeatable*/, F const& work) {
     work();
 }
 
