@@ -8,6 +8,8 @@
 #include "fpq/backend/cuda/generate.hpp"
 #include "fpq/backend/cuda/gpu.hpp"
 #include "fpq/backend/cuda/load.hpp"
+#include "fpq/backend/cuda/packed_linear.hpp"
+#include "fpq/backend/cuda/paged.hpp"
 #include "fpq/backend/cuda/quant.hpp"
 #include "fpq/backend/cuda/score.hpp"
 #include "fpq/backend/cuda/solve.hpp"

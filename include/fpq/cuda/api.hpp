@@ -7,5 +7,6 @@
 #include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/api/gemm.hpp"
 #include "fpq/cuda/api/gptq.hpp"
+#include "fpq/cuda/api/paged.hpp"
 #include "fpq/cuda/api/quantize.hpp"
 #include "fpq/cuda/api/score.hpp"

@@ -56,17 +56,28 @@ inline constexpr product_table own_avx512 =
 
 inline constinit std::atomic<product_table const*> chosen_products{nullptr};
 
+/// Whose kernels our own products take, by the processor or the limit set on it.
+inline simd_level own_product_level() noexcept {
+#if FPQ_X86_KERNELS
+    simd_level const level = active_simd_level();
+    // AVX2 does not promise the fused instructions that the kernel needs.
+    bool const fused = level == simd_level::avx512 || __builtin_cpu_supports("fma") != 0;
+    return fused ? level : simd_level::generic;
+#else
+    return simd_level::generic;
+#endif
+}
+
 }  // namespace detail
 
 /// The products that need no library, for the processor or the limit set on it.
 inline product_table const& own_products() noexcept {
 #if FPQ_X86_KERNELS
-    simd_level const level = active_simd_level();
+    simd_level const level = detail::own_product_level();
     if (level == simd_level::avx512) {
         return detail::own_avx512;
     }
-    // AVX2 does not promise the fused instructions that the kernel needs.
-    if (level == simd_level::avx2 && __builtin_cpu_supports("fma") != 0) {
+    if (level == simd_level::avx2) {
         return detail::own_avx2;
     }
 #endif

@@ -104,6 +104,7 @@ public:
     /// The same model with another head, (vocab, hidden): a quantized one.
     void replace_head(typename B::table head) { head_ = std::move(head); }
     [[nodiscard]] typename B::table const& head_table() const noexcept { return head_; }
+    [[nodiscard]] typename B::table const& embedding_table() const noexcept { return embedding_; }
 
 private:
     struct rope_cache {
@@ -218,9 +219,9 @@ void decoder<B>::apply(B const& b, decoder_layer<B> const& layer, tap input, typ
             continue;
         }
         linear_weights<B> const& w = layer.linears[r];
-        out.buffers.push_back(make(b, x.rows, w.weight.rows()));
+        out.buffers.push_back(make(b, x.rows, w.out_features()));
         auto const y = out.buffers.back().view();
-        linear(b, x, w.weight.view(), w.bias, y);
+        apply_linear<B>(b, x, w, y);
         std::size_t at = 0;
         for (std::size_t i = 0; i < rows[r].part_count; ++i) {
             std::size_t const width = part_width(config(), rows[r].parts[i]);

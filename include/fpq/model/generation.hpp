@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -46,9 +47,11 @@ struct generation_update {
     std::vector<scored_token> prompt{};     ///< of tokens 1, 2, ... of the prompt, when asked for
     std::vector<scored_token> tokens{};     ///< generated, in order
     std::optional<finish_reason> finish{};  ///< of the last update
+    std::string problem{};                  ///< why the engine cancelled it by itself, else empty
 };
 
-/// Takes an update; false cancels the request.
+/// Takes an update; false cancels the request, and it is not called again. So does an exception,
+/// which goes no further.
 using generation_sink = std::function<bool(generation_update const&)>;
 
 }  // namespace fpq

@@ -15,9 +15,27 @@ namespace fpq {
 /// y = x weight^T + bias.
 template <class B>
 struct linear_weights {
-    typename B::tensor weight;  ///< (out, in)
-    typename B::vector bias;    ///< (out), or empty
+    typename B::tensor weight;           ///< (out, in); empty where the weight is packed
+    typename B::vector bias;             ///< (out), or empty
+    typename B::packed_weight packed{};  ///< stands for `weight` where it is not empty
+
+    [[nodiscard]] std::size_t out_features() const noexcept {
+        return packed.empty() ? weight.rows() : packed.rows;
+    }
 };
+
+/// y (tokens, out) = x (tokens, in) by the linear.
+template <class B>
+void apply_linear(B const& b, typename B::const_view x, linear_weights<B> const& w,
+                  typename B::view y) {
+    if constexpr (B::has_packed_products) {
+        if (!w.packed.empty()) {
+            linear(b, x, w.packed, w.bias, y);
+            return;
+        }
+    }
+    linear(b, x, w.weight.view(), w.bias, y);
+}
 
 template <class B>
 struct decoder_layer {

@@ -47,6 +47,11 @@ public:
     /// or one beside it.
     [[nodiscard]] decoder_layer<B> load(B const& b, std::size_t layer, layer_hooks<B>& hooks) const;
 
+    /// The same for many passes: weights stay packed where the backend multiplies with them so.
+    /// `decoded` counts the quantized linears that do not.
+    [[nodiscard]] decoder_layer<B> load_packed(std::size_t layer, layer_hooks<B>& hooks,
+                                               std::size_t& decoded) const;
+
     /// What must happen to the head's input.
     [[nodiscard]] layer_hooks<B> head_hooks() const;
 
@@ -81,6 +86,11 @@ private:
         }
         return values;
     }
+
+    /// load() with `weights_of`(stored, node) for each quantized linear.
+    template <class F>
+    [[nodiscard]] decoder_layer<B> load_with(B const& b, std::size_t layer, layer_hooks<B>& hooks,
+                                             F const& weights_of) const;
 
     [[nodiscard]] linear_weights<B> decode(B const& b, stored_linear const& stored,
                                            linear_node const& node) const {
@@ -132,6 +142,36 @@ opened_model<B>::opened_model(B const& b, std::filesystem::path const& directory
 
 template <class B>
 decoder_layer<B> opened_model<B>::load(B const& b, std::size_t layer, layer_hooks<B>& hooks) const {
+    return load_with(b, layer, hooks, [&](stored_linear const& stored, linear_node const& node) {
+        return decode(b, stored, node);
+    });
+}
+
+template <class B>
+decoder_layer<B> opened_model<B>::load_packed(std::size_t layer, layer_hooks<B>& hooks,
+                                              std::size_t& decoded) const {
+    return load_with(
+        backend_, layer, hooks, [&](stored_linear const& stored, linear_node const& node) {
+            if constexpr (B::has_packed_products) {
+                if (stays_packed(backend_, stored.weight)) {
+                    require_fit(stored, node);
+                    linear_weights<B> out;
+                    out.packed = pack_weight(backend_, stored.weight);
+                    if (node.bias) {
+                        out.bias = vector_of(backend_, load_floats(source_->at(node.bias_name())));
+                    }
+                    return out;
+                }
+            }
+            ++decoded;
+            return decode(backend_, stored, node);
+        });
+}
+
+template <class B>
+template <class F>
+decoder_layer<B> opened_model<B>::load_with(B const& b, std::size_t layer, layer_hooks<B>& hooks,
+                                            F const& weights_of) const {
     hooks = {};
     if (!is_quantized()) {
         return load_layer(b, *source_, *graph_, layer);
@@ -144,7 +184,7 @@ decoder_layer<B> opened_model<B>::load(B const& b, std::size_t layer, layer_hook
             continue;
         }
         stored_linear const stored = quantized_->linear(node.module);
-        out.linears[node.row] = decode(b, stored, node);
+        out.linears[node.row] = weights_of(stored, node);
         quantized_->release(node.module);
         (*treatments)[static_cast<std::size_t>(node.input)] = treatment(stored);
     }

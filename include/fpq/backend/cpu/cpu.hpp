@@ -15,6 +15,7 @@
 
 #include "fpq/backend/backend.hpp"
 #include "fpq/backend/memory_budget.hpp"
+#include "fpq/backend/ragged.hpp"
 #include "fpq/backend/rope.hpp"
 #include "fpq/backend/weight_rows.hpp"
 #include "fpq/core/hosted/ranks.hpp"
@@ -31,6 +32,7 @@ struct cpu_lent;
 struct cpu {
     int threads;  ///< at least 1
     memory_budget budget{};
+    bool rows_alone = false;  ///< products give a row the bits it has alone: see matmul_rows
 
     static constexpr bool is_queued = false;  ///< a verb has done its work when it returns
 
@@ -82,6 +84,25 @@ struct cpu {
         std::vector<value> keys;  ///< row (sequence, position), kv_size wide
         std::vector<value> values;
     };
+
+    /// Keys and values of one layer in the slots of pages: paged.hpp.
+    struct page_store {
+        using value = float;
+        tensor keys;  ///< (slots, kv size)
+        tensor values;
+    };
+
+    /// What verbs see of a step of an engine.
+    struct step_tables {
+        ragged_rows const* step = nullptr;
+    };
+
+    /// Weights are multiplied as float32 here: none stays packed.
+    struct packed_weight {
+        std::size_t rows = 0;
+        [[nodiscard]] static constexpr bool empty() noexcept { return true; }
+    };
+    static constexpr bool has_packed_products = false;
 
     using vector = std::vector<float>;     ///< norm weights and biases
     using rope = rope_table;               ///< cosines and sines of positions

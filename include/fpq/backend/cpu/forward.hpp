@@ -17,6 +17,7 @@
 #include "fpq/backend/rope.hpp"
 #include "fpq/core/hosted/parallel.hpp"
 #include "fpq/linalg/matmul.hpp"
+#include "fpq/linalg/row_product.hpp"
 
 namespace fpq {
 
@@ -35,6 +36,16 @@ void for_each_row(cpu const& b, std::size_t rows, F f) {
             f(i);
         }
     });
+}
+
+/// y = x w^T on so many threads, by the product that the backend asks for.
+inline void multiply_rows(cpu const& b, cpu::const_view x, cpu::const_view w, cpu::view y,
+                          int threads) {
+    if (b.rows_alone) {
+        matmul_rows(x, w, y, threads);
+    } else {
+        matmul_nt(x, w, y, threads);
+    }
 }
 
 }  // namespace detail
@@ -65,7 +76,7 @@ inline void rms_norm(cpu const& b, cpu::const_view x, cpu::vector const& weight,
 /// y (tokens, out) = x (tokens, in) weight (out, in)^T + bias; bias may be empty.
 inline void linear(cpu const& b, cpu::const_view x, cpu::const_view weight, cpu::vector const& bias,
                    cpu::view y) {
-    matmul_nt(x, weight, y, b.threads);
+    detail::multiply_rows(b, x, weight, y, b.threads);
     if (!bias.empty()) {
         detail::for_each_row(
             b, y.rows, [&](std::size_t i) { detail::add_in_place(y.row(i), bias.data(), y.cols); });
@@ -173,7 +184,7 @@ inline void logits(cpu const& b, cpu::const_view x, cpu::table const& table, cpu
                 table.copy_row(begin + i, rows.view().row(i));
             }
             cpu::const_view const part = rows.view().rows_at(0, count);
-            matmul_nt(x, part, out.cols_at(begin, count), 1);
+            detail::multiply_rows(b, x, part, out.cols_at(begin, count), 1);
         }
     });
 }

@@ -21,6 +21,7 @@
 
 #include "fpq/backend/backend.hpp"
 #include "fpq/backend/cuda/gpu_context.hpp"
+#include "fpq/backend/cuda/packed_products.hpp"
 #include "fpq/backend/cuda/status.hpp"
 #include "fpq/backend/memory_budget.hpp"
 #include "fpq/backend/rope.hpp"
@@ -40,8 +41,9 @@
 
 namespace fpq {
 
-class gpu_moment;  // moment.hpp
-class gpu_states;  // states.hpp
+class gpu_moment;       // moment.hpp
+class gpu_step_tables;  // step_tables.hpp
+class gpu_states;       // states.hpp
 struct gpu_lent;
 
 namespace detail {
@@ -74,6 +76,7 @@ struct gpu {
         std::make_shared<std::vector<detail::solved_on_device>>();
     std::size_t lane = 0;  ///< of gpu_context
     memory_budget budget{};
+    std::shared_ptr<gpu_packed_products> products = std::make_shared<gpu_packed_products>();
 
     static constexpr bool is_queued = true;  ///< a verb returns before its work is done
 
@@ -140,6 +143,21 @@ struct gpu {
     /// Norm weights and biases, float32.
     using vector = gpu_array<float>;
 
+    /// A weight that is multiplied with as it is stored: packed_linear.hpp.
+    struct packed_weight {
+        gpu_array<std::uint8_t> codes;   ///< (rows, cols / 2)
+        gpu_array<std::uint8_t> scales;  ///< (rows, groups)
+        quant_format format{};
+        float alpha = 1.0F;  ///< 1 / global scale
+        std::size_t rows = 0;
+        std::size_t cols = 0;
+        std::shared_ptr<gpu_packed_products> products{};
+
+        [[nodiscard]] bool empty() const noexcept { return rows == 0; }
+        [[nodiscard]] std::size_t bytes() const noexcept { return codes.size() + scales.size(); }
+    };
+    static constexpr bool has_packed_products = true;
+
     /// Cosines and sines, (positions, head_dim / 2).
     struct rope {
         std::size_t count;
@@ -192,6 +210,15 @@ struct gpu {
     struct score_workspace {
         cuda::score_workspace tiles;
     };
+
+    /// Keys and values of one layer in the slots of pages: paged.hpp.
+    struct page_store {
+        using value = bf16;
+        tensor keys;  ///< (slots, kv size)
+        tensor values;
+    };
+
+    using step_tables = std::unique_ptr<gpu_step_tables>;  ///< see paged.hpp
 
     /// Keys and values of one layer for sequences of up to `length` tokens.
     struct cache {

@@ -128,49 +128,44 @@ struct cached_attention_lane {
     }
 };
 
+/// What the parts of a block leave for their joining.
 template <int Lanes, int Group>
-__global__ void __launch_bounds__(cached_attention_threads)
-    cached_attention_kernel(cached_attention_work const work) {
+struct cached_attention_parts {
+    using state = cached_attention_lane<Lanes, Group>;
+    float tops[state::parts][Group];
+    float sums[state::parts][Group];
+    alignas(16) float outs[state::parts][Group][Lanes * state::width];
+};
+
+/// Takes tokens [begin, end) into a lane: row(token) is where a token's keys and values lie, from
+/// this lane's own columns of row 0.
+template <int Lanes, int Group, class Row>
+__device__ __forceinline__ void walk_keys(cached_attention_lane<Lanes, Group>& lane,
+                                          bf16 const* keys, std::size_t k_stride,
+                                          bf16 const* heads_values, std::size_t v_stride,
+                                          std::uint32_t begin, std::uint32_t end, bool active,
+                                          Row const& row) {
     using state = cached_attention_lane<Lanes, Group>;
     constexpr int width = state::width;
     constexpr int parts = state::parts;
     constexpr int held = state::held;
-    __shared__ float tops[parts][Group];
-    __shared__ float sums[parts][Group];
-    __shared__ __align__(16) float outs[parts][Group][Lanes * width];
-
-    std::uint32_t const pair = blockIdx.x / work.chunks;
-    std::uint32_t const kv_head = pair % work.kv_heads;
-    std::uint32_t const sequence = pair / work.kv_heads;
-    std::uint32_t const among = blockIdx.x % work.chunks * Group;
-    std::uint32_t const given = min(work.queries_a_key - among, std::uint32_t{Group});
-    std::size_t const column = std::size_t{kv_head * work.queries_a_key + among} * work.head_dim;
     std::uint32_t const part = threadIdx.x / Lanes;
-    std::uint32_t const at = threadIdx.x % Lanes * width;
-    // Idle lanes go on: they take part in the shuffles.
-    bool const active = at < work.head_dim;
-
-    state lane(work.q + sequence * work.q_stride + column + at, work.head_dim, given, active,
-               work.scale);
-    std::size_t const first = sequence * work.capacity;
-    std::size_t const kv_column = std::size_t{kv_head} * work.head_dim + at;
-    bf16 const* const keys = work.k + first * work.k_stride + kv_column;
-    bf16 const* const heads_values = work.v + first * work.v_stride + kv_column;
-    for (std::uint32_t begin = 0; begin < work.length; begin += parts * held) {
+    for (; begin < end; begin += parts * held) {
         values<bf16, width> k[held] = {};
         values<bf16, width> v[held] = {};
         FPQ_UNROLL
         for (int u = 0; u < held; ++u) {
             std::uint32_t const token = begin + part + static_cast<std::uint32_t>(u * parts);
-            if (active && token < work.length) {
-                k[u] = values<bf16, width>::load(keys + token * work.k_stride);
-                v[u] = values<bf16, width>::load(heads_values + token * work.v_stride);
+            if (active && token < end) {
+                auto const at = row(token);
+                k[u] = values<bf16, width>::load(keys + at * k_stride);
+                v[u] = values<bf16, width>::load(heads_values + at * v_stride);
             }
         }
         FPQ_UNROLL
         for (int u = 0; u < held; ++u) {
             std::uint32_t const token = begin + part + static_cast<std::uint32_t>(u * parts);
-            lane.multiply_key(u, k[u], token < work.length);
+            lane.multiply_key(u, k[u], token < end);
         }
         lane.softmax();
         FPQ_UNROLL
@@ -178,44 +173,92 @@ __global__ void __launch_bounds__(cached_attention_threads)
             lane.multiply_value(u, v[u]);
         }
     }
+}
 
+/// Joins the parts of a block in their order: store(head, column, maximum, sum of probabilities,
+/// eight sums of values) for every eight columns of the `given` heads, each from one thread. Every
+/// thread of the block calls it.
+template <int Lanes, int Group, class Store>
+__device__ __forceinline__ void join_parts(cached_attention_lane<Lanes, Group> const& lane,
+                                           cached_attention_parts<Lanes, Group>& shared,
+                                           std::uint32_t given, std::uint32_t head_dim,
+                                           Store const& store) {
+    using state = cached_attention_lane<Lanes, Group>;
+    constexpr int width = state::width;
+    constexpr int parts = state::parts;
+    std::uint32_t const part = threadIdx.x / Lanes;
+    std::uint32_t const at = threadIdx.x % Lanes * width;
     FPQ_UNROLL
     for (int g = 0; g < Group; ++g) {
         if (at == 0) {
-            tops[part][g] = lane.top[g];
-            sums[part][g] = lane.sum[g];
+            shared.tops[part][g] = lane.top[g];
+            shared.sums[part][g] = lane.sum[g];
         }
-        values<float, width>::store(&outs[part][g][at], lane.out[g]);
+        values<float, width>::store(&shared.outs[part][g][at], lane.out[g]);
     }
     __syncthreads();
-    std::uint32_t const pieces = work.head_dim / width;
+    std::uint32_t const pieces = head_dim / width;
     for (std::uint32_t item = threadIdx.x; item < given * pieces;
          item += cached_attention_threads) {
         std::uint32_t const g = item / pieces;
         std::uint32_t const from = item % pieces * width;
-        float most = tops[0][g];
+        float most = shared.tops[0][g];
         for (int p = 1; p < parts; ++p) {
-            most = fmaxf(most, tops[p][g]);
+            most = fmaxf(most, shared.tops[p][g]);
         }
         float total = 0.0F;
         float x[width] = {};
         for (int p = 0; p < parts; ++p) {
-            float const weight = ptx::exp2_approximate(tops[p][g] - most);
-            total = fma_rn(sums[p][g], weight, total);
+            float const weight = ptx::exp2_approximate(shared.tops[p][g] - most);
+            total = fma_rn(shared.sums[p][g], weight, total);
             FPQ_UNROLL
             for (int i = 0; i < width; ++i) {
-                x[i] = fma_rn(outs[p][g][from + static_cast<std::uint32_t>(i)], weight, x[i]);
+                x[i] =
+                    fma_rn(shared.outs[p][g][from + static_cast<std::uint32_t>(i)], weight, x[i]);
             }
         }
-        float const inverse = div_rn(1.0F, total);
-        FPQ_UNROLL
-        for (int i = 0; i < width; ++i) {
-            x[i] = mul_rn(x[i], inverse);
-        }
-        values<bf16, width>::store(
-            work.out + sequence * work.out_stride + column + std::size_t{g} * work.head_dim + from,
-            x);
+        store(g, from, most, total, x);
     }
+}
+
+/// x / total as eight bf16.
+__device__ __forceinline__ void store_quotients(bf16* to, float total, float (&x)[8]) {
+    float const inverse = div_rn(1.0F, total);
+    FPQ_UNROLL
+    for (int i = 0; i < 8; ++i) {
+        x[i] = mul_rn(x[i], inverse);
+    }
+    values<bf16, 8>::store(to, x);
+}
+
+template <int Lanes, int Group>
+__global__ void __launch_bounds__(cached_attention_threads)
+    cached_attention_kernel(cached_attention_work const work) {
+    using state = cached_attention_lane<Lanes, Group>;
+    __shared__ cached_attention_parts<Lanes, Group> shared;
+
+    std::uint32_t const pair = blockIdx.x / work.chunks;
+    std::uint32_t const kv_head = pair % work.kv_heads;
+    std::uint32_t const sequence = pair / work.kv_heads;
+    std::uint32_t const among = blockIdx.x % work.chunks * Group;
+    std::uint32_t const given = min(work.queries_a_key - among, std::uint32_t{Group});
+    std::size_t const column = std::size_t{kv_head * work.queries_a_key + among} * work.head_dim;
+    std::uint32_t const at = threadIdx.x % Lanes * state::width;
+    // Idle lanes go on: they take part in the shuffles.
+    bool const active = at < work.head_dim;
+
+    state lane(work.q + sequence * work.q_stride + column + at, work.head_dim, given, active,
+               work.scale);
+    std::size_t const first = sequence * work.capacity;
+    std::size_t const kv_column = std::size_t{kv_head} * work.head_dim + at;
+    walk_keys(lane, work.k + first * work.k_stride + kv_column, work.k_stride,
+              work.v + first * work.v_stride + kv_column, work.v_stride, 0, work.length, active,
+              [](std::uint32_t token) { return token; });
+    bf16* const out = work.out + sequence * work.out_stride + column;
+    join_parts(lane, shared, given, work.head_dim,
+               [&](std::uint32_t g, std::uint32_t from, float, float total, float(&x)[8]) {
+                   store_quotients(out + std::size_t{g} * work.head_dim + from, total, x);
+               });
 }
 
 }  // namespace fpq::cuda
