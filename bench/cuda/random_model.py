@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a checkpoint with random bf16 weights, made on the GPU: Llamas of a real shape, which
-bench/cuda/line.py measures, and a small one of each family, which bench/cuda/agree.py compares.
+"""Writes a checkpoint with random bf16 weights, made on the GPU: Llamas and Qwens of a real shape,
+which bench/cuda/line.py and bench/cuda/engine.cpp measure, and a small one of each family, which
+bench/cuda/agree.py compares.
 usage: random_model.py SHAPE DIR TOKENIZER_DIR [LAYERS]
 Needs PyTorch. Weights of a real shape are normal with the deviation 0.02, norms are 1. Those of a
 small one have the deviation 2 / sqrt(inputs), so that attention and the head prefer some tokens;
@@ -16,6 +17,8 @@ SHAPES = {  # hidden, intermediate, heads, kv_heads, layers, vocab
     "1b": (2048, 8192, 32, 8, 16, 128256),
     "8b": (4096, 14336, 32, 8, 32, 128256),
     "70b": (8192, 28672, 64, 8, 80, 128256),
+    "qwen3-8b": (4096, 12288, 32, 8, 36, 151936),
+    "qwen3-14b": (5120, 17408, 40, 8, 40, 151936),
 }
 SMALL = (512, 1536, 8, 2, 4, 4096)
 FAMILIES = {  # what a small one's config.json says beside the shape
@@ -84,7 +87,7 @@ def write_shard(path, group, small):
 def main():
     small = sys.argv[1] in FAMILIES
     shape = SMALL if small else SHAPES[sys.argv[1]]
-    family = sys.argv[1] if small else "llama"
+    family = sys.argv[1] if small else "qwen3" if sys.argv[1].startswith("qwen3") else "llama"
     out = pathlib.Path(sys.argv[2])
     layers = int(sys.argv[4]) if len(sys.argv) > 4 else shape[4]
     out.mkdir(parents=True, exist_ok=True)
