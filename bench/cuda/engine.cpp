@@ -105,10 +105,12 @@ public:
             fpq::generation_request r;
             r.prompt = some_prompt(context, config_.vocab_size, 10 + i);
             r.max_tokens = context + 1000 < engine_.longest() ? 1000 : engine_.longest() - context;
-            ids_.push_back(engine_.submit(r, [&begun](fpq::generation_update const& u) {
-                begun += u.tokens.empty() ? 0 : 1;
-                return true;
-            }));
+            ids_.push_back(
+                engine_.submit(r, [&begun, first = true](fpq::generation_update const& u) mutable {
+                    begun += first && !u.tokens.empty() ? 1 : 0;
+                    first = first && u.tokens.empty();
+                    return true;
+                }));
         }
         while (engine_.waiting() != 0 || begun < batch) {
             engine_.step();

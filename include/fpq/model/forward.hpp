@@ -57,10 +57,8 @@ public:
             read(b, layer, tap::attention_input, norm_place::attention_input, hidden, hooks, out);
             attend(out.at(part::q), out.at(part::k), out.at(part::v), mixed.view());
         }
-        add_block(b, layer, tap::attention_output, norm_place::attention_output, mixed.view(),
-                  hooks, hidden);
         part_outputs out;
-        read(b, layer, tap::mlp_input, norm_place::mlp_input, hidden, hooks, out);
+        add_and_read(b, layer, mixed.view(), hidden, hooks, out);
         silu_mul(b, out.at(part::gate), out.at(part::up));
         if (hooks.inputs_only) {
             hooks.on_input(tap::mlp_middle, out.at(part::gate));
@@ -130,6 +128,11 @@ private:
     /// The linears behind norm(hidden), or behind hidden itself where the family has no such norm.
     void read(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
               typename B::const_view hidden, layer_hooks<B> const& hooks, part_outputs& out) const;
+
+    /// What the attention mixed is added to hidden, and the linears of the MLP read that.
+    void add_and_read(B const& b, decoder_layer<B> const& layer, typename B::view mixed,
+                      typename B::view hidden, layer_hooks<B> const& hooks,
+                      part_outputs& out) const;
 
     /// hidden += norm(linear(x)), the norm where the family has one.
     void add_block(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
@@ -214,8 +217,9 @@ void decoder<B>::apply(B const& b, decoder_layer<B> const& layer, tap input, typ
         hooks.on_input(input, x);
     }
     auto const rows = graph_->family().linears;
-    for (std::size_t r = 0; r < rows.size(); ++r) {
+    for (std::size_t r = 0; r < rows.size();) {
         if (rows[r].input != input) {
+            ++r;
             continue;
         }
         linear_weights<B> const& w = layer.linears[r];
@@ -223,10 +227,12 @@ void decoder<B>::apply(B const& b, decoder_layer<B> const& layer, tap input, typ
         auto const y = out.buffers.back().view();
         apply_linear<B>(b, x, w, y);
         std::size_t at = 0;
-        for (std::size_t i = 0; i < rows[r].part_count; ++i) {
-            std::size_t const width = part_width(config(), rows[r].parts[i]);
-            out.parts[static_cast<std::size_t>(rows[r].parts[i])] = y.cols_at(at, width);
-            at += width;
+        for (std::size_t const last = r + w.joined; r <= last; ++r) {
+            for (std::size_t i = 0; i < rows[r].part_count; ++i) {
+                std::size_t const width = part_width(config(), rows[r].parts[i]);
+                out.parts[static_cast<std::size_t>(rows[r].parts[i])] = y.cols_at(at, width);
+                at += width;
+            }
         }
     }
 }
@@ -242,6 +248,27 @@ void decoder<B>::read(B const& b, decoder_layer<B> const& layer, tap input, norm
         rms_norm(b, hidden, layer.norm(norm), config().rms_norm_eps, x.view());
     }
     apply(b, layer, input, x.view(), hooks, out);
+}
+
+template <class B>
+void decoder<B>::add_and_read(B const& b, decoder_layer<B> const& layer, typename B::view mixed,
+                              typename B::view hidden, layer_hooks<B> const& hooks,
+                              part_outputs& out) const {
+    if (!layer.norm(norm_place::attention_output).empty() ||
+        layer.norm(norm_place::mlp_input).empty()) {
+        add_block(b, layer, tap::attention_output, norm_place::attention_output, mixed, hooks,
+                  hidden);
+        read(b, layer, tap::mlp_input, norm_place::mlp_input, hidden, hooks, out);
+        return;
+    }
+    auto x = make(b, hidden.rows, hidden.cols);
+    {
+        part_outputs added;
+        apply(b, layer, tap::attention_output, mixed, hooks, added);
+        add_rms_norm(b, hidden, added.at(part::o), layer.norm(norm_place::mlp_input),
+                     config().rms_norm_eps, x.view());
+    }
+    apply(b, layer, tap::mlp_input, x.view(), hooks, out);
 }
 
 template <class B>

@@ -18,6 +18,9 @@ struct linear_weights {
     typename B::tensor weight;           ///< (out, in); empty where the weight is packed
     typename B::vector bias;             ///< (out), or empty
     typename B::packed_weight packed{};  ///< stands for `weight` where it is not empty
+    /// So many of the next linears, which read the same input, are rows below this one's own; they
+    /// are empty.
+    std::size_t joined = 0;
 
     [[nodiscard]] std::size_t out_features() const noexcept {
         return packed.empty() ? weight.rows() : packed.rows;

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "fpq/backend/backend.hpp"
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/graph/architecture.hpp"
 #include "fpq/model/forward.hpp"
 #include "fpq/model/layer.hpp"
 #include "fpq/model/opened_model.hpp"
@@ -25,6 +27,56 @@ struct resident_model {
     std::vector<std::string> notes{};  ///< for the user
 };
 
+namespace detail {
+
+/// Linears of a layer whose weights could be rows of one: neighbours that read the same input and
+/// are packed alike.
+template <class B>
+[[nodiscard]] bool can_join(linear_weights<B> const& x, linear_weights<B> const& y) {
+    return x.packed.empty() == y.packed.empty() && x.bias.empty() == y.bias.empty() &&
+           (x.packed.empty() ? can_stack(x.weight, y.weight) : can_stack(x.packed, y.packed));
+}
+
+/// Linears that read the same input become one, so that a step has fewer products.
+template <class B>
+void join_linears(B const& b, std::span<linear_row const> rows,
+                  std::vector<linear_weights<B>>& linears) {
+    for (std::size_t r = 0; r < linears.size();) {
+        std::size_t end = r + 1;
+        while (end < linears.size() && rows[end].input == rows[r].input &&
+               can_join<B>(linears[r], linears[end])) {
+            ++end;
+        }
+        if (end > r + 1) {
+            std::vector<typename B::packed_weight const*> packed;
+            std::vector<typename B::tensor const*> dense;
+            std::vector<typename B::vector const*> biases;
+            for (std::size_t i = r; i < end; ++i) {
+                packed.push_back(&linears[i].packed);
+                dense.push_back(&linears[i].weight);
+                biases.push_back(&linears[i].bias);
+            }
+            linear_weights<B> all;
+            if (linears[r].packed.empty()) {
+                all.weight = stack(b, dense);
+            } else {
+                all.packed = stack(b, packed);
+            }
+            if (!linears[r].bias.empty()) {
+                all.bias = stack(b, biases);
+            }
+            all.joined = end - r - 1;
+            for (std::size_t i = r; i < end; ++i) {
+                linears[i] = {};
+            }
+            linears[r] = std::move(all);
+        }
+        r = end;
+    }
+}
+
+}  // namespace detail
+
 /// Loads every layer of `model`, which must outlive the result.
 template <class B>
 [[nodiscard]] resident_model<B> load_resident(B const& b, opened_model<B> const& model) {
@@ -37,6 +89,9 @@ template <class B>
             if (linear.packed.empty()) {
                 linear.weight = product_weight(b, std::move(linear.weight));
             }
+        }
+        if constexpr (B::has_packed_products) {
+            detail::join_linears<B>(b, model.graph().family().linears, layer.linears);
         }
         out.layers.push_back(std::move(layer));
         out.hooks.push_back(std::move(hooks));

@@ -171,6 +171,13 @@ inline void add(cpu const& b, cpu::view y, cpu::const_view x) {
                          [&](std::size_t i) { detail::add_in_place(y.row(i), x.row(i), y.cols); });
 }
 
+/// hidden += x, then y = norm(hidden).
+inline void add_rms_norm(cpu const& b, cpu::view hidden, cpu::const_view x,
+                         cpu::vector const& weight, float eps, cpu::view y) {
+    add(b, hidden, x);
+    rms_norm(b, hidden, weight, eps, y);
+}
+
 /// out (tokens, vocab) = x (tokens, hidden) table^T, the table widened a tile at a time.
 inline void logits(cpu const& b, cpu::const_view x, cpu::table const& table, cpu::view out) {
     std::size_t const vocab = table.rows();

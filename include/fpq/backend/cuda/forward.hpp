@@ -81,6 +81,17 @@ inline void rms_norm(gpu const& b, gpu::const_view x, gpu::vector const& weight,
                {});
 }
 
+/// hidden += x, then y = norm(hidden): the bytes of add and rms_norm.
+inline void add_rms_norm(gpu const& b, gpu::view hidden, gpu::const_view x,
+                         gpu::vector const& weight, float eps, gpu::view y) {
+    detail::require_dense(x, "add_rms_norm");
+    detail::require_dense(y, "add_rms_norm");
+    require_ok(
+        cuda::launch_rms_norm(detail::stream_of(hidden, "add_rms_norm"), x.bf16_matrix().data,
+                              weight.data(), eps, y.bf16_matrix().data, b.context->stream()),
+        {});
+}
+
 /// Weights that are not bf16 are rounded to it for the product.
 inline void linear(gpu const& b, gpu::const_view x, gpu::const_view weight, gpu::vector const& bias,
                    gpu::view y) {

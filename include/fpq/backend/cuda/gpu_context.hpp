@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -72,6 +73,9 @@ public:
     gpu_context(gpu_context const&) = delete;
     gpu_context& operator=(gpu_context const&) = delete;
     ~gpu_context() {
+        for (auto const& [bytes, memory] : kept_) {
+            static_cast<void>(cudaFreeAsync(memory, stream_));
+        }
         lanes_.reset();
         release_scratch();  // it belongs to the stream
         static_cast<void>(cudaStreamSynchronize(stream_));
@@ -89,6 +93,30 @@ public:
         factor_ = {};
         libraries_.release();
     }
+
+    /// What happens to arrays that the computing stream makes and gives back: the pool's, or kept
+    /// here for the next of the same size. Of a step that is recorded all must be here, so that
+    /// they lie where they lay when it is played.
+    enum class arrays : std::uint8_t { pooled, kept, recorded };
+    void use_arrays(arrays which) noexcept { arrays_ = which; }
+    [[nodiscard]] bool keeps_arrays() const noexcept { return arrays_ != arrays::pooled; }
+    /// Memory of exactly this size that was kept; null: there is none, and the pool has to give it.
+    /// Throws fpq::error (device) when it must be here.
+    [[nodiscard]] void* take_kept(std::size_t bytes) {
+        auto const at = kept_.find(bytes);
+        if (at == kept_.end()) {
+            if (arrays_ == arrays::recorded) {
+                fail(error_category::device, "recording a step",
+                     "CUDA device " + std::to_string(device_), "the memory of its first run",
+                     std::to_string(bytes) + " bytes more");
+            }
+            return nullptr;
+        }
+        void* const memory = at->second;
+        kept_.erase(at);
+        return memory;
+    }
+    void keep(std::size_t bytes, void* memory) { kept_.emplace(bytes, memory); }
 
     /// Lane 0 is that of the thread that computes, 1 of the one that loads ahead.
     [[nodiscard]] copy_lane& lane(std::size_t which) noexcept { return (*lanes_)[which]; }
@@ -141,6 +169,8 @@ private:
     cuda::gptq_workspace gptq_scratch_;
     cuda::gptq_factor factor_;
     std::unique_ptr<std::array<copy_lane, 2>> lanes_;
+    arrays arrays_ = arrays::pooled;
+    std::multimap<std::size_t, void*> kept_;  // by bytes
 };
 
 /// `size` values on the device, uninitialized, from the stream's pool: memory is taken and given
@@ -155,8 +185,10 @@ public:
     gpu_array(std::shared_ptr<gpu_context> context, std::size_t size, cudaStream_t stream)
         : context_(std::move(context)), size_(size) {
         if (size != 0) {
-            void* fresh = nullptr;
-            cudaError_t const error = cudaMallocAsync(&fresh, size * sizeof(T), stream);
+            kept_ = context_->keeps_arrays() && stream == context_->stream();
+            void* fresh = kept_ ? context_->take_kept(size * sizeof(T)) : nullptr;
+            cudaError_t const error =
+                fresh != nullptr ? cudaSuccess : cudaMallocAsync(&fresh, size * sizeof(T), stream);
             if (error == cudaErrorMemoryAllocation) {
                 std::size_t free = 0;
                 std::size_t all = 0;
@@ -174,15 +206,22 @@ public:
     gpu_array(gpu_array&& o) noexcept
         : context_(std::move(o.context_)),
           data_(std::exchange(o.data_, nullptr)),
-          size_(std::exchange(o.size_, 0)) {}
+          size_(std::exchange(o.size_, 0)),
+          kept_(o.kept_) {}
     gpu_array& operator=(gpu_array&& o) noexcept {
         std::swap(context_, o.context_);
         std::swap(data_, o.data_);
         std::swap(size_, o.size_);
+        std::swap(kept_, o.kept_);
         return *this;
     }
     ~gpu_array() {
-        if (data_ != nullptr) {
+        if (data_ == nullptr) {
+            return;
+        }
+        if (kept_) {
+            context_->keep(size_ * sizeof(T), data_);
+        } else {
             static_cast<void>(cudaFreeAsync(data_, context_->stream()));
         }
     }
@@ -194,6 +233,7 @@ private:
     std::shared_ptr<gpu_context> context_;
     T* data_ = nullptr;
     std::size_t size_ = 0;
+    bool kept_ = false;
 };
 
 }  // namespace fpq

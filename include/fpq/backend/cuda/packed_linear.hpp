@@ -3,13 +3,19 @@
 // multiplied by bf16 inputs (cuda/api/gemm.hpp).
 #pragma once
 
+#include <cuda_runtime_api.h>
+
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "fpq/backend/cuda/forward.hpp"
 #include "fpq/backend/cuda/gpu.hpp"
 #include "fpq/backend/cuda/load.hpp"
 #include "fpq/backend/cuda/packed_products.hpp"
+#include "fpq/backend/cuda/status.hpp"
 #include "fpq/cuda/api/gemm.hpp"
 #include "fpq/format/block.hpp"
 #include "fpq/format/packed.hpp"
@@ -33,6 +39,72 @@ namespace fpq {
     out.cols = q.cols;
     out.products = b.products;
     return out;
+}
+
+namespace detail {
+
+/// The values of `parts` one after the other.
+template <class T>
+gpu_array<T> one_after_the_other(gpu const& b, std::span<gpu_array<T> const* const> parts) {
+    std::size_t all = 0;
+    for (gpu_array<T> const* const part : parts) {
+        all += part->size();
+    }
+    gpu_array<T> out(b.context, all);
+    std::size_t at = 0;
+    for (gpu_array<T> const* const part : parts) {
+        require_cuda(cudaMemcpyAsync(out.data() + at, part->data(), part->size() * sizeof(T),
+                                     cudaMemcpyDeviceToDevice, b.context->stream()),
+                     "rows of a weight");
+        at += part->size();
+    }
+    return out;
+}
+
+}  // namespace detail
+
+/// Whether one product can do for both: their rows one below the other.
+[[nodiscard]] inline bool can_stack(gpu::packed_weight const& x, gpu::packed_weight const& y) {
+    return x.format == y.format && x.alpha == y.alpha && x.cols == y.cols;
+}
+[[nodiscard]] inline bool can_stack(gpu::tensor const& x, gpu::tensor const& y) {
+    return x.view().type == y.view().type && x.cols() == y.cols();
+}
+
+/// The rows of all one below the other.
+[[nodiscard]] inline gpu::packed_weight stack(gpu const& b,
+                                              std::span<gpu::packed_weight const* const> parts) {
+    gpu::packed_weight out;
+    std::vector<gpu_array<std::uint8_t> const*> codes;
+    std::vector<gpu_array<std::uint8_t> const*> scales;
+    for (gpu::packed_weight const* const part : parts) {
+        codes.push_back(&part->codes);
+        scales.push_back(&part->scales);
+        out.rows += part->rows;
+    }
+    out.codes = detail::one_after_the_other<std::uint8_t>(b, codes);
+    out.scales = detail::one_after_the_other<std::uint8_t>(b, scales);
+    out.format = parts.front()->format;
+    out.alpha = parts.front()->alpha;
+    out.cols = parts.front()->cols;
+    out.products = parts.front()->products;
+    return out;
+}
+[[nodiscard]] inline gpu::tensor stack(gpu const& b, std::span<gpu::tensor const* const> parts) {
+    std::size_t rows = 0;
+    for (gpu::tensor const* const part : parts) {
+        rows += part->rows();
+    }
+    gpu::tensor out(b.context, parts.front()->view().type, rows, parts.front()->cols());
+    std::size_t at = 0;
+    for (gpu::tensor const* const part : parts) {
+        copy(b, part->view(), out.view().rows_at(at, part->rows()));
+        at += part->rows();
+    }
+    return out;
+}
+[[nodiscard]] inline gpu::vector stack(gpu const& b, std::span<gpu::vector const* const> parts) {
+    return detail::one_after_the_other<float>(b, parts);
 }
 
 /// y (tokens, out) = x (tokens, in) weight^T + bias, element * scale exact, sums in float32, times

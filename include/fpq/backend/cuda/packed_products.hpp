@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "fpq/backend/cuda/gpu_context.hpp"
 #include "fpq/backend/cuda/status.hpp"
@@ -30,6 +32,8 @@ public:
         cuda::w4a16_plan const& plan = plan_of(problem);
         gpu_array<std::uint8_t>& workspace = workspaces_[plan.head_bytes];
         if (workspace.size() < plan.workspace_bytes) {
+            // Recorded steps still write into the smaller one.
+            outgrown_.push_back(std::move(workspace));
             workspace = gpu_array<std::uint8_t>(context, plan.workspace_bytes);
             require_cuda(cudaMemsetAsync(workspace.data(), 0, workspace.size(), context->stream()),
                          "workspace of a product");
@@ -37,6 +41,8 @@ public:
         operands.workspace = workspace.data();
         operands.workspace_bytes = workspace.size();
         // A cuBLAS handle is one of cuBLASLt, too.
+        // Weights were there before the engine's first step.
+        operands.overlap_previous = true;
         operands.blas = reinterpret_cast<cublasLtHandle_t>(context->libraries().blas());
         require_ok(cuda::launch_w4a16(problem, operands, context->stream()), {});
     }
@@ -61,6 +67,7 @@ private:
 
     std::map<shape, cuda::w4a16_plan> plans_;
     std::map<std::size_t, gpu_array<std::uint8_t>> workspaces_;  // by bytes of counters
+    std::vector<gpu_array<std::uint8_t>> outgrown_;
 };
 
 }  // namespace fpq

@@ -153,7 +153,7 @@ inline void gather_wanted(gpu const& b, gpu::const_view x, gpu::step_tables cons
 template <class F>
 void run_step(gpu const& b, gpu::step_tables& tables, bool repeatable, F const& work) {
     if (repeatable && tables->only_decodes() && tables->rows() <= most_recorded_rows) {
-        tables->record().run(b.context->stream(), work);
+        tables->record().run(*b.context, work);
     } else {
         work();
     }

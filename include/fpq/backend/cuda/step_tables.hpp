@@ -101,21 +101,37 @@ public:
         }
     }
 
-    /// Does `work` on the stream: the first time as it is, so that whatever is made at first use is
-    /// made; the second time it is recorded; from then on it is played.
+    /// Does `work` on the context's stream: the first time as it is, so that whatever is made at
+    /// first use is made; the second time it is recorded; from then on it is played.
     template <class F>
-    void run(cudaStream_t stream, F const& work) {
+    void run(gpu_context& context, F const& work) {
         if (runs_++ == 0) {
+            arrays_in_use const kept(context, gpu_context::arrays::kept);
             work();
             return;
         }
         if (graph_ == nullptr) {
-            record(stream, work);
+            arrays_in_use const recorded(context, gpu_context::arrays::recorded);
+            record(context.stream(), work);
         }
-        require_cuda(cudaGraphLaunch(graph_, stream), "CUDA graph");
+        require_cuda(cudaGraphLaunch(graph_, context.stream()), "CUDA graph");
     }
 
 private:
+    /// use_arrays for a scope.
+    class arrays_in_use {
+    public:
+        arrays_in_use(gpu_context& context, gpu_context::arrays which) : context_(context) {
+            context.use_arrays(which);
+        }
+        arrays_in_use(arrays_in_use const&) = delete;
+        arrays_in_use& operator=(arrays_in_use const&) = delete;
+        ~arrays_in_use() { context_.use_arrays(gpu_context::arrays::pooled); }
+
+    private:
+        gpu_context& context_;
+    };
+
     template <class F>
     void record(cudaStream_t stream, F const& work) {
         require_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
