@@ -15,6 +15,7 @@
 #include "fpq/graph/families.hpp"
 #include "fpq/io/file/hub_cache.hpp"
 #include "line/engine.hpp"
+#include "line/gpu.hpp"
 #include "serve/end_tokens.hpp"
 #include "serve/http_server.hpp"
 #include "serve/options.hpp"
@@ -31,7 +32,8 @@ std::string served_name(serve_options const& options) {
     if (!options.name.empty()) {
         return options.name;
     }
-    std::filesystem::path const whole = std::filesystem::absolute(options.model / "x");
+    std::error_code ignored;
+    std::filesystem::path const whole = std::filesystem::absolute(options.model / "x", ignored);
     return whole.parent_path().lexically_normal().filename().string();
 }
 

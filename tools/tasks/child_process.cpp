@@ -50,7 +50,7 @@ std::optional<std::filesystem::path> find_program(std::string const& name) {
         std::error_code absent;
         if (end > 0 && std::filesystem::is_regular_file(file, absent) &&
             ::access(file.c_str(), X_OK) == 0) {
-            return std::filesystem::absolute(file);
+            return std::filesystem::absolute(file, absent);
         }
         rest.remove_prefix(std::min(end + 1, rest.size()));
     }

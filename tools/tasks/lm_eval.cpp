@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -15,6 +17,7 @@
 #include "fpq/io/file/look.hpp"
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/io/json/json_file.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
 #include "tasks/child_process.hpp"
 
@@ -64,10 +67,14 @@ std::string chat_template_of(std::filesystem::path const& model) {
     return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
+std::filesystem::path whole_path(std::filesystem::path const& path) {
+    std::error_code ignored;
+    return std::filesystem::absolute(path, ignored);
+}
+
 void add_include(task_args const& tasks, std::vector<std::string>& words) {
     if (!tasks.include.empty()) {
-        words.insert(words.end(),
-                     {"--include_path", std::filesystem::absolute(tasks.include).string()});
+        words.insert(words.end(), {"--include_path", whole_path(tasks.include).string()});
     }
 }
 
@@ -99,7 +106,9 @@ void check_names(task_args const& tasks) {
 class work_directory {
 public:
     work_directory() {
-        std::string name = (std::filesystem::temp_directory_path() / "fpq-lm-eval-XXXXXX").string();
+        std::error_code none;
+        std::string name =
+            (std::filesystem::temp_directory_path(none) / "fpq-lm-eval-XXXXXX").string();
         if (::mkdtemp(name.data()) == nullptr) {
             fail_input("cannot make a directory", name, {}, std::strerror(errno));
         }
@@ -121,17 +130,21 @@ private:
 /// thinking, a chat template that begins by saying so.
 void lay_tokenizer(task_args const& tasks, std::filesystem::path const& checkpoint,
                    std::filesystem::path const& to) {
-    std::filesystem::path const from = std::filesystem::absolute(checkpoint);
+    std::filesystem::path const from = whole_path(checkpoint);
     std::string const chat = tasks.thinking ? std::string() : chat_template_of(from);
-    std::filesystem::create_directory(to);
-    for (auto const& entry : std::filesystem::directory_iterator(from)) {
-        std::string const name = entry.path().filename().string();
+    std::error_code failed;
+    std::filesystem::create_directory(to, failed);
+    for (std::filesystem::path const& path : paths_in(from)) {
+        std::string const name = path.filename().string();
         bool const weights = name.ends_with(".safetensors") || name.ends_with(".index.json");
         bool const replaced =
             !chat.empty() && (name == "chat_template.jinja" || name == "tokenizer_config.json");
-        if (entry.is_regular_file() && !weights && !replaced) {
-            std::filesystem::create_symlink(entry.path(), to / name);
+        if (!failed && !weights && !replaced && std::filesystem::is_regular_file(look_at(path))) {
+            std::filesystem::create_symlink(path, to / name, failed);
         }
+    }
+    if (failed) {
+        fail_input("cannot lay out a tokenizer", to.string(), "success", failed.message());
     }
     if (chat.empty()) {
         return;
@@ -163,7 +176,7 @@ struct served_model {
     static std::vector<std::string> words_of(serve_place const& place, task_args const& tasks) {
         std::vector<std::string> words{serve_program_path().string(),
                                        "--model",
-                                       std::filesystem::absolute(place.checkpoint).string(),
+                                       whole_path(place.checkpoint).string(),
                                        "--served_model_name",
                                        "fpq",
                                        "--port",
@@ -254,11 +267,12 @@ void run_group(task_group const& group, task_args const& tasks, serve_place cons
         fail_input("lm_eval", joined(group.tasks), "exit code 0", std::to_string(code));
     }
     std::size_t found = 0;
-    for (auto const& entry : std::filesystem::directory_iterator(work.path())) {
-        if (entry.path().filename().string().starts_with("results_")) {
-            nlohmann::json const json = read_json_file(entry.path());
+    for (std::filesystem::path const& file : paths_in(work.path())) {
+        if (file.filename().string().starts_with("results_")) {
+            nlohmann::json const json = read_json_file(file);
             take_results(json.at("results"), out);
-            std::filesystem::remove(entry.path());
+            std::error_code ignored;
+            std::filesystem::remove(file, ignored);
             ++found;
         }
     }
@@ -289,7 +303,7 @@ void check_tasks(task_args const& tasks, std::filesystem::path const& model, lin
     }
     (void)lm_eval_program();
     (void)serve_program_path();
-    if (!tasks.include.empty() && !std::filesystem::is_directory(tasks.include)) {
+    if (!tasks.include.empty() && !std::filesystem::is_directory(look_at(tasks.include))) {
         fail_usage("lm_eval_include_path", tasks.include.string(), "a directory", "none");
     }
     if (!tokenizer::lies_in(model)) {
