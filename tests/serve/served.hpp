@@ -61,8 +61,6 @@ public:
         if (engine_thread_.joinable()) {
             engine_thread_.join();
         }
-        // stop() of a server that does not listen yet would be lost.
-        httplib::Client(url()).Get("/health");
         server.stop();
         if (listener_.joinable()) {
             listener_.join();

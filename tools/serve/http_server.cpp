@@ -9,6 +9,7 @@
 #include <charconv>
 #include <exception>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "fpq/core/hosted/error.hpp"
@@ -337,8 +338,17 @@ int http_server::bind(std::string const& host, int port) {
     return bound;
 }
 
-void http_server::listen() { routes_->server.listen_after_bind(); }
+void http_server::listen() {
+    routes_->server.listen_after_bind();
+    ended_ = true;
+}
 
-void http_server::stop() { routes_->server.stop(); }
+void http_server::stop() {
+    // The library forgets a stop that comes before it listens.
+    while (!routes_->server.is_running() && !ended_) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    routes_->server.stop();
+}
 
 }  // namespace fpq::tools

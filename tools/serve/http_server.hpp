@@ -43,6 +43,7 @@ public:
     /// Completion requests that are not answered yet.
     [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
 
+    /// Ends listen(), which some thread has called or is about to call.
     void stop();
 
 private:
@@ -54,6 +55,7 @@ private:
     http_limits limits_;
     std::int64_t started_;  // seconds since 1970
     std::atomic<bool> draining_{false};
+    std::atomic<bool> ended_{false};
     std::atomic<std::size_t> in_flight_{0};
     std::unique_ptr<routes> routes_;
 };

@@ -108,7 +108,7 @@ int serve_on(B const& backend, serve_options const& options, std::string const& 
     static_cast<void>(std::fflush(stdout));  // who started it waits for the port
     int const number =
         serve_until_stopped(server, loop, std::chrono::seconds(options.shutdown_seconds));
-    fpq::tools::say("fpq-serve: interrupted\n");
+    fpq::tools::say("fpq-serve: stopped\n");
     return 128 + number;
 }
 
