@@ -154,7 +154,8 @@ std::string completion_events::next() {
         out += event(chunk.dump());
         sent = {end, tokens, done};
     }
-    if (all) {
+    if (all && !ended_) {
+        ended_ = true;
         if (job_->request().include_usage) {
             json chunk = frame_of(*job_);
             chunk["choices"] = json::array();

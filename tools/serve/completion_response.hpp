@@ -35,6 +35,7 @@ private:
 
     completion_job* job_;
     std::vector<progress> sent_;
+    bool ended_ = false;
 };
 
 }  // namespace fpq::tools

@@ -298,7 +298,8 @@ http_server::http_server(completion_model const& model, engine_loop& engine, std
     server.set_keep_alive_timeout(limits.keep_alive.count());
     server.set_keep_alive_max_count(1000000);
     server.set_tcp_nodelay(true);
-    server.set_socket_options([](auto fd) {
+    server.set_socket_options([this](auto fd) {
+        socket_ = fd;
         int const on = 1;  // without SO_REUSEPORT: a second server on the port must fail
         ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     });
@@ -335,6 +336,8 @@ int http_server::bind(std::string const& host, int port) {
         fail_input("cannot listen", host + ":" + std::to_string(port),
                    "an address of this machine with a free port", "none");
     }
+    // The library asks for a backlog of 5, and clients that come at once would be lost.
+    ::listen(socket_, static_cast<int>(limits_.connections));
     return bound;
 }
 

@@ -56,6 +56,7 @@ private:
     std::int64_t started_;  // seconds since 1970
     std::atomic<bool> draining_{false};
     std::atomic<bool> ended_{false};
+    int socket_ = -1;  // the library's, which listens
     std::atomic<std::size_t> in_flight_{0};
     std::unique_ptr<routes> routes_;
 };
