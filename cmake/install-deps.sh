@@ -8,7 +8,7 @@ set -u
 level=${1:-build}
 
 needed=(g++ cmake make ninja-build pkg-config libeigen3-dev nlohmann-json3-dev zlib1g-dev
-        libpcre2-dev libutf8proc-dev libfmt-dev libsentencepiece-dev libcli11-dev)
+        libpcre2-dev libutf8proc-dev libfmt-dev libsentencepiece-dev libcli11-dev libcpp-httplib-dev)
 # Without these everything works, slower or with tests skipped.
 wanted=(libopenblas0 ccache)
 if [ "$level" = test ]; then

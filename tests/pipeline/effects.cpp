@@ -104,6 +104,15 @@ TEST_CASE("in a run with everything only what the CPU has no use for is named", 
                     "100",
                     "--eval_bos",
                     "never",
+                    "--eval_openllm",
+                    "--lm_eval_tasks",
+                    "a",
+                    "b,c",
+                    "--lm_eval_batch_size",
+                    "4",
+                    "--lm_eval_include_path",
+                    "more",
+                    "--disable_thinking",
                     "--threads",
                     "2",
                     "--dtype",
@@ -117,12 +126,11 @@ TEST_CASE("in a run with everything only what the CPU has no use for is named", 
     taken const full = take(all);
     CHECK(full.refused.empty());
     CHECK(full.notes.empty());
-    taken const more = take(with(all, {"--amp", "--compile", "--log_wandb", "--lm_eval_tasks", "a",
-                                       "b", "--lm_eval_batch_size", "auto", "--dtype", "float16"}));
-    CHECK(more.notes.size() == 4);  // dtype twice, the CPU, the log, the tasks
+    CHECK(full.what.evaluation.tasks == task_args{{"a", "b", "c"}, 4, false, "more"});
+    taken const more = take(with(all, {"--amp", "--compile", "--log_wandb", "--dtype", "float16"}));
+    CHECK(more.notes.size() == 3);  // dtype twice, the CPU, the log
     CHECK(more.says("--dtype, --amp, --compile: nothing to do"));
     CHECK(more.says("--report FILE"));
-    CHECK(more.says("--lm_eval_tasks, --lm_eval_batch_size: no tasks are run here"));
     CHECK(more.says("--dtype is given 2 times: the last counts, float16"));
 }
 
@@ -236,7 +244,44 @@ TEST_CASE("the script that FP-Quant publishes runs, and each flag that does noth
     CHECK(script.says("--export_quantized_model is given 2 times: the last counts"));
     CHECK(script.says("--fuse_global_scale: nothing to do"));
     CHECK(script.says("--amp, --cpu_offload_modules, --cpu_offload_activations: nothing to do"));
-    CHECK(script.says("--lm_eval_batch_size: no tasks are run here"));
+    CHECK(script.says("--lm_eval_batch_size: no tasks are run without --eval_openllm"));
+}
+
+TEST_CASE("tasks are those of OpenLLM v1 or those that are named, and want an export", "[tools]") {
+    words const written = with(small, {"--save_path", "o"});
+    CHECK(take(written).what.evaluation.tasks == task_args{});
+    taken const all = take(with(written, {"--eval_openllm"}));
+    CHECK(all.what.evaluation.tasks.names ==
+          std::vector<std::string>(openllm_tasks.begin(), openllm_tasks.end()));
+    for (words const& asked :
+         {words{"--eval_openllm", "--lm_eval_tasks", "x,y"}, words{"--lm_eval_tasks", "x", "y"},
+          words{"--lm_eval_tasks", "x", "--lm_eval_tasks", "y"}}) {
+        CHECK(take(with(written, asked)).what.evaluation.tasks.names ==
+              std::vector<std::string>{"x", "y"});
+    }
+    CHECK(has(take(with(small, {"--eval_openllm"})).refused,
+              "--eval_openllm: expected --save_path DIR"));
+    CHECK(has(take(with(small, {"--lm_eval_tasks", "x"})).refused,
+              "--lm_eval_tasks: expected --save_path DIR"));
+    CHECK(has(take(with(written, {"--lm_eval_tasks", "x", "--export_quantized_model="})).refused,
+              "--lm_eval_tasks: expected --save_path DIR"));
+    CHECK(has(take(with(written, {"--lm_eval_tasks", "x,"})).refused, "names of tasks"));
+    CHECK(has(take(with(written, {"--lm_eval_tasks", "-x"})).refused, "names of tasks"));
+    CHECK(take(with(written, {"--lm_eval_batch_size", "4", "--disable_thinking"}))
+              .says("--lm_eval_batch_size, --disable_thinking: no tasks are run without"));
+    // A recipe file keeps its tasks, and flags override them.
+    recipe const file = take(with(written, {"--lm_eval_tasks", "x", "--lm_eval_batch_size", "3",
+                                            "--disable_thinking", "--lm_eval_include_path", "d"}))
+                            .what;
+    CHECK(recipe_from_json(to_json(file), "r") == file);
+    CHECK(take({}, &file).what == file);
+    CHECK(take({"--eval_openllm"}, &file).what.evaluation.tasks.names ==
+          std::vector<std::string>{"x"});
+    CHECK(take({"--lm_eval_tasks", "z"}, &file).what.evaluation.tasks.names ==
+          std::vector<std::string>{"z"});
+    recipe idle = file;
+    idle.evaluation.tasks.names.clear();
+    CHECK(take({}, &idle).says("--lm_eval_batch_size, --lm_eval_include_path, --disable_thinking"));
 }
 
 TEST_CASE("perplexity of the calibration text is labelled, and text that nothing reads is left out",

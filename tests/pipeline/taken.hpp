@@ -85,7 +85,7 @@ inline std::vector<flag_spec> flags_of_program(program_spec const& program) {
 }
 
 /// Accepted from model_quant.py with any value; a note tells what is not done.
-inline std::set<std::string> const unread{"lm_eval_batch_size", "lm_eval_tasks", "parametrization"};
+inline std::set<std::string> const unread{"parametrization"};
 
 /// A value that is not the default, for every flag.
 inline std::string some_value(flag_spec const& flag) {

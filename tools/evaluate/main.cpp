@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// fpq-evaluate: perplexity of a checkpoint, and its distance to a reference checkpoint, on text.
+// fpq-evaluate: perplexity of a checkpoint, and its distance to a reference checkpoint, on text;
+// tasks of lm-evaluation-harness.
 #include <fmt/format.h>
 
+#include <cstdio>
+#include <optional>
 #include <string>
 
 #include "common/console.hpp"
@@ -9,20 +12,14 @@
 #include "evaluate/measure.hpp"
 #include "evaluate/options.hpp"
 #include "fpq/core/hosted/printable.hpp"
+#include "fpq/io/file/hub_cache.hpp"
+#include "tasks/lm_eval.hpp"
+#include "tasks/print_scores.hpp"
 
 namespace {
 
-int evaluate(fpq::tools::evaluate_options const& options) {
-    fpq::tools::enter_device_program(options.device);
-    int const threads = options.threads > 0 ? options.threads : fpq::tools::default_threads();
-    fpq::tools::chosen_device const device = fpq::tools::choose_device(options.device);
-    std::string const products =
-        device.gpu ? device.name : fpq::tools::choose_products(options.products, threads);
-    if (!device.note.empty()) {
-        fpq::tools::say("note: {}\n", device.note);
-    }
-    fpq::tools::check_json_file(options);
-    fpq::tools::measurement const m = fpq::tools::measure(options, device, threads);
+void print_measurement(fpq::tools::measurement const& m,
+                       fpq::tools::evaluate_options const& options, std::string const& products) {
     fpq::eval_result const& e = m.result;
     fmt::print("perplexity       {:.6f}\n", e.perplexity);
     fmt::print("targets          {} in {} windows of {}\n", e.targets, m.windows,
@@ -50,9 +47,55 @@ int evaluate(fpq::tools::evaluate_options const& options) {
                                        : std::string(),
                    apart.targets);
     }
-    if (!options.json.empty()) {
-        fpq::tools::save_measurement(m, options, products);
+}
+
+int evaluate(fpq::tools::evaluate_options const& options) {
+    fpq::tools::enter_device_program(options.device);
+    if (options.texts.empty() && options.tasks.names.empty()) {
+        fpq::fail_usage("--text", {}, "text of the evaluation, or --lm_eval_tasks", "nothing");
     }
+    if (options.tasks.names.empty() && options.tasks != fpq::task_args{}) {
+        fpq::fail_usage("--lm_eval_tasks", {}, "names of tasks, which other flags are about",
+                        "none");
+    }
+    if (options.texts.empty() && !options.reference.empty()) {
+        fpq::fail_usage("--reference", {}, "--text, on which the two are compared", "no text");
+    }
+    int const threads = options.threads > 0 ? options.threads : fpq::tools::default_threads();
+    fpq::tools::chosen_device const device = fpq::tools::choose_device(options.device);
+    std::string const products =
+        device.gpu ? device.name : fpq::tools::choose_products(options.products, threads);
+    if (!device.note.empty()) {
+        fpq::tools::say("note: {}\n", device.note);
+    }
+    fpq::tools::check_json_file(options);
+    fpq::tools::check_tasks(options.tasks, fpq::model_directory(options.model),
+                            [](std::string const& line) { fpq::tools::say("note: {}\n", line); });
+    std::optional<fpq::tools::measurement> measured;
+    if (!options.texts.empty()) {
+        measured = fpq::tools::measure(options, device, threads);
+        print_measurement(*measured, options, products);
+        static_cast<void>(std::fflush(stdout));
+    }
+    std::optional<fpq::task_scores> tasks;
+    auto const save = [&] {
+        if (!options.json.empty()) {
+            fpq::tools::save_results(measured, tasks, options, products);
+        }
+    };
+    if (!options.tasks.names.empty()) {
+        try {
+            tasks = fpq::tools::run_tasks(
+                options.tasks,
+                {fpq::model_directory(options.model), options.device, options.threads},
+                [](std::string const& line) { fpq::tools::say("{}\n", line); });
+        } catch (...) {
+            measured ? save() : void();
+            throw;
+        }
+        fpq::tools::print_scores(*tasks);
+    }
+    save();
     return 0;
 }
 

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/device.hpp"
 #include "evaluate/options.hpp"
 #include "fpq/model/evaluate.hpp"
+#include "fpq/pipeline/report.hpp"
 
 namespace fpq::tools {
 
@@ -31,7 +33,8 @@ measurement measure(evaluate_options const& options, chosen_device const& device
 /// file of a checkpoint that is read (usage).
 void check_json_file(evaluate_options const& options);
 
-void save_measurement(measurement const& m, evaluate_options const& options,
-                      std::string const& products);
+/// Of the two, what there is.
+void save_results(std::optional<measurement> const& m, std::optional<task_scores> const& tasks,
+                  evaluate_options const& options, std::string const& products);
 
 }  // namespace fpq::tools

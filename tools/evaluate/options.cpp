@@ -5,6 +5,7 @@
 #include "common/flag_kinds.hpp"
 #include "common/foreign.hpp"
 #include "common/products.hpp"
+#include "common/task_flags.hpp"
 
 namespace fpq::tools {
 
@@ -14,7 +15,8 @@ program_spec evaluate_program(evaluate_options& o) {
             {{"Checkpoints and text",
               {required(path_flag("model", o.model, "DIR", "checkpoint, quantized or not")),
                path_flag("reference", o.reference, "DIR", "the original: adds KL and top-1"),
-               required(paths_flag("text", o.texts, "text of the evaluation; may be repeated")),
+               paths_flag("text", o.texts,
+                          "text of the evaluation; may be repeated (required without tasks)"),
                text_column_flag(o.text_column),
                count_flag("sequence_length", o.sequence_length, bounds::sequence_length,
                           "tokens of a window"),
@@ -22,6 +24,7 @@ program_spec evaluate_program(evaluate_options& o) {
                count_flag("max_windows", o.max_windows, bounds::windows, "of each text"),
                choice_flag("bos", o.add_special, special_tokens, special_synonyms,
                            "special tokens as the tokenizer adds them")}},
+             {"Tasks", task_flags(o.tasks)},
              {"Run",
               {path_flag("json", o.json, "FILE", "write the results here"),
                count_flag("threads", o.threads, bounds::threads, "worker threads"),
@@ -30,7 +33,8 @@ program_spec evaluate_program(evaluate_options& o) {
             {"fpq-evaluate --model OUT --text wiki.test.raw.txt",
              "fpq-evaluate --model OUT --reference MODEL --text wiki.test.raw.txt --json out.json",
              "fpq-evaluate --model OUT --text a.txt --text b.txt --sequence_length 512 "
-             "--max_windows 8"},
+             "--max_windows 8",
+             "fpq-evaluate --model OUT --lm_eval_tasks hellaswag,winogrande"},
             evaluate_foreign()};
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/command_line.hpp"
+#include "fpq/pipeline/recipe.hpp"
 
 namespace fpq::tools {
 
@@ -25,6 +26,7 @@ struct evaluate_options {
     std::string device = "auto";
     std::string products = "auto";
     bool verbose = false;
+    task_args tasks;
 };
 
 /// The flags as a table over `options`, which holds the defaults and gets the values.

@@ -22,7 +22,8 @@ namespace {
 
 bool is_earlier_result(std::filesystem::path const& file) {
     try {
-        return read_json_file(file).contains("perplexity");
+        nlohmann::json const json = read_json_file(file);
+        return json.contains("perplexity") || json.contains("tasks");
     } catch (error const&) {
         return false;
     }
@@ -62,25 +63,31 @@ void check_json_file(evaluate_options const& options) {
     require_writable_file(file, 512);
 }
 
-void save_measurement(measurement const& m, evaluate_options const& options,
-                      std::string const& products) {
-    nlohmann::json json = to_json(m.result);
-    json["texts"] = texts_of(m);
+void save_results(std::optional<measurement> const& m, std::optional<task_scores> const& tasks,
+                  evaluate_options const& options, std::string const& products) {
+    nlohmann::json json = nlohmann::json::object();
+    if (m) {
+        json = to_json(m->result);
+        json["texts"] = texts_of(*m);
+        json["reference"] = options.reference.empty()
+                                ? nlohmann::json()
+                                : nlohmann::json(utf8_escaped(options.reference.string()));
+        json["max_windows"] = options.max_windows;
+        json["max_characters"] = options.max_characters;
+        json["bos"] = options.add_special ? "auto" : "never";
+        json["text_column"] = utf8_escaped(options.text_column);
+        json["bits_per_weight"] = m->bits_per_weight;
+        json["stored_bits_per_weight"] = m->stored_bits_per_weight;
+        json["products"] = products;
+        json["seconds"] = {
+            {"open", m->open_seconds}, {"load", m->load_seconds}, {"compute", m->compute_seconds}};
+        json["sequence_length"] = options.sequence_length;
+    }
+    if (tasks) {
+        json["tasks"] = to_json(*tasks);
+    }
     json["version"] = FPQ_VERSION_STRING;
-    json["reference"] = options.reference.empty()
-                            ? nlohmann::json()
-                            : nlohmann::json(utf8_escaped(options.reference.string()));
-    json["max_windows"] = options.max_windows;
-    json["max_characters"] = options.max_characters;
-    json["bos"] = options.add_special ? "auto" : "never";
-    json["text_column"] = utf8_escaped(options.text_column);
-    json["bits_per_weight"] = m.bits_per_weight;
-    json["stored_bits_per_weight"] = m.stored_bits_per_weight;
-    json["products"] = products;
-    json["seconds"] = {
-        {"open", m.open_seconds}, {"load", m.load_seconds}, {"compute", m.compute_seconds}};
     json["model"] = utf8_escaped(options.model.string());
-    json["sequence_length"] = options.sequence_length;
     write_json_file(options.json, json);
 }
 

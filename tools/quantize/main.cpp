@@ -4,8 +4,10 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/console.hpp"
@@ -23,6 +25,8 @@
 #include "quantize/files.hpp"
 #include "quantize/options.hpp"
 #include "quantize/print.hpp"
+#include "tasks/lm_eval.hpp"
+#include "tasks/print_scores.hpp"
 
 namespace {
 
@@ -44,11 +48,19 @@ private:
     std::set<std::string> said_;
 };
 
-/// The plan of a recipe on a backend, and the run of it or what can be told without one.
+/// A report, and what computed it.
+struct finished_run {
+    fpq::run_report report;
+    std::string products;
+};
+
+/// The plan of a recipe on a backend, and the run of it or what can be told without one. The report
+/// is there after a run, on rank 0.
 template <class B>
 int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
                 fpq::recipe const& recipe, fpq::tools::run_options const& options,
-                fpq::tools::given_options const& given, note_printer& say_notes) {
+                fpq::tools::given_options const& given, note_printer& say_notes,
+                std::optional<finished_run>& finished) {
     auto const products_of = [&] {
         return device.gpu ? device.name
                           : fpq::tools::choose_products(options.products, backend.threads);
@@ -62,6 +74,10 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
             if (!file.empty() && speaks) {
                 fpq::require_writable_file(file, 1024 + 64 * plan.entries.size());
             }
+        }
+        if (speaks) {
+            fpq::tools::check_tasks(recipe.evaluation.tasks, plan.model,
+                                    [&](auto const& note) { say_notes({note}); });
         }
     });
     say_notes(fpq::tools::idle_flags(given, recipe, plan.schemes, options));
@@ -119,10 +135,32 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
     // First, so that the figures are seen whatever becomes of the files.
     fpq::tools::print_report(report, products, options.verbose);
     fpq::tools::save_recipe(recipe, options.save_recipe);
-    if (!options.report.empty()) {
-        fpq::tools::save_report(report, products, options.report);
-    }
+    finished = {std::move(report), products};
     return 0;
+}
+
+/// The tasks of a recipe on what was written, and the report with or without them. The backend is
+/// gone by now: a card's memory is the server's.
+void evaluate_and_report(finished_run run, fpq::recipe const& recipe,
+                         fpq::tools::run_options const& options) {
+    auto const save = [&] {
+        if (!options.report.empty()) {
+            fpq::tools::save_report(run.report, run.products, options.report);
+        }
+    };
+    if (recipe.evaluation.tasks.names.empty()) {
+        return save();
+    }
+    try {
+        run.report.tasks = fpq::tools::run_tasks(
+            recipe.evaluation.tasks, {run.report.directory, options.device, recipe.threads},
+            [](std::string const& line) { fpq::tools::say("{}\n", line); });
+    } catch (...) {
+        save();  // the run itself is done
+        throw;
+    }
+    fpq::tools::print_scores(*run.report.tasks);
+    save();
 }
 
 int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& options,
@@ -157,9 +195,15 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     if (!device.gpu && options.memory.device != 0) {
         say_notes({"--gpu_memory: this run computes on the CPU"});
     }
-    return fpq::tools::on_device(device, threads, options.memory, [&](auto const& backend) {
-        return quantize_on(backend, device, recipe, options, given, say_notes);
-    });
+    std::optional<finished_run> finished;
+    int const code =
+        fpq::tools::on_device(device, threads, options.memory, [&](auto const& backend) {
+            return quantize_on(backend, device, recipe, options, given, say_notes, finished);
+        });
+    if (finished) {
+        evaluate_and_report(*std::move(finished), recipe, options);
+    }
+    return code;
 }
 
 }  // namespace

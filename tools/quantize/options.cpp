@@ -12,6 +12,7 @@
 #include "common/flag_kinds.hpp"
 #include "common/foreign.hpp"
 #include "common/products.hpp"
+#include "common/task_flags.hpp"
 #include "fpq/pipeline/bounds.hpp"
 #include "fpq/pipeline/scheme_flags.hpp"
 #include "fpq/pipeline/words.hpp"
@@ -161,14 +162,20 @@ flag_group output_flags(harness_flags& f) {
 
 flag_group evaluation_flags(harness_flags& f) {
     evaluation_args& e = f.evaluation;
-    return {"Evaluation",
-            {switch_flag("eval_perplexity", e.perplexity, true,
-                         "perplexity and KL to the original after quantization"),
-             paths_flag("eval_data", e.texts, "text of the evaluation; may be repeated"),
-             count_flag("eval_characters", e.characters, bounds::characters, "of each text"),
-             count_flag("eval_windows", e.windows, bounds::windows, "of each text"),
-             choice_flag("eval_bos", e.add_special, special_tokens, special_synonyms,
-                         "special tokens as the tokenizer adds them")}};
+    flag_group out{
+        "Evaluation",
+        {switch_flag("eval_perplexity", e.perplexity, true,
+                     "perplexity and KL to the original after quantization"),
+         paths_flag("eval_data", e.texts, "text of the evaluation; may be repeated"),
+         count_flag("eval_characters", e.characters, bounds::characters, "of each text"),
+         count_flag("eval_windows", e.windows, bounds::windows, "of each text"),
+         choice_flag("eval_bos", e.add_special, special_tokens, special_synonyms,
+                     "special tokens as the tokenizer adds them"),
+         switch_flag("eval_openllm", f.openllm, true,
+                     "the tasks of OpenLLM v1, or --lm_eval_tasks, on what was written")}};
+    std::vector<flag_spec> const tasks = task_flags(e.tasks);
+    out.flags.insert(out.flags.end(), tasks.begin(), tasks.end());
+    return out;
 }
 
 flag_group run_flags(harness_flags& f, run_options& run) {
@@ -221,10 +228,6 @@ flag_group harness_only() {
              accepted("cpu_offload_modules", {}, "of its GPU run"),
              accepted("cpu_offload_activations", {}, "of its GPU run"),
              accepted("log_wandb", {}, "see --report"),
-             accepted("eval_openllm", {}, "tasks of lm-evaluation-harness"),
-             accepted("lm_eval_tasks", "NAME", "the same"),
-             accepted("lm_eval_batch_size", "N", "the same"),
-             accepted("disable_thinking", {}, "the same"),
              accepted("parametrization", "WORD", "of learned transforms")}};
 }
 

@@ -29,7 +29,10 @@ std::map<std::string, std::string> settings_of(harness_flags const& f) {
             {"eval_data", texts},
             {"eval_characters", std::to_string(f.evaluation.characters)},
             {"eval_windows", std::to_string(f.evaluation.windows)},
-            {"eval_bos", f.evaluation.add_special ? "auto" : "never"}};
+            {"eval_bos", f.evaluation.add_special ? "auto" : "never"},
+            {"lm_eval_batch_size", std::to_string(f.evaluation.tasks.batch)},
+            {"lm_eval_include_path", f.evaluation.tasks.include.string()},
+            {"disable_thinking", f.evaluation.tasks.thinking ? "false" : "true"}};
 }
 
 /// Bits that --format says ("nvfp4") against those given.

@@ -54,6 +54,7 @@ inline constexpr count_bounds memory_bytes{1, std::uint64_t{1} << 50, "bytes, or
 inline constexpr count_bounds shard_bytes{1, std::uint64_t{1} << 50, "bytes, or 5GB, 2GiB"};
 inline constexpr count_bounds characters{0, std::uint64_t{1} << 50, "0: all"};
 inline constexpr count_bounds windows{0, std::uint64_t{1} << 32, "0: all"};
+inline constexpr count_bounds task_batch{0, 4096, "0: as many as are served side by side"};
 inline constexpr count_bounds threads{0, 4096, "0: all processors"};
 inline constexpr real_bounds rel_damp{0.0, 1.0};
 

@@ -61,6 +61,7 @@ struct recipe_facts {
         looks = (weights && needs_of(r.methods).second_moment) || input_globals;
         writes = r.output.kind != export_kind::none;
         evaluates = r.evaluation.perplexity;
+        asks_tasks = !r.evaluation.tasks.names.empty();
         evaluates_calibration = evaluates && r.evaluation.texts.empty();
     }
 
@@ -88,6 +89,7 @@ struct recipe_facts {
     bool writes = false;
     bool evaluates = false;
     bool evaluates_calibration = false;
+    bool asks_tasks = false;
 
 private:
     static bool is_random(transform_kind kind) noexcept {
@@ -115,6 +117,7 @@ inline bool if_gptq(recipe_facts const& f, std::string_view) { return f.gptq && 
 inline bool if_written(recipe_facts const& f, std::string_view) { return f.writes; }
 inline bool if_evaluated(recipe_facts const& f, std::string_view) { return f.evaluates; }
 inline bool if_calibrated(recipe_facts const& f, std::string_view) { return f.calibrates(); }
+inline bool if_tasks(recipe_facts const& f, std::string_view) { return f.asks_tasks; }
 inline bool if_states(recipe_facts const& f, std::string_view) {
     return f.calibrates() || f.evaluates;
 }
@@ -137,7 +140,7 @@ inline constexpr std::string_view float_forward =
     "nothing to do: weights are read as they are stored, computed with in float32, on the CPU, a "
     "layer at a time";
 inline constexpr std::string_view no_tasks =
-    "no tasks are run here; export, serve the export, and evaluate it with lm-evaluation-harness";
+    "no tasks are run without --eval_openllm or --lm_eval_tasks";
 inline constexpr std::string_view no_text = "nothing in this run looks at calibration text";
 inline constexpr std::string_view no_states = "no hidden states are held: no text goes through";
 inline constexpr std::string_view no_evaluation = "nothing is evaluated without --eval_perplexity";
@@ -148,7 +151,7 @@ inline constexpr std::string_view no_export = "nothing is written without --save
 /// Every flag that has to do with a recipe or that is the harness's, in the order of the help.
 /// Those that are about the program's files and words (--recipe, --report, --verbose ...) have no
 /// row.
-inline constexpr std::array<flag_effect, 54> flag_effects{{
+inline constexpr std::array<flag_effect, 55> flag_effects{{
     {"model_name_or_path", detail::always, {}},
     {"dataset_name_or_path",
      [](recipe_facts const& f, std::string_view) { return f.looks || f.evaluates_calibration; },
@@ -236,10 +239,11 @@ inline constexpr std::array<flag_effect, 54> flag_effects{{
     {"cpu_offload_modules", detail::never, detail::float_forward},
     {"cpu_offload_activations", detail::never, detail::float_forward},
     {"log_wandb", detail::never, "nothing is logged; --report FILE writes all figures as JSON"},
-    {"eval_openllm", detail::never, detail::no_tasks},
-    {"lm_eval_tasks", detail::never, detail::no_tasks},
-    {"lm_eval_batch_size", detail::never, detail::no_tasks},
-    {"disable_thinking", detail::never, detail::no_tasks},
+    {"eval_openllm", detail::always, {}},
+    {"lm_eval_tasks", detail::always, {}},
+    {"lm_eval_batch_size", detail::if_tasks, detail::no_tasks},
+    {"lm_eval_include_path", detail::if_tasks, detail::no_tasks},
+    {"disable_thinking", detail::if_tasks, detail::no_tasks},
     {"parametrization", detail::never,
      "there are no learned transforms; --transform_class chooses one"},
 }};

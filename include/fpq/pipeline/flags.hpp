@@ -53,8 +53,14 @@ struct harness_flags {
     calibration_args calibration;
     output_args output;
     evaluation_args evaluation;
+    bool openllm = false;  // the tasks of OpenLLM v1, unless others are named
     int threads = 0;
 };
+
+/// OpenLLM v1 as FP-Quant runs it, by the harness's names.
+inline constexpr std::array<std::string_view, 6> openllm_tasks{
+    "mmlu_cot_llama", "arc_challenge_llama", "gsm8k_llama",
+    "hellaswag",      "winogrande",          "truthfulqa_mc2"};
 
 /// The scheme that the flags ask for. Throws fpq::error (usage) by flag.
 inline scheme scheme_of(harness_flags const& flags, std::vector<std::string>& notes) {
@@ -291,6 +297,19 @@ inline module_rule rule_of_flag(std::string const& text, scheme const& common, s
     return rule;
 }
 
+/// Tasks are asked of what was written. Throws fpq::error (usage) when nothing is.
+inline void take_tasks(harness_flags const& flags, recipe& r) {
+    task_args& tasks = r.evaluation.tasks;
+    if (flags.openllm && tasks.names.empty()) {
+        tasks.names.assign(openllm_tasks.begin(), openllm_tasks.end());
+    }
+    if (!tasks.names.empty() &&
+        (r.output.kind == export_kind::none || r.output.directory.empty())) {
+        fail_usage(flags.openllm ? "--eval_openllm" : "--lm_eval_tasks", {},
+                   "--save_path DIR: the checkpoint there is what is evaluated", "no export");
+    }
+}
+
 }  // namespace detail
 
 /// The flags that a recipe file stands for, which flags of the command line then override:
@@ -356,6 +375,7 @@ inline recipe recipe_of(harness_flags const& flags, std::vector<std::string>& no
     r.output = flags.output;
     r.evaluation = flags.evaluation;
     r.threads = flags.threads;
+    detail::take_tasks(flags, r);
     scheme const common = detail::common_scheme(flags, notes);
     if (!flags.base || flags.base->has_common || !common.does_nothing()) {
         r.rules.push_back({"Linear", common});

@@ -51,12 +51,23 @@ struct output_args {
     [[nodiscard]] bool operator==(output_args const&) const noexcept = default;
 };
 
+/// Tasks of lm-evaluation-harness, asked of the checkpoint that was written.
+struct task_args {
+    std::vector<std::string> names;  ///< none: no tasks
+    std::size_t batch = 0;           ///< sequences side by side; 0: as many as are served
+    bool thinking = true;            ///< false: chat templates get enable_thinking = false
+    std::filesystem::path include;   ///< a directory of more tasks; empty: none
+
+    [[nodiscard]] bool operator==(task_args const&) const noexcept = default;
+};
+
 struct evaluation_args {
     bool perplexity = false;
     std::vector<std::filesystem::path> texts;  ///< empty: the calibration text
     std::size_t characters = 0;                ///< of each text; 0: all
     std::size_t windows = 0;                   ///< of each text; 0: all
     bool add_special = true;                   ///< special tokens as the tokenizer adds them
+    task_args tasks{};
 
     [[nodiscard]] bool operator==(evaluation_args const&) const noexcept = default;
 };

@@ -194,6 +194,13 @@ inline nlohmann::json to_json(recipe const& r) {
                             {"windows", r.evaluation.windows},
                             {"add_special", r.evaluation.add_special}}},
                           {"threads", r.threads}};
+    if (r.evaluation.tasks != task_args{}) {
+        task_args const& tasks = r.evaluation.tasks;
+        out["evaluation"]["tasks"] = {{"names", tasks.names},
+                                      {"batch", tasks.batch},
+                                      {"thinking", tasks.thinking},
+                                      {"include", utf8_escaped(tasks.include.string())}};
+    }
     if (!r.calibration.text_column.empty()) {
         out["calibration"]["text_column"] = utf8_escaped(r.calibration.text_column);
     }
@@ -260,7 +267,7 @@ inline recipe recipe_from_json(nlohmann::json const& json, std::string const& pl
     }
     if (nlohmann::json const* const part = o.find("evaluation")) {
         detail::recipe_object const c(*part, o.at("evaluation"));
-        c.only({"perplexity", "texts", "characters", "windows", "add_special"});
+        c.only({"perplexity", "texts", "characters", "windows", "add_special", "tasks"});
         c.read("perplexity", r.evaluation.perplexity);
         std::vector<std::string> texts;
         c.read_strings("texts", texts);
@@ -270,6 +277,14 @@ inline recipe recipe_from_json(nlohmann::json const& json, std::string const& pl
         c.read_count("characters", bounds::characters, r.evaluation.characters);
         c.read_count("windows", bounds::windows, r.evaluation.windows);
         c.read("add_special", r.evaluation.add_special);
+        if (nlohmann::json const* const tasks = c.find("tasks")) {
+            detail::recipe_object const t(*tasks, c.at("tasks"));
+            t.only({"names", "batch", "thinking", "include"});
+            t.read_strings("names", r.evaluation.tasks.names);
+            t.read_count("batch", bounds::task_batch, r.evaluation.tasks.batch);
+            t.read("thinking", r.evaluation.tasks.thinking);
+            t.read("include", r.evaluation.tasks.include);
+        }
     }
     return r;
 }

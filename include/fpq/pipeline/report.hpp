@@ -55,6 +55,21 @@ struct linear_report {
     }
 };
 
+/// One figure of a task of lm-evaluation-harness.
+struct task_score {
+    std::string task;
+    std::string metric;
+    std::string filter;  ///< by which answers were read
+    double value = 0.0;
+    std::optional<double> error;  ///< standard error
+};
+
+/// What the harness found, and the commands that were run for it.
+struct task_scores {
+    std::vector<task_score> scores;
+    std::vector<std::string> commands;
+};
+
 /// Seconds that a phase of a run took.
 struct phase_time {
     std::string phase;
@@ -83,6 +98,7 @@ struct run_report {
     double seconds = 0.0;
     std::optional<eval_result> evaluation;
     evaluated_text evaluates = evaluated_text::own;
+    std::optional<task_scores> tasks;  ///< the program's to set
     std::vector<std::string> notes;
 
     /// One more quantized linear of `bytes` bytes.
@@ -147,6 +163,22 @@ inline nlohmann::json to_json(eval_result const& e) {
         json["texts"].push_back(std::move(one));
     }
     return json;
+}
+
+inline nlohmann::json to_json(task_scores const& tasks) {
+    nlohmann::json scores = nlohmann::json::array();
+    for (task_score const& s : tasks.scores) {
+        scores.push_back({{"task", s.task},
+                          {"metric", s.metric},
+                          {"filter", s.filter},
+                          {"value", json_of(s.value)},
+                          {"stderr", json_of(s.error)}});
+    }
+    nlohmann::json commands = nlohmann::json::array();
+    for (std::string const& command : tasks.commands) {
+        commands.push_back(utf8_escaped(command));
+    }
+    return {{"scores", std::move(scores)}, {"commands", std::move(commands)}};
 }
 
 inline nlohmann::json to_json(linear_report const& l) {
@@ -231,6 +263,9 @@ inline nlohmann::json to_json(run_report const& report) {
     if (report.evaluation) {
         json["evaluation"] = to_json(*report.evaluation);
         json["evaluation"]["text"] = name_of(report.evaluates);
+    }
+    if (report.tasks) {
+        json["tasks"] = to_json(*report.tasks);
     }
     return json;
 }
