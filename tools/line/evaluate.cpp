@@ -9,8 +9,9 @@ namespace fpq {
 template class hidden_stream<line_backend>;
 template class running_evaluation<line_backend>;
 template models_evaluation evaluate_models<line_backend>(line_backend const&,
-                                                   opened_model<line_backend> const&,
-                                                   opened_model<line_backend> const*,
-                                                   evaluation_set const&, progress_sink const&);
+                                                         opened_model<line_backend> const&,
+                                                         opened_model<line_backend> const*,
+                                                         evaluation_set const&,
+                                                         progress_sink const&);
 
 }  // namespace fpq

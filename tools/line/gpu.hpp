@@ -21,8 +21,8 @@ extern template class engine<gpu>;
 extern template evaluation_set evaluation_windows<gpu>(opened_model<gpu> const&,
                                                        evaluation_text const&);
 extern template models_evaluation evaluate_models<gpu>(gpu const&, opened_model<gpu> const&,
-                                                 opened_model<gpu> const*, evaluation_set const&,
-                                                 progress_sink const&);
+                                                       opened_model<gpu> const*,
+                                                       evaluation_set const&, progress_sink const&);
 
 }  // namespace fpq
 

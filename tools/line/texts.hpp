@@ -25,9 +25,9 @@ extern template token_windows sample_windows<line_backend>(line_backend const&,
                                                            progress_sink const&);
 // evaluate.cpp
 extern template models_evaluation evaluate_models<line_backend>(line_backend const&,
-                                                          opened_model<line_backend> const&,
-                                                          opened_model<line_backend> const*,
-                                                          evaluation_set const&,
-                                                          progress_sink const&);
+                                                                opened_model<line_backend> const&,
+                                                                opened_model<line_backend> const*,
+                                                                evaluation_set const&,
+                                                                progress_sink const&);
 
 }  // namespace fpq

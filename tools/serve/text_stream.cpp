@@ -70,7 +70,7 @@ std::string token_bytes(tokenizer const& words, std::int32_t token) {
 }
 
 std::string token_name(tokenizer const& words, std::int32_t token) {
-    std::string const bytes = token_bytes(words, token);
+    std::string bytes = token_bytes(words, token);
     if (valid_utf8_prefix(bytes) == bytes.size()) {
         return bytes;
     }
