@@ -22,6 +22,7 @@ stop() {
 }
 trap stop EXIT
 
+mkdir "$work/torch" "$work/served"
 export HF_DATASETS_CACHE=$work/cache
 "$python" "$here/lm_eval_tasks.py" "$data" "$work/tasks" "$documents" || exit 1
 "$bin/fpq-serve" --model "$model" --served_model_name tiny --port 0 --device cpu > "$work/serve.log" &

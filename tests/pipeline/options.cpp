@@ -17,6 +17,7 @@
 #include "inspect/options.hpp"
 #include "pipeline/line.hpp"
 #include "pipeline/taken.hpp"
+#include "serve/options.hpp"
 
 using namespace fpq_test;
 
@@ -25,7 +26,9 @@ TEST_CASE("every number flag refuses what is out of its range, by name", "[tools
     harness_flags f;
     run_options run;
     evaluate_options e;
-    for (program_spec const& program : {quantize_program(f, run), evaluate_program(e)}) {
+    serve_options s;
+    for (program_spec const& program :
+         {quantize_program(f, run), evaluate_program(e), serve_program(s)}) {
         std::size_t walked = 0;
         for (flag_spec const& flag : flags_of_program(program)) {
             bool const number = flag.value == "N" || flag.value == "X" || flag.value == "BYTES";
@@ -101,7 +104,9 @@ TEST_CASE("every word flag refuses what it does not know, with its choices", "[t
     harness_flags f;
     run_options run;
     evaluate_options e;
-    for (program_spec const& program : {quantize_program(f, run), evaluate_program(e)}) {
+    serve_options s;
+    for (program_spec const& program :
+         {quantize_program(f, run), evaluate_program(e), serve_program(s)}) {
         for (flag_spec const& flag : flags_of_program(program)) {
             if (flag.value != "WORD" || unread.contains(flag.name)) {
                 continue;
@@ -222,8 +227,9 @@ TEST_CASE("flags of other tools are answered with ours", "[tools]") {
     run_options run;
     evaluate_options e;
     inspect_options i;
+    serve_options s;
     for (program_spec const& program :
-         {quantize_program(f, run), evaluate_program(e), inspect_program(i)}) {
+         {quantize_program(f, run), evaluate_program(e), inspect_program(i), serve_program(s)}) {
         std::set<std::string> ours;
         for (flag_spec const& flag : flags_of_program(program)) {
             ours.insert("--" + flag.name);
@@ -304,8 +310,9 @@ TEST_CASE("help has every flag once, examples, and lines of at most 100 columns"
     run_options run;
     evaluate_options e;
     inspect_options i;
+    serve_options s;
     for (program_spec const& program :
-         {quantize_program(f, run), evaluate_program(e), inspect_program(i)}) {
+         {quantize_program(f, run), evaluate_program(e), inspect_program(i), serve_program(s)}) {
         std::string const help = line_of(program, {"--help"}).help;
         CHECK(program.examples.size() == 3);
         for (std::string const& example : program.examples) {

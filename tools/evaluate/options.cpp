@@ -32,8 +32,6 @@ program_spec evaluate_program(evaluate_options& o) {
                switch_flag("verbose", o.verbose, true, "a line a step")}}},
             {"fpq-evaluate --model OUT --text wiki.test.raw.txt",
              "fpq-evaluate --model OUT --reference MODEL --text wiki.test.raw.txt --json out.json",
-             "fpq-evaluate --model OUT --text a.txt --text b.txt --sequence_length 512 "
-             "--max_windows 8",
              "fpq-evaluate --model OUT --lm_eval_tasks hellaswag,winogrande"},
             evaluate_foreign()};
 }
