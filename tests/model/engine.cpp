@@ -232,6 +232,27 @@ TEST_CASE("sampled text comes again with its seed, and not with another", "[engi
     CHECK(answer(model, r).ids() == greedy_by_windows(model, {1, 2, 3}, 40));
 }
 
+TEST_CASE("token t of sampled text takes random number t of the request's stream", "[engine]") {
+    random_model const model(untied());
+    fpq::generation_request r = request_of({1, 2, 3}, 30);
+    r.choice.temperature = 1.0F;
+    r.choice.seed = 9;
+    std::vector<std::int32_t> tokens = r.prompt;
+    fpq::philox const numbers{9, fpq::detail::choice_stream};
+    for (std::size_t t = 0; t < r.max_tokens; ++t) {
+        // Where the cumulated probabilities of the whole window pass the number.
+        std::vector<double> const last = whole_window(model, tokens).back();
+        double const goal = static_cast<double>(fpq::uniform(numbers.at(t)));
+        double passed = 0;
+        std::size_t id = 0;
+        while ((passed += std::exp(last[id])) <= goal && id + 1 < last.size()) {
+            ++id;
+        }
+        tokens.push_back(static_cast<std::int32_t>(id));
+    }
+    CHECK(answer(model, r).ids() == std::vector<std::int32_t>(tokens.begin() + 3, tokens.end()));
+}
+
 TEST_CASE("what can never run is refused at once", "[engine]") {
     random_model const model(small_config());
     engine_on_cpu e = engine_of(model, {.cache_tokens = 60, .page = 16});

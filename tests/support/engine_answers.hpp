@@ -3,10 +3,11 @@
 // is a template over the backend.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,10 +57,19 @@ inline bool same(heard const& a, heard const& b) {
     return equal(a.prompt, b.prompt) && equal(a.tokens, b.tokens) && a.finish == b.finish;
 }
 
+/// One step; throws when there were too many of them: a request is stuck.
+template <class B>
+bool step_of(fpq::engine<B>& e, std::size_t& steps) {
+    if (++steps > 100000) {
+        throw std::runtime_error("requests are stuck: " + std::to_string(e.waiting()) + " wait");
+    }
+    return e.step();
+}
+
 /// Runs an engine until nothing is left.
 template <class B>
 void finish(fpq::engine<B>& e) {
-    while (e.step()) {
+    for (std::size_t steps = 0; step_of(e, steps);) {
     }
 }
 
@@ -79,8 +89,9 @@ std::vector<heard> run_all(fpq::engine<B>& e, std::vector<fpq::generation_reques
     while (next < early && next < requests.size()) {
         submit();
     }
+    std::size_t steps = 0;
     for (bool more = true; more || next < requests.size();) {
-        more = e.step();
+        more = step_of(e, steps);
         if (next < requests.size()) {
             submit();
         }
