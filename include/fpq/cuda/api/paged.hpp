@@ -41,7 +41,7 @@ struct paged_query {
 
 /// Keys of one split: every one is summed by itself, whatever else runs, and splits are joined in
 /// their order.
-inline constexpr std::size_t paged_split = 64;
+inline constexpr std::size_t paged_split = 256;
 
 struct paged_attention_args {
     bf16_rows q;  // (rows, heads * head_dim)
