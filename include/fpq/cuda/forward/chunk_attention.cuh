@@ -62,9 +62,13 @@ __device__ __forceinline__ void load_paged_rows(std::uint32_t to, bf16 const* po
     }
 }
 
+/// Blocks that a multiprocessor's registers hold at once: the addresses of pages leave no room for
+/// a third one, which attention_tile has for heads of 64.
+inline constexpr int chunk_attention_resident = 2;
+
 /// Block i: head i % heads of tile i / heads.
 template <int Dim>
-__global__ void __launch_bounds__(attention_tile<Dim>::threads, attention_tile<Dim>::resident)
+__global__ void __launch_bounds__(attention_tile<Dim>::threads, chunk_attention_resident)
     chunk_attention_kernel(chunk_attention_work const work) {
     using tile = attention_tile<Dim>;
     paged_tile const which = work.tiles[blockIdx.x / work.heads];
