@@ -75,6 +75,9 @@ TEST_CASE("every block format has its bits per value", "[format]") {
         INFO(row.name);
         CHECK(bits_without_global(row.format) == row.bits);
     }
+    // Codes, scales, and four bytes of the global scale.
+    CHECK(fpq::nvfp4.bytes(3, 17) == 3 * 9 + 3 * 2 + 4);
+    CHECK(fpq::mxfp4.bytes(3, 33) == 3 * 17 + 3 * 2);
     CHECK(fpq::nvfp4.bits_per_value(128, 256) == 4.5 + 32.0 / (128.0 * 256.0));
 }
 

@@ -65,15 +65,18 @@ struct quant_format {
     FPQ_HD constexpr std::size_t row_bytes(std::size_t cols) const noexcept {
         return (cols * static_cast<std::size_t>(element_bits(element)) + 7) / 8;
     }
-    /// Codes, scales, zero points and the fp32 global scale, per weight; 0 if empty.
+    /// Bytes of a (rows, cols) matrix: codes, scales, zero points and the fp32 global scale.
+    FPQ_HD constexpr std::size_t bytes(std::size_t rows, std::size_t cols) const noexcept {
+        std::size_t const scales = scale_count(rows, cols);
+        return rows * row_bytes(cols) + scales * scale_bytes_each() + (symmetric ? 0 : scales) +
+               (has_global ? sizeof(float) : 0);
+    }
+    /// The same in bits per value; 0 if empty.
     FPQ_HD constexpr double bits_per_value(std::size_t rows, std::size_t cols) const noexcept {
         if (rows == 0 || cols == 0) {
             return 0.0;
         }
-        std::size_t const scales = scale_count(rows, cols);
-        std::size_t const bytes = rows * row_bytes(cols) + scales * scale_bytes_each() +
-                                  (symmetric ? 0 : scales) + (has_global ? sizeof(float) : 0);
-        return 8.0 * static_cast<double>(bytes) / static_cast<double>(rows * cols);
+        return 8.0 * static_cast<double>(bytes(rows, cols)) / static_cast<double>(rows * cols);
     }
     /// Same bytes mean the same values; the group counts only where grain is group.
     FPQ_HD constexpr bool operator==(quant_format const& o) const noexcept {

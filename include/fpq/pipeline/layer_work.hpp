@@ -292,7 +292,8 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
         line.damping = result.report.damping;
         line.global_scale = result.weight.global_scale;
         line.input_global_scale = scales[index(nodes[i]->input)];
-        report.add(std::move(line), packed_size(result.weight));
+        report.add(std::move(line),
+                   result.weight.format.bytes(result.weight.rows, result.weight.cols));
         solved.push_back({nodes[i]->module, std::move(result.weight),
                           scales[index(nodes[i]->input)], transform(&s)});
     }

@@ -108,7 +108,7 @@ void row_stream<B>::one_linear(linear_node const& node, quant_args const& args, 
     line.set_loss(loss.error, loss.local);
     line.global_scale = out.weight.global_scale;
     line.input_global_scale = input_scale;
-    report.add(std::move(line), packed_size(out.weight));
+    report.add(std::move(line), out.weight.format.bytes(out.weight.rows, out.weight.cols));
     finish();  // the other slot is free again
     if (plan_.threads > 1) {
         try {

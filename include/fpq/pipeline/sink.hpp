@@ -39,16 +39,6 @@ struct quantized_linear {
     block_transform const* transform = nullptr;  // null: none
 };
 
-/// Bytes of the codes, scales, zero points and global scale of a (rows, cols) linear.
-inline std::uint64_t packed_size(quant_format const& format, std::size_t rows, std::size_t cols) {
-    std::size_t const scales = format.scale_count(rows, cols);
-    return rows * format.row_bytes(cols) + scales * format.scale_bytes_each() +
-           (format.symmetric ? 0 : scales) + (format.has_global ? 4 : 0);
-}
-inline std::uint64_t packed_size(packed_matrix const& w) {
-    return packed_size(w.format, w.rows, w.cols);
-}
-
 template <class B>
 class quantized_sink {
 public:

@@ -133,7 +133,8 @@ std::vector<quantized_linear> solve_on_ranks(B const& b, rank_group& ranks, laye
                 detail::share_linear(b, ranks, owners[g], node, s->weight->format,
                                      work.transform(s), weight_of(node), linear, lines[g][i]);
             }
-            report.add(std::move(lines[g][i]), packed_size(linear.weight));
+            report.add(std::move(lines[g][i]),
+                       linear.weight.format.bytes(linear.weight.rows, linear.weight.cols));
             all.push_back(std::move(linear));
         }
     }
