@@ -233,17 +233,19 @@ void engine<B>::run_layers() {
     typename B::view const hidden =
         hidden_.view().rows_at(0, padded_rows(backend_, step_.tokens.size()));
     embed_step(backend_, frame.embedding_table(), tables_, hidden);
+    typename decoder<B>::late_sum late;
     for (std::size_t i = 0; i < model_.layers.size(); ++i) {
         decoder_layer<B> const& layer = model_.layers[i];
         auto const attend = [&](auto q, auto k, auto v, auto out) {
-            rotate_step(backend_, q, k, frame.config().head_dim, layer.norm(norm_place::query_head),
-                        layer.norm(norm_place::key_head), frame.config().rms_norm_eps, *rope_,
-                        tables_);
-            store_step(backend_, k, v, tables_, caches_[i]);
+            rotate_and_store_step(backend_, q, k, v, frame.config().head_dim,
+                                  layer.norm(norm_place::query_head),
+                                  layer.norm(norm_place::key_head), frame.config().rms_norm_eps,
+                                  *rope_, tables_, caches_[i]);
             attend_step(backend_, q, frame.heads(), tables_, caches_[i], out);
         };
-        frame.forward_layer_with(backend_, layer, hidden, model_.hooks[i], attend);
+        frame.forward_layer_with(backend_, layer, hidden, model_.hooks[i], late, attend);
     }
+    frame.settle(backend_, hidden, late);
 }
 
 /// The logits of `count` wanted rows from the first-th on.

@@ -45,16 +45,42 @@ public:
     void forward_layer(B const& b, decoder_layer<B> const& layer, typename B::view hidden,
                        std::size_t length, layer_hooks<B> const& hooks) const;
 
+    /// What a layer has yet to add to the residual stream, which the next norm takes along.
+    struct late_sum {
+        std::vector<typename B::tensor> buffers{};  ///< empty: nothing
+        typename B::view added{};
+    };
+
     /// The layer with attend(q, k, v, out) in place of a window's attention: q and out (tokens,
     /// query size), k and v (tokens, kv size) before norm and rotation, which are attend's to do.
     template <class Attend>
     void forward_layer_with(B const& b, decoder_layer<B> const& layer, typename B::view hidden,
                             layer_hooks<B> const& hooks, Attend const& attend) const {
+        late_sum late;
+        forward_layer_with(b, layer, hidden, hooks, late, attend);
+        settle(b, hidden, late);
+    }
+
+    /// hidden += what is late.
+    void settle(B const& b, typename B::view hidden, late_sum& late) const {
+        if (!late.buffers.empty()) {
+            add(b, hidden, late.added);
+            late = {};
+        }
+    }
+
+    /// The same bits with one pass less over hidden: what the layer before left in `late` is added
+    /// first, and what this one's MLP adds is left there.
+    template <class Attend>
+    void forward_layer_with(B const& b, decoder_layer<B> const& layer, typename B::view hidden,
+                            layer_hooks<B> const& hooks, late_sum& late,
+                            Attend const& attend) const {
         std::size_t const tokens = hidden.rows;
         auto mixed = make(b, tokens, config().query_size());
         {
             part_outputs out;
-            read(b, layer, tap::attention_input, norm_place::attention_input, hidden, hooks, out);
+            read(b, layer, tap::attention_input, norm_place::attention_input, hidden, late, hooks,
+                 out);
             attend(out.at(part::q), out.at(part::k), out.at(part::v), mixed.view());
         }
         part_outputs out;
@@ -64,8 +90,7 @@ public:
             hooks.on_input(tap::mlp_middle, out.at(part::gate));
             return;
         }
-        add_block(b, layer, tap::mlp_middle, norm_place::mlp_output, out.at(part::gate), hooks,
-                  hidden);
+        late = block(b, layer, tap::mlp_middle, norm_place::mlp_output, out.at(part::gate), hooks);
     }
 
     /// Norm and rotation of q and k, whose rows stand at these positions.
@@ -125,18 +150,21 @@ private:
     void apply(B const& b, decoder_layer<B> const& layer, tap input, typename B::view x,
                layer_hooks<B> const& hooks, part_outputs& out) const;
 
-    /// The linears behind norm(hidden), or behind hidden itself where the family has no such norm.
+    /// The linears behind norm(hidden + late), or behind the sum itself where the family has no
+    /// such norm. hidden becomes the sum.
     void read(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
-              typename B::const_view hidden, layer_hooks<B> const& hooks, part_outputs& out) const;
+              typename B::view hidden, late_sum& late, layer_hooks<B> const& hooks,
+              part_outputs& out) const;
 
     /// What the attention mixed is added to hidden, and the linears of the MLP read that.
     void add_and_read(B const& b, decoder_layer<B> const& layer, typename B::view mixed,
                       typename B::view hidden, layer_hooks<B> const& hooks,
                       part_outputs& out) const;
 
-    /// hidden += norm(linear(x)), the norm where the family has one.
-    void add_block(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
-                   typename B::view x, layer_hooks<B> const& hooks, typename B::view hidden) const;
+    /// norm(linear(x)), the norm where the family has one.
+    [[nodiscard]] late_sum block(B const& b, decoder_layer<B> const& layer, tap input,
+                                 norm_place norm, typename B::view x,
+                                 layer_hooks<B> const& hooks) const;
 
     std::shared_ptr<model_graph const> graph_;
     typename B::table embedding_;
@@ -239,13 +267,17 @@ void decoder<B>::apply(B const& b, decoder_layer<B> const& layer, tap input, typ
 
 template <class B>
 void decoder<B>::read(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
-                      typename B::const_view hidden, layer_hooks<B> const& hooks,
+                      typename B::view hidden, late_sum& late, layer_hooks<B> const& hooks,
                       part_outputs& out) const {
     auto x = make(b, hidden.rows, hidden.cols);
     if (layer.norm(norm).empty()) {
+        settle(b, hidden, late);
         copy(b, hidden, x.view());  // the hook may change it
-    } else {
+    } else if (late.buffers.empty()) {
         rms_norm(b, hidden, layer.norm(norm), config().rms_norm_eps, x.view());
+    } else {
+        add_rms_norm(b, hidden, late.added, layer.norm(norm), config().rms_norm_eps, x.view());
+        late = {};
     }
     apply(b, layer, input, x.view(), hooks, out);
 }
@@ -254,34 +286,22 @@ template <class B>
 void decoder<B>::add_and_read(B const& b, decoder_layer<B> const& layer, typename B::view mixed,
                               typename B::view hidden, layer_hooks<B> const& hooks,
                               part_outputs& out) const {
-    if (!layer.norm(norm_place::attention_output).empty() ||
-        layer.norm(norm_place::mlp_input).empty()) {
-        add_block(b, layer, tap::attention_output, norm_place::attention_output, mixed, hooks,
-                  hidden);
-        read(b, layer, tap::mlp_input, norm_place::mlp_input, hidden, hooks, out);
-        return;
-    }
-    auto x = make(b, hidden.rows, hidden.cols);
-    {
-        part_outputs added;
-        apply(b, layer, tap::attention_output, mixed, hooks, added);
-        add_rms_norm(b, hidden, added.at(part::o), layer.norm(norm_place::mlp_input),
-                     config().rms_norm_eps, x.view());
-    }
-    apply(b, layer, tap::mlp_input, x.view(), hooks, out);
+    late_sum late =
+        block(b, layer, tap::attention_output, norm_place::attention_output, mixed, hooks);
+    read(b, layer, tap::mlp_input, norm_place::mlp_input, hidden, late, hooks, out);
 }
 
 template <class B>
-void decoder<B>::add_block(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
-                           typename B::view x, layer_hooks<B> const& hooks,
-                           typename B::view hidden) const {
+typename decoder<B>::late_sum decoder<B>::block(B const& b, decoder_layer<B> const& layer,
+                                                tap input, norm_place norm, typename B::view x,
+                                                layer_hooks<B> const& hooks) const {
     part_outputs out;
     apply(b, layer, input, x, hooks, out);
     typename B::view const y = out.at(input == tap::mlp_middle ? part::down : part::o);
     if (!layer.norm(norm).empty()) {
         rms_norm(b, y, layer.norm(norm), config().rms_norm_eps, y);
     }
-    add(b, hidden, y);
+    return {std::move(out.buffers), y};
 }
 
 }  // namespace fpq
