@@ -3,7 +3,7 @@
 // checkpoint and, beside it, another (its original) in the same engine. Beside each step of
 // decoding the bytes that it must read, and their share of the card's copy rate; medians over steps
 // by the host's clock, everything included.
-// usage: fpq_bench_cuda_engine CONTEXT CHECKPOINT [ORIGINAL]
+// usage: fpq_bench_cuda_engine CONTEXT[:BATCH[,BATCH]...] CHECKPOINT [ORIGINAL]
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -174,15 +174,15 @@ private:
     std::vector<std::uint64_t> ids_;
 };
 
-int run(std::size_t context, std::vector<std::string> const& checkpoints) {
+int run(std::size_t context, std::vector<std::size_t> const& batches,
+        std::vector<std::string> const& checkpoints) {
     cudaDeviceProp card{};
     fpq::require_cuda(cudaGetDeviceProperties(&card, 0), "device");
     double const rate = copy_rate();
     std::printf("%s, copy %.0f GB/s, context %zu\n", card.name, rate * 1e-9, context);
-    constexpr std::size_t batches[] = {1, 16, 64};
     for (std::string const& checkpoint : checkpoints) {
         gpu const b{4, std::make_shared<fpq::gpu_context>(0)};
-        subject s(b, checkpoint, context, batches[2]);
+        subject s(b, checkpoint, context, *std::max_element(batches.begin(), batches.end()));
         std::printf("%s\n", checkpoint.c_str());
         for (std::size_t const batch : batches) {
             spread const t = s.decode(batch, context);
@@ -206,11 +206,22 @@ int run(std::size_t context, std::vector<std::string> const& checkpoints) {
 
 int main(int argc, char** argv) {
     if (argc < 3 || std::strtoul(argv[1], nullptr, 10) == 0) {
-        std::fprintf(stderr, "usage: fpq_bench_cuda_engine CONTEXT CHECKPOINT [ORIGINAL]\n");
+        std::fprintf(
+            stderr,
+            "usage: fpq_bench_cuda_engine CONTEXT[:BATCH[,BATCH]...] CHECKPOINT [ORIGINAL]\n");
         return 2;
     }
     try {
-        return run(std::strtoul(argv[1], nullptr, 10), {argv + 2, argv + argc});
+        char* rest = nullptr;
+        std::size_t const context = std::strtoul(argv[1], &rest, 10);
+        std::vector<std::size_t> batches;
+        while (*rest == ':' || *rest == ',') {
+            batches.push_back(std::max(1UL, std::strtoul(rest + 1, &rest, 10)));
+        }
+        if (batches.empty()) {
+            batches = {1, 4, 16, 64};
+        }
+        return run(context, batches, {argv + 2, argv + argc});
     } catch (fpq::error const& why) {
         std::fprintf(stderr, "fpq_bench_cuda_engine: %s\n", why.what());
         return why.exit_code();

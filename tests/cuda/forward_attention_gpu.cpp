@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "catch.hpp"
@@ -93,10 +92,6 @@ struct attention_data {
         return on_host(out);
     }
 };
-
-bool same_bytes(std::vector<bf16> const& a, std::vector<bf16> const& b) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(bf16)) == 0;
-}
 
 /// Every `step`-th query of every head.
 void attends(attention_case const& c, std::size_t step = 1) {

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "catch.hpp"
@@ -136,10 +135,6 @@ struct cached_data {
         return last;
     }
 };
-
-bool same_bytes(std::vector<bf16> const& a, std::vector<bf16> const& b) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(bf16)) == 0;
-}
 
 void attends(cached_case const& c) {
     cached_data const data(c);

@@ -10,7 +10,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -219,10 +218,6 @@ struct pool {
     }
 };
 
-bool same_bytes(std::vector<bf16> const& a, std::vector<bf16> const& b) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(bf16)) == 0;
-}
-
 }  // namespace
 
 TEST_CASE("the GPU's attention to pages is that of float64", "[gpu]") {
@@ -295,9 +290,12 @@ TEST_CASE("a row of logits says the same on the GPU as in float64", "[gpu]") {
         auto const targets_there = on_device(targets);
         auto const counts_there = on_device(counts);
         auto facts_there = poisoned<cuda::row_facts>(rows);
-        require_ok(cuda::launch_row_facts(logits_there.data(), vocab, rows, vocab,
-                                          targets_there.data(), counts_there.data(),
-                                          facts_there.data(), nullptr));
+        auto parts_there = poisoned<cuda::score_part>(rows * cuda::row_facts_parts);
+        auto arrived = on_device(std::vector<unsigned>(rows));
+        require_ok(cuda::launch_row_facts(
+            logits_there.data(), vocab, rows, vocab, targets_there.data(), counts_there.data(),
+            {parts_there.data(), arrived.data()}, facts_there.data(), nullptr));
+        CHECK(on_host(arrived) == std::vector<unsigned>(rows));
         auto const facts = on_host(facts_there);
         CHECK_FALSE(std::isfinite(facts[2].lse));
         CHECK_FALSE(std::isfinite(facts[3].lse));
@@ -358,7 +356,7 @@ TEST_CASE("launchers over pages refuse what they cannot do", "[gpu]") {
     refused(cuda::launch_chunk_attention(chunk, nullptr), "null");
     refused(cuda::launch_store_rows(good.q, good.q, 2, 60, ints.data(), good.q, good.q, nullptr),
             "multiple of 8");
-    refused(
-        cuda::launch_row_facts(floats.data(), 3, 1, 4, ints.data(), ints.data(), nullptr, nullptr),
-        "null");
+    refused(cuda::launch_row_facts(floats.data(), 3, 1, 4, ints.data(), ints.data(), {}, nullptr,
+                                   nullptr),
+            "null");
 }

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "catch.hpp"
@@ -22,11 +21,6 @@ using fpq::bf16;
 template <class T>
 constexpr cuda::float_type type_of = sizeof(T) == 2 ? cuda::float_type::bf16
                                                     : cuda::float_type::fp32;
-
-template <class T>
-bool same_bytes(std::vector<T> const& a, std::vector<T> const& b) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
-}
 
 template <class Stream>
 void embeds(std::size_t cols) {
@@ -205,6 +199,69 @@ void rotates(rope_case const& c) {
     CHECK(off_by_more_than_rounding(widened(on_host(there)), want, 1e-6) == 0);
 }
 
+/// Keys and values that go to slots are those of a rotation in place, copied.
+void rotates_into_slots(rope_case const& c) {
+    std::size_t const tokens = 9;
+    std::size_t const half = c.head_dim / 2;
+    std::size_t const wide = c.heads * c.head_dim;
+    std::size_t const narrow = c.kv_heads * c.head_dim;
+    std::size_t const stride = wide + 2 * narrow;
+    auto const x = random_values<bf16>(tokens * stride, 11, 2.0F);
+    std::vector<std::int32_t> const slots{4, 0, 9, -1, 2, 11, 7, -1, 3};
+    std::size_t const rows = 12;
+    auto const cosines = gaussian(tokens * half, 62, 1, 1.0F);
+    auto const sines = gaussian(tokens * half, 62, 2, 1.0F);
+    auto const norm = gaussian(c.head_dim, 62, 3, 0.2F, 1.0F);
+    auto const cos_there = on_device(cosines);
+    auto const sin_there = on_device(sines);
+    auto const norm_there = on_device(norm);
+    auto const slots_there = on_device(slots);
+    auto in_place = on_device(x);
+    auto there = on_device(x);
+    auto keys = poisoned<bf16>(rows * narrow);
+    auto kept = poisoned<bf16>(rows * narrow);
+    cuda::rope_args args;
+    args.tokens = args.length = tokens;
+    args.heads = c.heads;
+    args.kv_heads = c.kv_heads;
+    args.head_dim = c.head_dim;
+    args.cos = cos_there.data();
+    args.sin = sin_there.data();
+    args.q_norm = args.k_norm = c.norm ? norm_there.data() : nullptr;
+    args.eps = 1e-6F;
+    args.q = {in_place.data(), stride};
+    args.k = {in_place.data() + wide, stride};
+    require_ok(cuda::launch_rope(args, nullptr));
+    args.q = {there.data(), stride};
+    args.k = {there.data() + wide, stride};
+    args.v = {there.data() + wide + narrow, stride};
+    args.slots = slots_there.data();
+    args.keys = {keys.data(), narrow};
+    args.values = {kept.data(), narrow};
+    require_ok(cuda::launch_rope(args, nullptr));
+
+    auto const turned = on_host(in_place);
+    std::vector<bf16> want = x;  // queries turn in place, the rest stays
+    std::vector<bf16> want_keys(rows * narrow, bf16{0xFFFF});
+    std::vector<bf16> want_values = want_keys;
+    for (std::size_t t = 0; t < tokens; ++t) {
+        auto const row = static_cast<std::ptrdiff_t>(t * stride);
+        auto const k = row + static_cast<std::ptrdiff_t>(wide);
+        auto const v = k + static_cast<std::ptrdiff_t>(narrow);
+        std::copy(turned.begin() + row, turned.begin() + k, want.begin() + row);
+        if (slots[t] >= 0) {
+            auto const slot = static_cast<std::ptrdiff_t>(narrow) * slots[t];
+            std::copy(turned.begin() + k, turned.begin() + v, want_keys.begin() + slot);
+            std::copy_n(x.begin() + v, narrow, want_values.begin() + slot);
+        }
+    }
+    INFO("heads " << c.heads << "+" << c.kv_heads << ", head_dim " << c.head_dim << ", norm "
+                  << c.norm);
+    CHECK(same_bytes(on_host(there), want));
+    CHECK(same_bytes(on_host(keys), want_keys));
+    CHECK(same_bytes(on_host(kept), want_values));
+}
+
 void gates(std::size_t rows, std::size_t cols, std::size_t gap) {
     std::size_t const stride = 2 * cols + gap;
     auto x = random_values<bf16>(rows * stride, 10, 4.0F);
@@ -261,6 +318,16 @@ TEST_CASE("the GPU's rope turns, and norms, heads of all sizes", "[gpu]") {
             rotates({8, 2, dim, norm, false});
             rotates({3, 1, dim, norm, true});
             rotates({7, 7, dim, norm, false});
+        }
+    }
+}
+
+TEST_CASE("the GPU's rope brings keys and values to their slots", "[gpu]") {
+    for (std::size_t const dim : {8u, 24u, 64u, 128u, 256u}) {
+        for (bool const norm : {false, true}) {
+            rotates_into_slots({8, 2, dim, norm, false});
+            rotates_into_slots({3, 1, dim, norm, false});
+            rotates_into_slots({5, 5, dim, norm, false});
         }
     }
 }

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "catch.hpp"
@@ -138,11 +137,6 @@ struct logits_case {
         return on_host(out);
     }
 };
-
-bool same_bytes(std::vector<cuda::position_score> const& a,
-                std::vector<cuda::position_score> const& b) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0;
-}
 
 template <class T>
 void scores(std::size_t rows, std::size_t vocab) {

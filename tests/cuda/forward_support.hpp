@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "catch.hpp"
@@ -42,6 +43,11 @@ std::vector<T> on_host(fpq::cuda::device_buffer<T> const& from) {
     std::vector<T> out(from.size());
     require_ok(from.download(out.data()));
     return out;
+}
+
+template <class T>
+bool same_bytes(std::vector<T> const& a, std::vector<T> const& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
 inline fpq::bf16 narrowed(fpq::bf16, float x) { return fpq::to_bf16(x); }

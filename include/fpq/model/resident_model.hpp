@@ -75,6 +75,22 @@ void join_linears(B const& b, std::span<linear_row const> rows,
     }
 }
 
+/// Tells every packed weight which one is multiplied after it, around to the first again.
+template <class B>
+void tell_what_follows(B const& b, std::vector<decoder_layer<B>>& layers) {
+    std::vector<typename B::packed_weight*> all;
+    for (decoder_layer<B>& layer : layers) {
+        for (linear_weights<B>& linear : layer.linears) {
+            if (!linear.packed.empty()) {
+                all.push_back(&linear.packed);
+            }
+        }
+    }
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        expect_next(b, *all[i], *all[(i + 1) % all.size()]);
+    }
+}
+
 }  // namespace detail
 
 /// Loads every layer of `model`, which must outlive the result.
@@ -95,6 +111,9 @@ template <class B>
         }
         out.layers.push_back(std::move(layer));
         out.hooks.push_back(std::move(hooks));
+    }
+    if constexpr (B::has_packed_products) {
+        detail::tell_what_follows(b, out.layers);
     }
     if (B::has_packed_products && decoded != 0) {
         out.notes.push_back(std::to_string(decoded) +

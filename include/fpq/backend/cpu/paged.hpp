@@ -101,10 +101,12 @@ inline void embed_step(cpu const& b, cpu::table const& table, cpu::step_tables c
     embed(b, table, tables.step->tokens, hidden);
 }
 
-/// As rotate(), every row at its position.
-inline void rotate_step(cpu const& b, cpu::view q, cpu::view k, std::size_t head_dim,
-                        cpu::vector const& q_norm, cpu::vector const& k_norm, float eps,
-                        rope_table const& rope, cpu::step_tables const& tables) {
+/// q (rows, heads * head_dim): as rotate(), every row at its position; k (rows, kv size), rotated
+/// likewise, and v go to their slots. What k holds afterwards means nothing.
+inline void rotate_and_store_step(cpu const& b, cpu::view q, cpu::view k, cpu::const_view v,
+                                  std::size_t head_dim, cpu::vector const& q_norm,
+                                  cpu::vector const& k_norm, float eps, rope_table const& rope,
+                                  cpu::step_tables const& tables, cpu::page_store& pages) {
     auto const turn = [&](float* row, std::size_t width, cpu::vector const& norm,
                           std::size_t position) {
         for (std::size_t h = 0; h < width; h += head_dim) {
@@ -114,19 +116,11 @@ inline void rotate_step(cpu const& b, cpu::view q, cpu::view k, std::size_t head
             rope.rotate(row + h, position);
         }
     };
-    detail::for_each_ragged_row(b, *tables.step, detail::row_chunk,
-                                [&](ragged_span const&, std::size_t row, std::size_t position) {
-                                    turn(q.row(row), q.cols, q_norm, position);
-                                    turn(k.row(row), k.cols, k_norm, position);
-                                });
-}
-
-/// Puts k and v (rows, kv size), rotated, into their slots.
-inline void store_step(cpu const& b, cpu::const_view k, cpu::const_view v,
-                       cpu::step_tables const& tables, cpu::page_store& pages) {
     detail::for_each_ragged_row(
         b, *tables.step, detail::row_chunk,
         [&](ragged_span const& span, std::size_t row, std::size_t position) {
+            turn(q.row(row), q.cols, q_norm, position);
+            turn(k.row(row), k.cols, k_norm, position);
             std::size_t const slot = tables.step->slot(span, position);
             std::copy_n(k.row(row), k.cols, pages.keys.view().row(slot));
             std::copy_n(v.row(row), v.cols, pages.values.view().row(slot));

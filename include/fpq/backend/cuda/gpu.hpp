@@ -32,6 +32,7 @@
 #include "fpq/core/hosted/ranks.hpp"
 #include "fpq/core/view.hpp"
 #include "fpq/cuda/api/forward.hpp"
+#include "fpq/cuda/api/gemm.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/api/observe.hpp"
 #include "fpq/cuda/api/quantize.hpp"
@@ -152,6 +153,7 @@ struct gpu {
         std::size_t rows = 0;
         std::size_t cols = 0;
         std::shared_ptr<gpu_packed_products> products{};
+        std::array<cuda::l2_ahead, 2> ahead{};  ///< the weights that are multiplied next: a hint
 
         [[nodiscard]] bool empty() const noexcept { return rows == 0; }
         [[nodiscard]] std::size_t bytes() const noexcept { return codes.size() + scales.size(); }

@@ -107,6 +107,18 @@ gpu_array<T> one_after_the_other(gpu const& b, std::span<gpu_array<T> const* con
     return detail::one_after_the_other<float>(b, parts);
 }
 
+/// After `weight`, `next` will be multiplied, in every step: its first bytes are brought near while
+/// nothing else is read. `next` must stay where it is as long as `weight` is used.
+inline void expect_next(gpu const&, gpu::packed_weight& weight, gpu::packed_weight const& next) {
+    // What a card reads in the time between two products of a decoder.
+    constexpr std::size_t most = std::size_t{16} << 20;
+    auto const part = [&](gpu_array<std::uint8_t> const& bytes) {
+        std::size_t const share = most / 16 * bytes.size() / next.bytes() * 16;
+        return cuda::l2_ahead{bytes.data(), std::min(share, bytes.size() / 16 * 16)};
+    };
+    weight.ahead = {part(next.codes), part(next.scales)};
+}
+
 /// y (tokens, out) = x (tokens, in) weight^T + bias, element * scale exact, sums in float32, times
 /// 1 / global scale, rounded once. y is dense.
 inline void linear(gpu const& b, gpu::const_view x, gpu::packed_weight const& weight,
@@ -125,6 +137,8 @@ inline void linear(gpu const& b, gpu::const_view x, gpu::packed_weight const& we
     operands.alpha = weight.alpha;
     operands.bias = bias.empty() ? nullptr : bias.data();
     operands.out = y.bf16_matrix().data;
+    operands.ahead[0] = weight.ahead[0];
+    operands.ahead[1] = weight.ahead[1];
     weight.products->multiply(b.context, problem, operands);
 }
 

@@ -73,9 +73,10 @@ inline void embed_step(gpu const& b, gpu::table const& table, gpu::step_tables c
                {});
 }
 
-inline void rotate_step(gpu const& b, gpu::view q, gpu::view k, std::size_t head_dim,
-                        gpu::vector const& q_norm, gpu::vector const& k_norm, float eps,
-                        gpu::rope const& rope, gpu::step_tables const& tables) {
+inline void rotate_and_store_step(gpu const& b, gpu::view q, gpu::view k, gpu::const_view v,
+                                  std::size_t head_dim, gpu::vector const& q_norm,
+                                  gpu::vector const& k_norm, float eps, gpu::rope const& rope,
+                                  gpu::step_tables const& tables, gpu::page_store& pages) {
     cuda::rope_args args;
     args.q = q.bf16_matrix();
     args.k = k.bf16_matrix();
@@ -90,15 +91,11 @@ inline void rotate_step(gpu const& b, gpu::view q, gpu::view k, std::size_t head
     args.q_norm = q_norm.empty() ? nullptr : q_norm.data();
     args.k_norm = k_norm.empty() ? nullptr : k_norm.data();
     args.eps = eps;
+    args.slots = tables->slots();
+    args.v = v.bf16_matrix();
+    args.keys = pages.keys.view().bf16_matrix();
+    args.values = pages.values.view().bf16_matrix();
     require_ok(cuda::launch_rope(args, b.context->stream()), {});
-}
-
-inline void store_step(gpu const& b, gpu::const_view k, gpu::const_view v,
-                       gpu::step_tables const& tables, gpu::page_store& pages) {
-    require_ok(cuda::launch_store_rows(k.bf16_matrix(), v.bf16_matrix(), k.rows, k.cols,
-                                       tables->slots(), pages.keys.view().bf16_matrix(),
-                                       pages.values.view().bf16_matrix(), b.context->stream()),
-               {});
 }
 
 inline void attend_step(gpu const& b, gpu::const_view q, attention_shape const& shape,
@@ -164,7 +161,7 @@ inline void measure_wanted(gpu const& b, gpu::const_view logits, gpu::step_table
     require_ok(
         cuda::launch_row_facts(static_cast<float const*>(logits.data), logits.stride, logits.rows,
                                logits.cols, tables->targets() + first, tables->counts() + first,
-                               tables->facts() + first, b.context->stream()),
+                               tables->facts_room(), tables->facts() + first, b.context->stream()),
         {});
 }
 

@@ -168,7 +168,12 @@ public:
           host_(layout_.all),
           device_(context_, layout_.all),
           facts_(context_, most.rows),
-          facts_on_host_(most.rows) {
+          facts_on_host_(most.rows),
+          parts_(context_, most.rows * cuda::row_facts_parts),
+          row_counters_(context_, most.rows) {
+        require_cuda(cudaMemsetAsync(row_counters_.data(), 0, most.rows * sizeof(unsigned),
+                                     context_->stream()),
+                     "counters of a step");
         require_cuda(cudaEventCreateWithFlags(&copied_, cudaEventDisableTiming), "CUDA event");
     }
     gpu_step_tables(gpu_step_tables const&) = delete;
@@ -252,6 +257,10 @@ public:
                          "counters of a step");
         }
     }
+    /// For rows of logits, as many as are held at once.
+    [[nodiscard]] cuda::row_facts_room facts_room() const noexcept {
+        return {parts_.data(), row_counters_.data()};
+    }
     [[nodiscard]] float* partials() const noexcept { return partials_.data(); }
     [[nodiscard]] unsigned* counters() const noexcept { return counters_.data(); }
 
@@ -327,6 +336,8 @@ private:
     gpu_array<std::int32_t> device_;
     gpu_array<cuda::row_facts> facts_;
     pinned_array<cuda::row_facts> facts_on_host_;
+    gpu_array<cuda::score_part> parts_;
+    gpu_array<unsigned> row_counters_;
     gpu_array<float> partials_;
     gpu_array<unsigned> counters_;
     std::map<std::size_t, recorded_step> records_;  // by rows

@@ -74,6 +74,12 @@ struct rope_args {
     float const* q_norm = nullptr;            // (head_dim), or null: heads are not normed;
     float const* k_norm = nullptr;            //   both or none
     float eps = 0;
+    // Where slots are given, k stays as it is, and token t's keys, rotated, and values go to row
+    // slots[t] of these, unless that is negative.
+    std::int32_t const* slots = nullptr;  // (tokens)
+    bf16_rows v;                          // (tokens, kv_heads * head_dim)
+    bf16_rows keys;                       // (rows, kv_heads * head_dim)
+    bf16_rows values;
 };
 
 /// RMSNorm of every head (where there are weights), then value i with value i + head_dim / 2 by the

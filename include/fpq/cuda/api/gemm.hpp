@@ -13,6 +13,7 @@
 #include "fpq/cuda/api/vocabulary.hpp"
 #include "fpq/cuda/gemm/w4a16_plan.hpp"
 #include "fpq/cuda/gemm/w4a4_plan.hpp"
+#include "fpq/cuda/ptx/l2_ahead.hpp"
 
 struct cublasLtContext;  // cublasLtHandle_t points at one
 
@@ -35,6 +36,9 @@ struct w4a16_operands {
     /// weights and scales at once, and waits before it reads x or writes anything. For weights
     /// that no kernel still under way is writing.
     bool overlap_previous = false;
+    /// What the next products read first, which the stream path asks into the L2 cache when it ends
+    /// (sm_90 and later). Hints: constant device memory, or nothing.
+    l2_ahead ahead[2];
 };
 
 /// The path, grid and workspace that launch_w4a16 will use for this problem on the current device.

@@ -14,6 +14,7 @@
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/api/status.hpp"
+#include "fpq/cuda/forward/score_state.hpp"
 
 namespace fpq::cuda {
 
@@ -117,10 +118,19 @@ struct row_facts {
     float logits[most_listed] = {};
 };
 
+/// Blocks that share out a row of logits.
+inline constexpr std::size_t row_facts_parts = 16;
+
+/// What launch_row_facts needs for as many rows.
+struct row_facts_room {
+    score_part* parts = nullptr;   // (rows, row_facts_parts)
+    unsigned* counters = nullptr;  // (rows), zero before the first call, left zero
+};
+
 /// facts[i] of row i of logits (rows, vocab), float32, row i at i * stride: the likeliest
 /// counts[i] tokens (1 to most_listed), targets[i] (negative: none). e^x as launch_score_tile.
 status launch_row_facts(float const* logits, std::size_t stride, std::size_t rows,
                         std::size_t vocab, std::int32_t const* targets, std::int32_t const* counts,
-                        row_facts* facts, cudaStream_t stream);
+                        row_facts_room const& room, row_facts* facts, cudaStream_t stream);
 
 }  // namespace fpq::cuda

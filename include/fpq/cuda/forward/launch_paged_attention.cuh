@@ -12,6 +12,7 @@
 
 #include "fpq/cuda/api/paged.hpp"
 #include "fpq/cuda/forward/checks.hpp"
+#include "fpq/cuda/forward/launch_overlapping.cuh"
 #include "fpq/cuda/forward/paged_attention.cuh"
 
 namespace fpq::cuda {
@@ -54,8 +55,8 @@ status launch_paged_group(paged_attention_args const& a, paged_attention_work wo
     }
     dim3 const grid(static_cast<unsigned>(blocks),
                     static_cast<unsigned>(std::clamp<std::size_t>(a.splits, 1, 65535)));
-    paged_attention_kernel<Lanes, Group><<<grid, cached_attention_threads, 0, stream>>>(work);
-    return after_launch("launch_paged_attention");
+    return launch_overlapping<paged_attention_kernel<Lanes, Group>>(
+        "launch_paged_attention", grid, cached_attention_threads, stream, work);
 }
 
 template <int Lanes>

@@ -9,6 +9,7 @@
 
 #include "fpq/cuda/api/paged.hpp"
 #include "fpq/cuda/forward/checks.hpp"
+#include "fpq/cuda/forward/launch_overlapping.cuh"
 #include "fpq/cuda/forward/launch_rows.cuh"
 #include "fpq/cuda/forward/row_facts.cuh"
 
@@ -38,26 +39,31 @@ status launch_store_rows(bf16_rows const& k, bf16_rows const& v, std::size_t row
 
 status launch_row_facts(float const* logits, std::size_t stride, std::size_t rows,
                         std::size_t vocab, std::int32_t const* targets, std::int32_t const* counts,
-                        row_facts* facts, cudaStream_t stream) {
+                        row_facts_room const& room, row_facts* facts, cudaStream_t stream) {
     char const* const who = "launch_row_facts";
     if (status s = check_rows(who, rows, vocab); !s.ok() || rows == 0) {
         return s;
     }
-    if (status s = check_given(who, {logits, targets, counts, facts}); !s.ok()) {
+    if (status s = check_given(who, {logits, targets, counts, facts, room.parts, room.counters});
+        !s.ok()) {
         return s;
     }
     if (stride < vocab) {
         return refuse_in(who, "stride", "vocab or more", static_cast<long long>(stride));
     }
-    row_facts_work const work{logits,  stride, static_cast<std::uint32_t>(vocab),
-                              targets, counts, facts};
-    auto const blocks = static_cast<unsigned>(rows);
-    if (vocab % 4 == 0 && stride % 4 == 0 && on_16_bytes({logits})) {
-        row_facts_kernel<4><<<blocks, score_threads, 0, stream>>>(work);
-    } else {
-        row_facts_kernel<1><<<blocks, score_threads, 0, stream>>>(work);
+    row_facts_work const work{logits,     stride,       static_cast<std::uint32_t>(vocab),
+                              targets,    counts,       facts,
+                              room.parts, room.counters};
+    if (rows > 65535) {
+        return refuse_in(who, "rows", "at most 65535", static_cast<long long>(rows));
     }
-    return after_launch(who);
+    dim3 const blocks(row_facts_parts, static_cast<unsigned>(rows));
+    if (vocab % 4 == 0 && stride % 4 == 0 && on_16_bytes({logits})) {
+        return detail::launch_overlapping<row_facts_kernel<4>>(who, blocks, score_threads, stream,
+                                                               work);
+    }
+    return detail::launch_overlapping<row_facts_kernel<1>>(who, blocks, score_threads, stream,
+                                                           work);
 }
 
 }  // namespace fpq::cuda

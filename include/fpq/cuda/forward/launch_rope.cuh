@@ -9,6 +9,7 @@
 
 #include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/forward/checks.hpp"
+#include "fpq/cuda/forward/launch_overlapping.cuh"
 #include "fpq/cuda/forward/rope.cuh"
 #include "fpq/cuda/forward/rope_map.hpp"
 
@@ -24,8 +25,8 @@ status launch_rope_lanes(rope_work const& work, cudaStream_t stream) {
     if (blocks > 0x7FFFFFFFu) {
         return refuse("launch_rope: tokens", "fewer", static_cast<long long>(work.tokens));
     }
-    rope_kernel<Width, Lanes><<<static_cast<unsigned>(blocks), rope_threads, 0, stream>>>(work);
-    return after_launch("launch_rope");
+    return launch_overlapping<rope_kernel<Width, Lanes>>(
+        "launch_rope", static_cast<unsigned>(blocks), rope_threads, stream, work);
 }
 
 }  // namespace detail
@@ -52,6 +53,15 @@ status launch_rope(rope_args const& a, cudaStream_t stream) {
         return refuse("launch_rope: length", "1 to 2147483647, or positions",
                       static_cast<long long>(a.length));
     }
+    bool const stored = a.slots != nullptr;
+    if (stored) {
+        s = first_error(check_head_rows(who, "v", a.v, a.kv_heads * a.head_dim),
+                        check_head_rows(who, "keys", a.keys, a.kv_heads * a.head_dim));
+        s = first_error(s, check_head_rows(who, "values", a.values, a.kv_heads * a.head_dim));
+        if (!s.ok()) {
+            return s;
+        }
+    }
     rope_work const work{a.q.data,
                          a.q.stride,
                          a.k.data,
@@ -66,7 +76,14 @@ status launch_rope(rope_args const& a, cudaStream_t stream) {
                          a.q_norm,
                          a.k_norm,
                          a.eps,
-                         plan_rope(a.head_dim, a.heads + a.kv_heads)};
+                         plan_rope(a.head_dim, a.heads + (stored ? 2 : 1) * a.kv_heads),
+                         stored ? a.keys.data : a.k.data,
+                         stored ? a.keys.stride : a.k.stride,
+                         a.slots,
+                         a.v.data,
+                         a.v.stride,
+                         a.values.data,
+                         a.values.stride};
     if (work.map.width == 4) {
         return detail::launch_rope_lanes<4, 32>(work, stream);
     }

@@ -11,6 +11,7 @@
 
 #include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/forward/checks.hpp"
+#include "fpq/cuda/forward/launch_overlapping.cuh"
 #include "fpq/cuda/forward/rms_norm.cuh"
 #include "fpq/cuda/forward/row_plan.hpp"
 #include "fpq/cuda/forward/rows_kernel.cuh"
@@ -27,9 +28,8 @@ status launch_step(char const* who, Step const& step, std::size_t rows, std::siz
     dim3 const grid(
         static_cast<unsigned>((cols + across - 1) / across),
         static_cast<unsigned>(std::min<std::size_t>((rows + rows_held - 1) / rows_held, 65535)));
-    rows_kernel<Step>
-        <<<grid, rows_threads, 0, stream>>>(step, rows, static_cast<std::uint32_t>(cols));
-    return after_launch(who);
+    return launch_overlapping<rows_kernel<Step>>(who, grid, rows_threads, stream, step, rows,
+                                                 static_cast<std::uint32_t>(cols));
 }
 
 /// Calls f with a value of the stream's type.
@@ -45,22 +45,23 @@ status with_stream_type(char const* who, float_type type, F const& f) {
 template <class Stream, bool Add>
 status launch_norm(rms_norm_work<Stream> const& work, std::size_t rows, cudaStream_t stream) {
     row_plan const plan = plan_row(work.cols);
-    auto const blocks = static_cast<unsigned>(rows);
-    auto const threads = static_cast<unsigned>(plan.threads);
+    char const* const who = "launch_rms_norm";
+    dim3 const blocks(static_cast<unsigned>(rows));
+    dim3 const threads(static_cast<unsigned>(plan.threads));
     switch (plan.held) {
         case 1:
-            rms_norm_kernel<Stream, Add, 1><<<blocks, threads, 0, stream>>>(work);
-            break;
+            return launch_overlapping<rms_norm_kernel<Stream, Add, 1>>(who, blocks, threads, stream,
+                                                                       work);
         case 2:
-            rms_norm_kernel<Stream, Add, 2><<<blocks, threads, 0, stream>>>(work);
-            break;
+            return launch_overlapping<rms_norm_kernel<Stream, Add, 2>>(who, blocks, threads, stream,
+                                                                       work);
         case 4:
-            rms_norm_kernel<Stream, Add, 4><<<blocks, threads, 0, stream>>>(work);
-            break;
+            return launch_overlapping<rms_norm_kernel<Stream, Add, 4>>(who, blocks, threads, stream,
+                                                                       work);
         default:
-            rms_norm_kernel<Stream, Add, 8><<<blocks, threads, 0, stream>>>(work);
+            return launch_overlapping<rms_norm_kernel<Stream, Add, 8>>(who, blocks, threads, stream,
+                                                                       work);
     }
-    return after_launch("launch_rms_norm");
 }
 
 }  // namespace detail

@@ -50,6 +50,8 @@ __device__ __forceinline__ float* partial_at(paged_attention_work const& work, s
 template <int Lanes, int Group>
 __global__ void __launch_bounds__(cached_attention_threads)
     paged_attention_kernel(paged_attention_work const work) {
+    ptx::allow_next_kernel();
+    ptx::wait_for_previous_kernel();
     using state = cached_attention_lane<Lanes, Group>;
     constexpr std::uint32_t width = state::width;
     constexpr auto split_keys = static_cast<std::uint32_t>(paged_split);

@@ -11,6 +11,7 @@
 #include "fpq/cuda/forward/row_plan.hpp"
 #include "fpq/cuda/forward/values.cuh"
 #include "fpq/cuda/ptx/float_ops.cuh"
+#include "fpq/cuda/ptx/mma.cuh"
 
 namespace fpq::cuda {
 
@@ -45,6 +46,8 @@ __device__ inline float row_sum(float value) {
 template <class Stream, bool Add, int Held>
 __global__ void __launch_bounds__(row_plan::most_threads)
     rms_norm_kernel(rms_norm_work<Stream> const work) {
+    ptx::allow_next_kernel();
+    ptx::wait_for_previous_kernel();
     constexpr int width = row_plan::width;
     std::size_t const row = std::size_t{blockIdx.x} * work.cols;
     values<Stream, width> held[Held];

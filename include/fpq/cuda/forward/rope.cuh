@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wing cuda. RMSNorm of query and key heads (where a model has it) and their rotation, in place and
-// in one pass. Sums and products in float32 in the CPU's order; rounded to bf16 once, at the end.
+// Wing cuda. RMSNorm of query and key heads (where a model has it) and their rotation in one pass,
+// in place; or queries in place while keys and values go to their slots of a pool. Sums and
+// products in float32 in the CPU's order; rounded to bf16 once, at the end.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +11,7 @@
 #include "fpq/cuda/forward/rope_map.hpp"
 #include "fpq/cuda/forward/values.cuh"
 #include "fpq/cuda/ptx/float_ops.cuh"
+#include "fpq/cuda/ptx/mma.cuh"
 
 namespace fpq::cuda {
 
@@ -31,6 +33,15 @@ struct rope_work {
     float const* k_norm;
     float eps;
     rope_map map;
+    // Token i's keys go to row i of keys, or, where there are slots, with its values to row
+    // slots[i] of theirs, if that is not negative.
+    bf16* keys;
+    std::size_t keys_stride;
+    std::int32_t const* slots;  // (tokens), or null
+    bf16 const* v;
+    std::size_t v_stride;
+    bf16* heads_values;
+    std::size_t values_stride;
 };
 
 /// One lane's part of one head: rms_norm over the group's lanes, then the rotation.
@@ -73,6 +84,8 @@ __device__ void norm_and_rotate(float (&a)[Width], float (&b)[Width], float cons
 
 template <int Width, int Lanes>
 __global__ void __launch_bounds__(rope_threads) rope_kernel(rope_work const work) {
+    ptx::allow_next_kernel();
+    ptx::wait_for_previous_kernel();
     constexpr int held = rope_map::heads_held;
     constexpr unsigned groups = rope_threads / Lanes;
     std::size_t const group = std::size_t{blockIdx.x} * groups + threadIdx.x / Lanes;
@@ -82,12 +95,29 @@ __global__ void __launch_bounds__(rope_threads) rope_kernel(rope_work const work
     std::uint32_t const at = threadIdx.x % Lanes * Width;
     // Idle lanes go on: they take part in the shuffles.
     bool const active = token < work.tokens && at < half;
-    std::uint32_t const all = work.heads + work.kv_heads;
+    std::uint32_t const turned = work.heads + work.kv_heads;
+    std::uint32_t const all = turned + (work.slots != nullptr ? work.kv_heads : 0);
 
-    auto const place = [&](std::uint32_t h) {
-        return h < work.heads
-                   ? work.q + token * work.q_stride + std::size_t{h} * 2 * half + at
-                   : work.k + token * work.k_stride + std::size_t{h - work.heads} * 2 * half + at;
+    std::int32_t const slot = active && work.slots != nullptr ? work.slots[token] : 0;
+
+    // Heads in order: those of queries, of keys, and, where they are stored, of values.
+    auto const from = [&](std::uint32_t h) -> bf16 const* {
+        if (h < work.heads) {
+            return work.q + token * work.q_stride + std::size_t{h} * 2 * half + at;
+        }
+        return h < turned
+                   ? work.k + token * work.k_stride + std::size_t{h - work.heads} * 2 * half + at
+                   : work.v + token * work.v_stride + std::size_t{h - turned} * 2 * half + at;
+    };
+    auto const to = [&](std::uint32_t h) -> bf16* {
+        if (h < work.heads) {
+            return work.q + token * work.q_stride + std::size_t{h} * 2 * half + at;
+        }
+        std::size_t const row = work.slots != nullptr ? static_cast<std::size_t>(slot) : token;
+        return h < turned ? work.keys + row * work.keys_stride +
+                                std::size_t{h - work.heads} * 2 * half + at
+                          : work.heads_values + row * work.values_stride +
+                                std::size_t{h - turned} * 2 * half + at;
     };
     values<bf16, Width> first[held] = {};
     values<bf16, Width> second[held] = {};
@@ -97,9 +127,8 @@ __global__ void __launch_bounds__(rope_threads) rope_kernel(rope_work const work
         FPQ_UNROLL
         for (int i = 0; i < held; ++i) {
             if (head + i < all) {
-                bf16 const* const from = place(head + i);
-                first[i] = values<bf16, Width>::load(from);
-                second[i] = values<bf16, Width>::load(from + half);
+                first[i] = values<bf16, Width>::load(from(head + i));
+                second[i] = values<bf16, Width>::load(from(head + i) + half);
             }
         }
         std::size_t const position = work.positions != nullptr
@@ -110,16 +139,22 @@ __global__ void __launch_bounds__(rope_threads) rope_kernel(rope_work const work
     }
     FPQ_UNROLL
     for (int i = 0; i < held; ++i) {
+        std::uint32_t const h = head + i;
         float a[Width];
         float b[Width];
         first[i].unpack(a);
         second[i].unpack(b);
-        norm_and_rotate<Width, Lanes>(a, b, head + i < work.heads ? work.q_norm : work.k_norm,
-                                      work.eps, half, at, active, c, s);
-        if (active && head + i < all) {
-            bf16* const to = place(head + i);
-            values<bf16, Width>::store(to, a);
-            values<bf16, Width>::store(to + half, b);
+        norm_and_rotate<Width, Lanes>(a, b, h < work.heads ? work.q_norm : work.k_norm, work.eps,
+                                      half, at, active, c, s);
+        if (!active || h >= all || (h >= work.heads && slot < 0)) {
+            continue;
+        }
+        if (h < turned) {
+            values<bf16, Width>::store(to(h), a);
+            values<bf16, Width>::store(to(h) + half, b);
+        } else {
+            *reinterpret_cast<values<bf16, Width>*>(to(h)) = first[i];
+            *reinterpret_cast<values<bf16, Width>*>(to(h) + half) = second[i];
         }
     }
 }

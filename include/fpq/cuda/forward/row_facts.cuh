@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wing cuda. What an engine reads from rows of logits, and the store of keys and values into their
-// slots. A block a row: one walk for the maximum and the sum of exponentials, and one more for each
-// further token that is listed.
+// slots. A few blocks a row walk for the maximum and the sum of exponentials; the one that arrives
+// last joins them in their order, and walks once more for each further token that is listed.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,8 @@
 #include "fpq/cuda/api/paged.hpp"
 #include "fpq/cuda/forward/score.cuh"
 #include "fpq/cuda/forward/values.cuh"
+#include "fpq/cuda/gemm/split_arrival.cuh"
+#include "fpq/cuda/ptx/mma.cuh"
 
 namespace fpq::cuda {
 
@@ -22,6 +24,8 @@ struct row_facts_work {
     std::int32_t const* targets;
     std::int32_t const* counts;
     row_facts* facts;
+    score_part* parts;   // (rows, row_facts_parts)
+    unsigned* counters;  // (rows), zero before the launch, left zero
 };
 
 /// A token and its logit, in the order in which tokens are listed.
@@ -63,23 +67,37 @@ __device__ inline listed_token first_of_block(listed_token own) {
     return best;
 }
 
+/// Block (i, j): part i of row j.
 template <int Width>
 __global__ void __launch_bounds__(score_threads) row_facts_kernel(row_facts_work const work) {
+    ptx::allow_next_kernel();
+    ptx::wait_for_previous_kernel();
     constexpr float nothing = -3.402823466e+38F;  // below it only -infinity, which no logit is
-    float const* const x = work.logits + blockIdx.x * work.stride;
-    row_facts* const facts = work.facts + blockIdx.x;
+    std::uint32_t const row = blockIdx.y;
+    float const* const x = work.logits + row * work.stride;
+    row_facts* const facts = work.facts + row;
     score_lane lane;
-    for (std::uint32_t col = threadIdx.x * Width; col < work.vocab; col += score_threads * Width) {
+    for (std::uint32_t col = (blockIdx.x * score_threads + threadIdx.x) * Width; col < work.vocab;
+         col += row_facts_parts * score_threads * Width) {
         float a[Width];
         values<float, Width>::load(x + col).unpack(a);
         lane.take<false>(a, a, static_cast<std::int32_t>(col));
     }
-    score_part const whole = join_block(lane.part());
+    score_part const own = join_block(lane.part());
+    score_part* const parts = work.parts + row * row_facts_parts;
+    if (threadIdx.x == 0) {
+        parts[blockIdx.x] = own;
+    }
+    if (!last_split_to_arrive(work.counters + row, row_facts_parts)) {
+        return;
+    }
+    score_part const whole =
+        join_warp(threadIdx.x < row_facts_parts ? parts[threadIdx.x] : score_part{});
     __shared__ listed_token last;
     std::int32_t const count =
-        min(max(work.counts[blockIdx.x], 1), static_cast<std::int32_t>(most_listed));
+        min(max(work.counts[row], 1), static_cast<std::int32_t>(most_listed));
     if (threadIdx.x == 0) {
-        std::int32_t const target = work.targets[blockIdx.x];
+        std::int32_t const target = work.targets[row];
         facts->lse = whole.log_sum();
         facts->target = target >= 0 ? x[target] : 0.0F;
         facts->listed = count;

@@ -9,6 +9,7 @@
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/forward/values.cuh"
 #include "fpq/cuda/ptx/float_ops.cuh"
+#include "fpq/cuda/ptx/mma.cuh"
 
 namespace fpq::cuda {
 
@@ -117,6 +118,8 @@ struct add_step {
 template <class Step>
 __global__ void __launch_bounds__(rows_threads)
     rows_kernel(Step const step, std::size_t rows, std::uint32_t cols) {
+    ptx::allow_next_kernel();
+    ptx::wait_for_previous_kernel();
     std::uint32_t const col = (blockIdx.x * rows_threads + threadIdx.x) * Step::width;
     if (col >= cols) {
         return;

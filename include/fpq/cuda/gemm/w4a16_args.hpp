@@ -8,6 +8,7 @@
 
 #include "fpq/core/config.hpp"
 #include "fpq/core/float_type.hpp"
+#include "fpq/cuda/ptx/l2_ahead.hpp"
 
 namespace fpq::cuda {
 
@@ -56,6 +57,11 @@ struct w4a16_args {
     FPQ_HD float scale_of_output() const noexcept {
         return alpha_device != nullptr ? alpha * *alpha_device : alpha;
     }
+};
+
+/// What comes after the product, asked into the L2 cache by kernels that end early enough.
+struct w4a16_ahead {
+    l2_ahead of[2];
 };
 
 }  // namespace fpq::cuda

@@ -76,6 +76,14 @@ struct fp16_math {
 /// for the first and the last 16 of them.
 struct nvfp4_weight {
     using raw_scale = std::uint16_t;
+    /// The first group of the word that has the scales of 32 columns from `column` on, those of
+    /// lane t of a chunk; and they of that word.
+    static __device__ __forceinline__ unsigned first_group(unsigned column, int t) {
+        return column / 16 - 2u * static_cast<unsigned>(t % 2);
+    }
+    static __device__ __forceinline__ raw_scale own(std::uint32_t word, int t) {
+        return static_cast<raw_scale>(word >> (16 * (t % 2)));
+    }
     template <class Math>
     static constexpr int shift = Math::nvfp4_range.shift;
     template <class Math>
@@ -88,6 +96,12 @@ struct nvfp4_weight {
 
 struct mxfp4_weight {
     using raw_scale = std::uint8_t;
+    static __device__ __forceinline__ unsigned first_group(unsigned column, int t) {
+        return column / 32 - static_cast<unsigned>(t);
+    }
+    static __device__ __forceinline__ raw_scale own(std::uint32_t word, int t) {
+        return static_cast<raw_scale>(word >> (8 * t));
+    }
     template <class Math>
     static constexpr int shift = Math::mxfp4_range.shift;
     template <class Math>

@@ -82,6 +82,14 @@ __device__ __forceinline__ void add_windows_of_tiles(w4a16_args const& p, float 
     }
 }
 
+/// Asks for what the next kernels read, when this CTA's own weights are on their way.
+__device__ __forceinline__ void ask_ahead(w4a16_ahead const& ahead) {
+    unsigned const blocks = gridDim.x * gridDim.y * gridDim.z;
+    unsigned const block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+    ptx::ask_into_l2(ahead.of[0], block, blocks);
+    ptx::ask_into_l2(ahead.of[1], block, blocks);
+}
+
 /// With more than one window of k: the last CTA of those that share the row tiles blockIdx.x,
 /// blockIdx.x + gridDim.x, ... adds their windows. Every thread of the CTA calls it.
 __device__ __forceinline__ void add_windows(w4a16_args const& p, float alpha, unsigned first_token,

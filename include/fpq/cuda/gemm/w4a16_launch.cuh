@@ -62,8 +62,9 @@ bool may_overlap(Kernel* kernel) noexcept {
 }
 
 /// shift: the power of two that the kernel's sums are too large by.
-inline status launch_stream(void (*kernel)(w4a16_args), int shift, w4a16_args args,
-                            w4a16_plan const& plan, bool overlap, cudaStream_t stream) noexcept {
+inline status launch_stream(void (*kernel)(w4a16_args, w4a16_ahead), int shift, w4a16_args args,
+                            w4a16_plan const& plan, w4a16_operands const& o,
+                            cudaStream_t stream) noexcept {
     args.alpha = std::ldexp(args.alpha, -shift);
     cudaLaunchAttribute attribute{};
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -74,8 +75,10 @@ inline status launch_stream(void (*kernel)(w4a16_args), int shift, w4a16_args ar
     config.blockDim = dim3(w4a16_stream::threads);
     config.stream = stream;
     config.attrs = &attribute;
-    config.numAttrs = overlap && may_overlap(kernel) ? 1 : 0;
-    return from_cuda(cudaLaunchKernelEx(&config, kernel, args), "launch_w4a16: stream");
+    config.numAttrs = o.overlap_previous && may_overlap(kernel) ? 1 : 0;
+    return from_cuda(
+        cudaLaunchKernelEx(&config, kernel, args, w4a16_ahead{{o.ahead[0], o.ahead[1]}}),
+        "launch_w4a16: stream");
 }
 
 template <class Math, class Weight>
@@ -92,12 +95,12 @@ status launch_w4a16_as(w4a16_args const& args, w4a16_plan const& plan, w4a16_ope
     if (plan.path == w4a16_path::stream) {
         if (plan.single) {
             return launch_stream(&w4a16_single_kernel<Math, Weight>,
-                                 single_scales<Weight>::template shift<Math>, args, plan,
-                                 o.overlap_previous, stream);
+                                 single_scales<Weight>::template shift<Math>, args, plan, o,
+                                 stream);
         }
         return launch_stream(plan.token_tiles == 1 ? &w4a16_stream_kernel<Math, Weight, 1, 1>
                                                    : &w4a16_stream_kernel<Math, Weight, 2, 1>,
-                             Weight::template shift<Math>, args, plan, o.overlap_previous, stream);
+                             Weight::template shift<Math>, args, plan, o, stream);
     }
     std::size_t const outputs = std::size_t{args.m} * args.n;
     w4a16_reference_kernel<storage, nv>

@@ -75,7 +75,7 @@ struct single_scales<mxfp4_weight> {
 /// k is a multiple of 64.
 template <class Math, class Weight>
 __global__ void __launch_bounds__(w4a16_stream::threads, 1)
-    w4a16_single_kernel(w4a16_args const p) {
+    w4a16_single_kernel(w4a16_args const p, w4a16_ahead const ahead) {
     using scale_rule = detail::single_scales<Weight>;
     struct fragment {
         uint4 codes[2][2];  // of 2 rows x 2 chunks
@@ -214,6 +214,7 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
             }
         }
     }
+    detail::ask_ahead(ahead);
     detail::add_windows(p, alpha, token, 1);
 }
 

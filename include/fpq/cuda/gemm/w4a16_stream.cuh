@@ -61,7 +61,7 @@ __device__ __forceinline__ uint4 load_activations(w4a16_args const& p, unsigned 
 /// Ahead: row tiles that are on their way while one is multiplied.
 template <class Math, class Weight, int TokenTiles, int Ahead>
 __global__ void __launch_bounds__(w4a16_stream::threads, 1)
-    w4a16_stream_kernel(w4a16_args const p) {
+    w4a16_stream_kernel(w4a16_args const p, w4a16_ahead const ahead) {
     using fragment = detail::stream_fragment<Weight>;
     __shared__ detail::stream_sums<TokenTiles> sums;
     int const lane = static_cast<int>(threadIdx.x) % 32;
@@ -206,6 +206,7 @@ __global__ void __launch_bounds__(w4a16_stream::threads, 1)
             ++turn;
         }
     }
+    detail::ask_ahead(ahead);
     detail::add_windows(p, alpha, first_token, static_cast<unsigned>(tokens));
 }
 

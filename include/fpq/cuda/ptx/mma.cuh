@@ -79,6 +79,12 @@ __device__ __forceinline__ void copy_async_8(std::uint32_t to, void const* from,
                  : "memory");
 }
 
+/// 4 bytes global -> shared; `bytes` (0 or 4) are read, the rest is zero.
+__device__ __forceinline__ void copy_async_4(std::uint32_t to, void const* from, int bytes) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(bytes)
+                 : "memory");
+}
+
 __device__ __forceinline__ void copy_async_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
