@@ -26,20 +26,6 @@ struct attention_head {
     cpu::view dq, dk, dv;
 };
 
-inline float dot(float const* a, float const* b, std::size_t n) noexcept {
-    lane_block sums{};
-    std::size_t j = 0;
-    for (; j + lanes <= n; j += lanes) {
-        for (std::size_t i = 0; i < lanes; ++i) {
-            sums[i] += a[j + i] * b[j + i];
-        }
-    }
-    for (std::size_t i = 0; j + i < n; ++i) {
-        sums[i] += a[j + i] * b[j + i];
-    }
-    return lane_sum(sums);
-}
-
 /// c (a.cols, b.cols) += a^T b.
 inline void add_product_tn(cpu::const_view a, cpu::const_view b, cpu::view c) {
     product(product_shape::tn, a.cols, b.cols, a.rows, 1.0F, a.data, a.stride, b.data, b.stride,
