@@ -132,8 +132,8 @@ void require_gradients(fpq::model_config const& config, std::size_t tokens,
 
 TEST_CASE("the backward pass agrees with differences for every kind of layer", "[model]") {
     fpq::model_config c = small_config();
-    fpq::label_rule const drawn{true, 4};
-    SECTION("llama, the text's labels") { require_gradients(c, 9, {false, 0}); }
+    fpq::label_rule const drawn{fpq::label_source::model, 4};
+    SECTION("llama, the text's labels") { require_gradients(c, 9, {fpq::label_source::text, 0}); }
     SECTION("llama, drawn labels, more tokens than a tile of queries") {
         require_gradients(c, 70, drawn);
     }
@@ -208,7 +208,7 @@ TEST_CASE("gradients are the same bits for any number of threads and windows at 
     c.family = &fpq::families::qwen3;
     random_model const model(c);
     auto const ids = some_tokens(3 * 70, c.vocab_size);
-    fpq::label_rule const drawn{true, 9};
+    fpq::label_rule const drawn{fpq::label_source::model, 9};
     backward_result const one = backward(model, ids, 1, drawn, 3, 5);
     auto const same = [](fpq::cpu::const_view a, fpq::cpu::const_view b) {
         return std::equal(a.data, a.data + a.size(), b.data);
@@ -228,13 +228,13 @@ TEST_CASE("gradients are the same bits for any number of threads and windows at 
                            one.labels.begin() + static_cast<std::ptrdiff_t>(70 * w)));
         REQUIRE(same(alone.embedding.view(), one.embedding.view().rows_at(70 * w, 70)));
     }
-    REQUIRE(backward(model, ids, 2, {true, 10}, 3, 5).labels != one.labels);
+    REQUIRE(backward(model, ids, 2, {fpq::label_source::model, 10}, 3, 5).labels != one.labels);
     REQUIRE(backward(model, ids, 2, drawn, 3, 6).labels != one.labels);
 }
 
 TEST_CASE("the text's labels are its next tokens", "[model]") {
     random_model const model(small_config());
-    backward_result const found = backward(model, {3, 1, 4, 1, 5}, 1, {false, 0});
+    backward_result const found = backward(model, {3, 1, 4, 1, 5}, 1, {fpq::label_source::text, 0});
     REQUIRE(found.labels == std::vector<std::int32_t>{1, 4, 1, 5, fpq::no_label});
     REQUIRE(found.scores.back().nll == 0.0F);
 }

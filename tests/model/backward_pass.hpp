@@ -43,7 +43,8 @@ inline fpq::cpu::tensor copy_of(fpq::cpu::const_view x) { return fpq::upload(fpq
 template <class Layer>
 backward_result backward_pass(int threads, fpq::decoder<fpq::cpu> const& network,
                               Layer const& layer, std::vector<std::int32_t> const& tokens,
-                              std::size_t windows, std::size_t first, fpq::label_rule const& rule) {
+                              std::size_t windows, std::size_t first, fpq::label_rule const& rule,
+                              std::vector<std::int32_t> const& labels = {}) {
     fpq::cpu const b{threads};
     std::size_t const length = tokens.size() / windows;
     std::size_t const layers = network.config().layers;
@@ -55,6 +56,7 @@ backward_result backward_pass(int threads, fpq::decoder<fpq::cpu> const& network
         network.forward_layer(b, layer(i), hidden.view(), length, {});
     }
     backward_result out;
+    out.labels = labels;
     out.labels.resize(tokens.size());
     out.scores.resize(tokens.size());
     out.embedding = fpq::cpu::tensor(hidden.rows(), hidden.cols());

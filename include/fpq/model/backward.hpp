@@ -63,16 +63,20 @@ void backward_layer(B const& b, decoder<B> const& network, decoder_layer<B> cons
                     gradient_hooks<B> const& hooks, typename B::view gradient);
 
 /// Whose labels a backward pass takes.
+enum class label_source : std::uint8_t {
+    model,  ///< drawn from its own softmax at every position: gradients estimate the Fisher matrix
+    text,   ///< the next token; the last position has none
+    caller  ///< as they are given, tokens or no_label
+};
+
 struct label_rule {
-    /// Drawn from the model's own softmax at every position: the gradients then estimate the Fisher
-    /// matrix. Else the text's next token; the last position has none.
-    bool drawn = true;
-    std::uint64_t seed = 0;
+    label_source from = label_source::model;
+    std::uint64_t seed = 0;  ///< of label_source::model
 };
 
 /// gradient (tokens, hidden) = that of sum over tokens of -log p(label) at `hidden`, the last
 /// layer's output for window number `window`, which holds `tokens`. labels and scores get what each
-/// position's were. Labels are a function of seed, window, position and logits.
+/// position's were. Drawn labels are a function of seed, window, position and logits.
 template <class B>
 void backward_head(B const& b, decoder<B> const& network, typename B::const_view hidden,
                    std::size_t window, std::span<std::int32_t const> tokens, label_rule const& rule,
@@ -244,11 +248,12 @@ void backward_head(B const& b, decoder<B> const& network, typename B::const_view
     auto x = make(b, hidden.rows, hidden.cols);
     rms_norm(b, hidden, network.final_norm(), network.config().rms_norm_eps, x.view());
     label_draw const draw{rule.seed, detail::label_stream, window};
-    for (std::size_t t = 0; t < tokens.size(); ++t) {
+    for (std::size_t t = 0; t < tokens.size() && rule.from == label_source::text; ++t) {
         labels[t] = t + 1 < tokens.size() ? tokens[t + 1] : no_label;
     }
-    head_backward(b, x.view(), network.head_table(), rule.drawn ? &draw : nullptr, labels, scores,
-                  gradient, held);
+    head_backward(b, x.view(), network.head_table(),
+                  rule.from == label_source::model ? &draw : nullptr, labels, scores, gradient,
+                  held);
     rms_norm_backward(b, hidden, network.final_norm(), network.config().rms_norm_eps, gradient,
                       gradient);
 }
