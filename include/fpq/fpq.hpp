@@ -170,6 +170,7 @@
 #include "fpq/pipeline/evaluated_text.hpp"
 #include "fpq/pipeline/evaluation.hpp"
 #include "fpq/pipeline/flags.hpp"
+#include "fpq/pipeline/gradient_sweep.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_line.hpp"
 #include "fpq/pipeline/layer_reader.hpp"

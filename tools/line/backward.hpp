@@ -3,6 +3,7 @@
 #pragma once
 
 #include "fpq/model/backward.hpp"
+#include "fpq/pipeline/gradient_sweep.hpp"
 #include "line/backend.hpp"
 
 #if !defined(FPQ_LINE_GPU)
@@ -20,6 +21,8 @@ extern template void backward_head<cpu>(cpu const&, decoder<cpu> const&, cpu::co
                                         std::size_t, std::span<std::int32_t const>,
                                         label_rule const&, std::span<std::int32_t>,
                                         std::span<label_score>, cpu::score_workspace&, cpu::view);
+
+extern template class gradient_sweep<cpu>;  // gradient_sweep.cpp
 
 }  // namespace fpq
 
