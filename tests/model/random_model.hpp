@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -96,14 +97,22 @@ public:
     using row = std::vector<double>;
     using rows = std::vector<row>;
 
-    explicit slow_forward(const random_model& model) : model_(model), c_(model.config) {}
+    /// What may be changed on the way: called with the number of the call, the part, and the value.
+    /// Part `logits` stands for a row of the embedding; the others are outputs of linears. For each
+    /// layer all tokens' q, k, v, o in the order of tokens, then their gate, up, down.
+    using change = std::function<void(std::size_t call, fpq::part which, row& value)>;
+
+    explicit slow_forward(const random_model& model, change on_value = {})
+        : model_(model), c_(model.config), change_(std::move(on_value)) {}
 
     [[nodiscard]] std::vector<double> logits(const std::vector<std::int32_t>& tokens) const {
+        calls_ = 0;
         rows hidden;
         for (const std::int32_t t : tokens) {
             const float* const at =
                 model_.embedding.data() + static_cast<std::size_t>(t) * c_.hidden_size;
             hidden.emplace_back(at, at + c_.hidden_size);
+            changed(fpq::part::logits, hidden.back());
         }
         for (const fpq::decoder_layer<fpq::cpu>& layer : model_.layers) {
             attention(layer, hidden);
@@ -124,6 +133,12 @@ public:
     }
 
 private:
+    void changed(fpq::part which, row& value) const {
+        if (change_) {
+            change_(calls_++, which, value);
+        }
+    }
+
     [[nodiscard]] row norm(const row& x, const std::vector<float>& w) const {
         double mean = 0;
         for (const double v : x) {
@@ -146,7 +161,9 @@ private:
             for (std::size_t p = 0; p < table[r].part_count; ++p) {
                 const std::size_t width = width_of(table[r].parts[p]);
                 if (table[r].parts[p] == which) {
-                    return rows_of(layer.linears[r], begin, width, x);
+                    row y = rows_of(layer.linears[r], begin, width, x);
+                    changed(which, y);
+                    return y;
                 }
                 begin += width;
             }
@@ -279,6 +296,8 @@ private:
 
     const random_model& model_;
     const fpq::model_config& c_;
+    change change_;
+    mutable std::size_t calls_ = 0;
 };
 
 /// A small llama: 2 layers, 4 query and 2 key/value heads of 6, hidden 20.

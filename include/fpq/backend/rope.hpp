@@ -88,6 +88,18 @@ public:
         }
     }
 
+    /// The inverse rotation, which is also its transpose: the way of a gradient.
+    void rotate_back(float* head, std::size_t position) const noexcept {
+        const float* const c = cos_.data() + position * half_;
+        const float* const s = sin_.data() + position * half_;
+        for (std::size_t i = 0; i < half_; ++i) {
+            const float a = head[i];
+            const float b = head[i + half_];
+            head[i] = a * c[i] + b * s[i];
+            head[i + half_] = b * c[i] - a * s[i];
+        }
+    }
+
 private:
     std::size_t half_;
     std::size_t positions_;

@@ -101,19 +101,19 @@ void gram_tile(matrix_view<Scalar const> x, std::size_t i, std::size_t rows, std
             x.stride, c, ldc, add);
 }
 
-/// y = x op(w), op(w) (x.cols, y.cols), tile by tile; of no depth: 0.
+/// y = (or +=, `add`) x op(w), op(w) (x.cols, y.cols), tile by tile; of no depth: 0.
 inline void multiply(product_shape shape, matrix_view<float const> x, matrix_view<float const> w,
-                     matrix_view<float> y, int threads) {
+                     matrix_view<float> y, bool add, int threads) {
     for_each_tile(y.rows, y.cols, threads, [&](auto i, auto rows, auto j, auto cols) {
         if (x.cols == 0) {
-            for (std::size_t r = i; r < i + rows; ++r) {
+            for (std::size_t r = i; r < i + rows && !add; ++r) {
                 std::fill_n(y.row(r) + j, cols, 0.0F);
             }
             return;
         }
         product(shape, rows, cols, x.cols, 1.0F, x.row(i), x.stride,
                 shape == product_shape::nt ? w.row(j) : w.data + j, w.stride, y.row(i) + j,
-                y.stride, false);
+                y.stride, add);
     });
 }
 
@@ -128,17 +128,18 @@ inline void matmul_nt(matrix_view<float const> x, matrix_view<float const> w, ma
                           detail::shape_text(x.rows, w.rows) + " from equal widths",
                           detail::shape_text(y.rows, y.cols) + " from widths " +
                               std::to_string(x.cols) + " and " + std::to_string(w.cols));
-    detail::multiply(product_shape::nt, x, w, y, threads);
+    detail::multiply(product_shape::nt, x, w, y, false, threads);
 }
 
-/// y = x w: x (m, k), w (k, n), y (m, n), all row-major; otherwise as matmul_nt.
+/// y = x w, or y += x w when `add`: x (m, k), w (k, n), y (m, n), all row-major; otherwise as
+/// matmul_nt.
 inline void matmul_nn(matrix_view<float const> x, matrix_view<float const> w, matrix_view<float> y,
-                      int threads) {
+                      int threads, bool add = false) {
     detail::require_shape(x.cols == w.rows && y.rows == x.rows && y.cols == w.cols, "matmul_nn",
                           detail::shape_text(x.rows, w.cols) + " from equal depths",
                           detail::shape_text(y.rows, y.cols) + " from depths " +
                               std::to_string(x.cols) + " and " + std::to_string(w.rows));
-    detail::multiply(product_shape::nn, x, w, y, threads);
+    detail::multiply(product_shape::nn, x, w, y, add, threads);
 }
 
 }  // namespace fpq

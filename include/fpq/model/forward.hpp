@@ -4,7 +4,6 @@
 // It knows nothing of quantization: a hook may read and change what linears are about to consume.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,13 +12,13 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "fpq/backend/attention_shape.hpp"
 #include "fpq/backend/rope.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/model/layer.hpp"
+#include "fpq/model/linears.hpp"
 
 namespace fpq {
 
@@ -78,13 +77,11 @@ public:
         std::size_t const tokens = hidden.rows;
         auto mixed = make(b, tokens, config().query_size());
         {
-            part_outputs out;
-            read(b, layer, tap::attention_input, norm_place::attention_input, hidden, late, hooks,
-                 out);
+            linear_outputs<B> const out = read(b, layer, tap::attention_input,
+                                               norm_place::attention_input, hidden, late, hooks);
             attend(out.at(part::q), out.at(part::k), out.at(part::v), mixed.view());
         }
-        part_outputs out;
-        add_and_read(b, layer, mixed.view(), hidden, hooks, out);
+        linear_outputs<B> const out = add_and_read(b, layer, mixed.view(), hidden, hooks);
         silu_mul(b, out.at(part::gate), out.at(part::up));
         if (hooks.inputs_only) {
             hooks.on_input(tap::mlp_middle, out.at(part::gate));
@@ -128,6 +125,7 @@ public:
     void replace_head(typename B::table head) { head_ = std::move(head); }
     [[nodiscard]] typename B::table const& head_table() const noexcept { return head_; }
     [[nodiscard]] typename B::table const& embedding_table() const noexcept { return embedding_; }
+    [[nodiscard]] typename B::vector const& final_norm() const noexcept { return *final_norm_; }
 
 private:
     struct rope_cache {
@@ -135,31 +133,22 @@ private:
         std::shared_ptr<typename B::rope const> table;
     };
 
-    /// The outputs of the linears that read one tap: buffers, and the parts as columns of them.
-    struct part_outputs {
-        std::vector<typename B::tensor> buffers;
-        std::array<typename B::view, 8> parts{};
-        [[nodiscard]] typename B::view at(part which) const noexcept {
-            return parts[static_cast<std::size_t>(which)];
-        }
-    };
-
     void require(std::string const& module, bool good) const;
 
-    /// Applies every linear that reads `input`, in the order of the table, to x (tokens, width).
-    void apply(B const& b, decoder_layer<B> const& layer, tap input, typename B::view x,
-               layer_hooks<B> const& hooks, part_outputs& out) const;
+    /// Applies every linear that reads `input` to x (tokens, width), which the hook sees first.
+    linear_outputs<B> apply(B const& b, decoder_layer<B> const& layer, tap input,
+                            typename B::view x, layer_hooks<B> const& hooks) const;
 
     /// The linears behind norm(hidden + late), or behind the sum itself where the family has no
     /// such norm. hidden becomes the sum.
-    void read(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
-              typename B::view hidden, late_sum& late, layer_hooks<B> const& hooks,
-              part_outputs& out) const;
+    linear_outputs<B> read(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
+                           typename B::view hidden, late_sum& late,
+                           layer_hooks<B> const& hooks) const;
 
     /// What the attention mixed is added to hidden, and the linears of the MLP read that.
-    void add_and_read(B const& b, decoder_layer<B> const& layer, typename B::view mixed,
-                      typename B::view hidden, layer_hooks<B> const& hooks,
-                      part_outputs& out) const;
+    linear_outputs<B> add_and_read(B const& b, decoder_layer<B> const& layer,
+                                   typename B::view mixed, typename B::view hidden,
+                                   layer_hooks<B> const& hooks) const;
 
     /// norm(linear(x)), the norm where the family has one.
     [[nodiscard]] late_sum block(B const& b, decoder_layer<B> const& layer, tap input,
@@ -239,36 +228,18 @@ void decoder<B>::require(std::string const& module, bool good) const {
 }
 
 template <class B>
-void decoder<B>::apply(B const& b, decoder_layer<B> const& layer, tap input, typename B::view x,
-                       layer_hooks<B> const& hooks, part_outputs& out) const {
+linear_outputs<B> decoder<B>::apply(B const& b, decoder_layer<B> const& layer, tap input,
+                                    typename B::view x, layer_hooks<B> const& hooks) const {
     if (hooks.on_input) {
         hooks.on_input(input, x);
     }
-    auto const rows = graph_->family().linears;
-    for (std::size_t r = 0; r < rows.size();) {
-        if (rows[r].input != input) {
-            ++r;
-            continue;
-        }
-        linear_weights<B> const& w = layer.linears[r];
-        out.buffers.push_back(make(b, x.rows, w.out_features()));
-        auto const y = out.buffers.back().view();
-        apply_linear<B>(b, x, w, y);
-        std::size_t at = 0;
-        for (std::size_t const last = r + w.joined; r <= last; ++r) {
-            for (std::size_t i = 0; i < rows[r].part_count; ++i) {
-                std::size_t const width = part_width(config(), rows[r].parts[i]);
-                out.parts[static_cast<std::size_t>(rows[r].parts[i])] = y.cols_at(at, width);
-                at += width;
-            }
-        }
-    }
+    return apply_linears<B>(b, *graph_, layer, input, x);
 }
 
 template <class B>
-void decoder<B>::read(B const& b, decoder_layer<B> const& layer, tap input, norm_place norm,
-                      typename B::view hidden, late_sum& late, layer_hooks<B> const& hooks,
-                      part_outputs& out) const {
+linear_outputs<B> decoder<B>::read(B const& b, decoder_layer<B> const& layer, tap input,
+                                   norm_place norm, typename B::view hidden, late_sum& late,
+                                   layer_hooks<B> const& hooks) const {
     auto x = make(b, hidden.rows, hidden.cols);
     if (layer.norm(norm).empty()) {
         settle(b, hidden, late);
@@ -279,24 +250,23 @@ void decoder<B>::read(B const& b, decoder_layer<B> const& layer, tap input, norm
         add_rms_norm(b, hidden, late.added, layer.norm(norm), config().rms_norm_eps, x.view());
         late = {};
     }
-    apply(b, layer, input, x.view(), hooks, out);
+    return apply(b, layer, input, x.view(), hooks);
 }
 
 template <class B>
-void decoder<B>::add_and_read(B const& b, decoder_layer<B> const& layer, typename B::view mixed,
-                              typename B::view hidden, layer_hooks<B> const& hooks,
-                              part_outputs& out) const {
+linear_outputs<B> decoder<B>::add_and_read(B const& b, decoder_layer<B> const& layer,
+                                           typename B::view mixed, typename B::view hidden,
+                                           layer_hooks<B> const& hooks) const {
     late_sum late =
         block(b, layer, tap::attention_output, norm_place::attention_output, mixed, hooks);
-    read(b, layer, tap::mlp_input, norm_place::mlp_input, hidden, late, hooks, out);
+    return read(b, layer, tap::mlp_input, norm_place::mlp_input, hidden, late, hooks);
 }
 
 template <class B>
 typename decoder<B>::late_sum decoder<B>::block(B const& b, decoder_layer<B> const& layer,
                                                 tap input, norm_place norm, typename B::view x,
                                                 layer_hooks<B> const& hooks) const {
-    part_outputs out;
-    apply(b, layer, input, x, hooks, out);
+    linear_outputs<B> out = apply(b, layer, input, x, hooks);
     typename B::view const y = out.at(input == tap::mlp_middle ? part::down : part::o);
     if (!layer.norm(norm).empty()) {
         rms_norm(b, y, layer.norm(norm), config().rms_norm_eps, y);

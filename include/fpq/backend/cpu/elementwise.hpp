@@ -56,6 +56,21 @@ inline float lane_sum(lane_block sums) noexcept {
     return sums[0];
 }
 
+/// Sum of a[i] * b[i] in float32, by lanes.
+inline float dot(float const* a, float const* b, std::size_t n) noexcept {
+    lane_block sums{};
+    std::size_t j = 0;
+    for (; j + lanes <= n; j += lanes) {
+        for (std::size_t i = 0; i < lanes; ++i) {
+            sums[i] += a[j + i] * b[j + i];
+        }
+    }
+    for (std::size_t i = 0; j + i < n; ++i) {
+        sums[i] += a[j + i] * b[j + i];
+    }
+    return lane_sum(sums);
+}
+
 /// Sum of squares of n values in float32.
 inline float sum_of_squares(const float* x, std::size_t n) noexcept {
     lane_block sums{};

@@ -23,21 +23,6 @@ namespace fpq {
 
 namespace detail {
 
-/// Sum of a[i] * b[i] in float32, by lanes.
-inline float dot(float const* a, float const* b, std::size_t n) noexcept {
-    lane_block sums{};
-    std::size_t j = 0;
-    for (; j + lanes <= n; j += lanes) {
-        for (std::size_t i = 0; i < lanes; ++i) {
-            sums[i] += a[j + i] * b[j + i];
-        }
-    }
-    for (std::size_t i = 0; j + i < n; ++i) {
-        sums[i] += a[j + i] * b[j + i];
-    }
-    return lane_sum(sums);
-}
-
 /// y += factor * x.
 inline void add_scaled(float* y, float factor, float const* x, std::size_t n) noexcept {
     std::size_t j = 0;

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Statistics of gradients, on the CPU.
+#include "fpq/pipeline/gradient_sweep.hpp"
+
+#include "line/backward.hpp"
+
+#if !defined(FPQ_LINE_GPU)
+
+#include "fpq/backend/cpu/backward/rows.hpp"
+#include "fpq/backend/cpu/forward.hpp"
+#include "fpq/backend/cpu/solve.hpp"
+
+namespace fpq {
+
+template class gradient_sweep<cpu>;
+
+}  // namespace fpq
+
+#endif
