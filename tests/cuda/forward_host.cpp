@@ -29,26 +29,26 @@ TEST_CASE("a block holds every piece of a row for RMSNorm", "[cuda]") {
 }
 
 TEST_CASE("groups of lanes hold every value of every head once", "[cuda]") {
-    using map = fpq::cuda::rope_map;
     for (std::size_t dim = 8; dim <= 256; dim += 8) {
         for (std::size_t const heads : {2u, 5u, 40u, 41u}) {
-            auto const m = fpq::cuda::plan_rope(dim, heads);
-            REQUIRE(2 * m.half == dim);
-            REQUIRE(m.half % static_cast<std::uint32_t>(m.width) == 0);
-            REQUIRE(m.lanes * m.width >= static_cast<int>(m.half));
-            REQUIRE(32 % m.lanes == 0);
-            REQUIRE((m.width == 8 || m.lanes == 32));
-            std::size_t const tokens = 3;
-            std::vector<int> held(tokens * heads, 0);
-            for (std::size_t g = 0; g < tokens * m.groups_a_token; ++g) {
-                for (std::uint32_t i = 0; i < map::heads_held; ++i) {
-                    if (m.head(g) + i < heads) {
-                        ++held[m.token(g) * heads + m.head(g) + i];
+            for (std::size_t const tokens : {3u, 2500u}) {
+                auto const m = fpq::cuda::plan_rope(dim, heads, tokens);
+                REQUIRE(m.held == (tokens == 3 ? 1 : 4));
+                REQUIRE(2 * m.half == dim);
+                REQUIRE(m.half % static_cast<std::uint32_t>(m.width) == 0);
+                REQUIRE(m.lanes * m.width >= static_cast<int>(m.half));
+                REQUIRE(32 % m.lanes == 0);
+                REQUIRE((m.width == 8 || m.lanes == 32));
+                std::vector<int> held(tokens * heads, 0);
+                for (std::size_t g = 0; g < tokens * m.groups_a_token; ++g) {
+                    for (std::uint32_t i = 0; i < m.held; ++i) {
+                        if (m.head(g) + i < heads) {
+                            ++held[m.token(g) * heads + m.head(g) + i];
+                        }
                     }
                 }
-            }
-            for (int const times : held) {
-                REQUIRE(times == 1);
+                REQUIRE(
+                    std::all_of(held.begin(), held.end(), [](int times) { return times == 1; }));
             }
         }
     }

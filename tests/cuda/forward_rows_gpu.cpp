@@ -116,11 +116,12 @@ void norms(std::size_t rows, std::size_t cols, bool add) {
 struct rope_case {
     std::size_t heads, kv_heads, head_dim;
     bool norm, listed;
+    std::size_t tokens = 23;
 };
 
 /// q and k inside one matrix of all heads, as a fused product leaves them.
 void rotates(rope_case const& c) {
-    std::size_t const tokens = 23;
+    std::size_t const tokens = c.tokens;
     std::size_t const length = 7;
     std::size_t const positions = 40;
     std::size_t const half = c.head_dim / 2;
@@ -318,6 +319,7 @@ TEST_CASE("the GPU's rope turns, and norms, heads of all sizes", "[gpu]") {
             rotates({8, 2, dim, norm, false});
             rotates({3, 1, dim, norm, true});
             rotates({7, 7, dim, norm, false});
+            rotates({7, 2, dim, norm, true, 700});  // several heads a group
         }
     }
 }

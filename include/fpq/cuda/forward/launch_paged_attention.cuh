@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wing cuda. Definition of launch_paged_attention: checks, then the smallest kernel that holds a
-// head and, up to eight, the query heads of a key head.
+// head.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -45,31 +45,19 @@ attention_args rows_of(Args const& a) noexcept {
     return out;
 }
 
-template <int Lanes, int Group>
-status launch_paged_group(paged_attention_args const& a, paged_attention_work work,
-                          cudaStream_t stream) {
-    work.chunks = (work.queries_a_key + Group - 1) / Group;
+template <int Dim>
+status launch_paged_dim(paged_attention_args const& a, paged_attention_work work,
+                        cudaStream_t stream) {
+    constexpr std::uint32_t heads = paged_attention_warp<Dim>::heads;
+    work.chunks = (work.queries_a_key + heads - 1) / heads;
     std::size_t const blocks = a.count * a.kv_heads * work.chunks;
     if (blocks > 0x7FFFFFFFu) {
         return refuse("launch_paged_attention: queries", "fewer", static_cast<long long>(a.count));
     }
     dim3 const grid(static_cast<unsigned>(blocks),
                     static_cast<unsigned>(std::clamp<std::size_t>(a.splits, 1, 65535)));
-    return launch_overlapping<paged_attention_kernel<Lanes, Group>>(
-        "launch_paged_attention", grid, cached_attention_threads, stream, work);
-}
-
-template <int Lanes>
-status launch_paged_lanes(paged_attention_args const& a, paged_attention_work const& work,
-                          cudaStream_t stream) {
-    if (work.queries_a_key == 1) {
-        return launch_paged_group<Lanes, 1>(a, work, stream);
-    }
-    if (work.queries_a_key == 2) {
-        return launch_paged_group<Lanes, 2>(a, work, stream);
-    }
-    return work.queries_a_key <= 4 ? launch_paged_group<Lanes, 4>(a, work, stream)
-                                   : launch_paged_group<Lanes, 8>(a, work, stream);
+    return launch_overlapping<paged_attention_kernel<Dim>>("launch_paged_attention", grid,
+                                                           paged_attention_threads, stream, work);
 }
 
 }  // namespace detail
@@ -104,10 +92,10 @@ status launch_paged_attention(paged_attention_args const& a, cudaStream_t stream
                                     a.partials,
                                     a.counters};
     if (a.head_dim <= 64) {
-        return detail::launch_paged_lanes<8>(a, work, stream);
+        return detail::launch_paged_dim<64>(a, work, stream);
     }
-    return a.head_dim <= 128 ? detail::launch_paged_lanes<16>(a, work, stream)
-                             : detail::launch_paged_lanes<32>(a, work, stream);
+    return a.head_dim <= 128 ? detail::launch_paged_dim<128>(a, work, stream)
+                             : detail::launch_paged_dim<256>(a, work, stream);
 }
 
 }  // namespace fpq::cuda

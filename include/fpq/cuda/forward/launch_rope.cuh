@@ -17,16 +17,22 @@ namespace fpq::cuda {
 
 namespace detail {
 
-template <int Width, int Lanes>
-status launch_rope_lanes(rope_work const& work, cudaStream_t stream) {
+template <int Width, int Lanes, int Held>
+status launch_rope_heads(rope_work const& work, cudaStream_t stream) {
     constexpr std::size_t groups = rope_threads / Lanes;
     std::size_t const wanted = work.tokens * work.map.groups_a_token;
     std::size_t const blocks = (wanted + groups - 1) / groups;
     if (blocks > 0x7FFFFFFFu) {
         return refuse("launch_rope: tokens", "fewer", static_cast<long long>(work.tokens));
     }
-    return launch_overlapping<rope_kernel<Width, Lanes>>(
+    return launch_overlapping<rope_kernel<Width, Lanes, Held>>(
         "launch_rope", static_cast<unsigned>(blocks), rope_threads, stream, work);
+}
+
+template <int Width, int Lanes>
+status launch_rope_lanes(rope_work const& work, cudaStream_t stream) {
+    return work.map.held == 1 ? launch_rope_heads<Width, Lanes, 1>(work, stream)
+                              : launch_rope_heads<Width, Lanes, 4>(work, stream);
 }
 
 }  // namespace detail
@@ -43,8 +49,8 @@ status launch_rope(rope_args const& a, cudaStream_t stream) {
     if (!s.ok()) {
         return s;
     }
-    if (!on_16_bytes({a.cos, a.sin})) {
-        return refuse(who, "tables on 16 bytes", "others");
+    if (!on_16_bytes({a.cos, a.sin, a.q_norm, a.k_norm})) {
+        return refuse(who, "tables and norms on 16 bytes", "others");
     }
     if ((a.q_norm == nullptr) != (a.k_norm == nullptr)) {
         return refuse(who, "both norms or none", "one");
@@ -76,7 +82,7 @@ status launch_rope(rope_args const& a, cudaStream_t stream) {
                          a.q_norm,
                          a.k_norm,
                          a.eps,
-                         plan_rope(a.head_dim, a.heads + (stored ? 2 : 1) * a.kv_heads),
+                         plan_rope(a.head_dim, a.heads + (stored ? 2 : 1) * a.kv_heads, a.tokens),
                          stored ? a.keys.data : a.k.data,
                          stored ? a.keys.stride : a.k.stride,
                          a.slots,

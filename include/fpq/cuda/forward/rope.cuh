@@ -50,6 +50,11 @@ __device__ void norm_and_rotate(float (&a)[Width], float (&b)[Width], float cons
                                 std::uint32_t half, std::uint32_t at, bool active,
                                 float const (&c)[Width], float const (&s)[Width]) {
     if (norm != nullptr) {
+        values<float, Width> raw[2] = {};  // under way while squares are summed
+        if (active) {
+            raw[0] = values<float, Width>::load(norm + at);
+            raw[1] = values<float, Width>::load(norm + half + at);
+        }
         float squares = 0.0F;
         FPQ_UNROLL
         for (int i = 0; i < Width; ++i) {
@@ -65,12 +70,13 @@ __device__ void norm_and_rotate(float (&a)[Width], float (&b)[Width], float cons
         }
         float const mean = div_rn(squares, static_cast<float>(2 * half));
         float const inverse = div_rn(1.0F, sqrt_rn(add_rn(mean, eps)));
-        if (active) {
-            FPQ_UNROLL
-            for (int i = 0; i < Width; ++i) {
-                a[i] = mul_rn(norm[at + i], mul_rn(a[i], inverse));
-                b[i] = mul_rn(norm[half + at + i], mul_rn(b[i], inverse));
-            }
+        float w[2][Width];
+        raw[0].unpack(w[0]);
+        raw[1].unpack(w[1]);
+        FPQ_UNROLL
+        for (int i = 0; i < Width; ++i) {
+            a[i] = mul_rn(w[0][i], mul_rn(a[i], inverse));
+            b[i] = mul_rn(w[1][i], mul_rn(b[i], inverse));
         }
     }
     FPQ_UNROLL
@@ -82,11 +88,11 @@ __device__ void norm_and_rotate(float (&a)[Width], float (&b)[Width], float cons
     }
 }
 
-template <int Width, int Lanes>
+template <int Width, int Lanes, int Held>
 __global__ void __launch_bounds__(rope_threads) rope_kernel(rope_work const work) {
     ptx::allow_next_kernel();
     ptx::wait_for_previous_kernel();
-    constexpr int held = rope_map::heads_held;
+    constexpr int held = Held;
     constexpr unsigned groups = rope_threads / Lanes;
     std::size_t const group = std::size_t{blockIdx.x} * groups + threadIdx.x / Lanes;
     std::size_t const token = work.map.token(group);
