@@ -1,119 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Event files of TensorBoard: every byte, read back by a small decoder of its own.
+// Event files of TensorBoard: every byte, read back by a decoder of our own (support/events.hpp).
 // tests/interop/logs.sh reads one with TensorBoard itself.
 #include "fpq/io/tensorboard/event_file.hpp"
 
 #include <cstdint>
-#include <cstring>
-#include <filesystem>
 #include <limits>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "catch.hpp"
+#include "support/events.hpp"
 #include "support/files.hpp"
 
-namespace {
-
+using fpq_test::as_double;
+using fpq_test::as_float;
+using fpq_test::decode;
+using fpq_test::events_of;
+using fpq_test::only;
 using fpq_test::temporary_directory;
-
-/// One field of a message: its number, how it is encoded, and what it holds.
-struct field {
-    unsigned number = 0;
-    unsigned wire_type = 0;
-    std::uint64_t value = 0;  // of a number
-    std::string bytes;        // of all else
-};
-
-std::uint64_t take(std::string_view& from, std::size_t size) {
-    REQUIRE(from.size() >= size);
-    std::uint64_t out = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-        out |= std::uint64_t{static_cast<unsigned char>(from[i])} << (8 * i);
-    }
-    from.remove_prefix(size);
-    return out;
-}
-
-std::uint64_t take_varint(std::string_view& from) {
-    std::uint64_t out = 0;
-    for (int shift = 0;; shift += 7) {
-        std::uint64_t const byte = take(from, 1);
-        out |= (byte & 0x7F) << shift;
-        if (byte < 0x80) {
-            return out;
-        }
-    }
-}
-
-std::vector<field> decode(std::string_view from) {
-    std::vector<field> out;
-    while (!from.empty()) {
-        field f;
-        std::uint64_t const key = take_varint(from);
-        f.number = static_cast<unsigned>(key >> 3);
-        f.wire_type = static_cast<unsigned>(key & 7);
-        if (f.wire_type == 2) {
-            std::uint64_t const size = take_varint(from);
-            REQUIRE(from.size() >= size);
-            f.bytes = from.substr(0, size);
-            from.remove_prefix(size);
-        } else {
-            f.value = f.wire_type == 0   ? take_varint(from)
-                      : f.wire_type == 1 ? take(from, 8)
-                                         : take(from, 4);
-        }
-        out.push_back(f);
-    }
-    return out;
-}
-
-/// The field of that number, which must be there once and be encoded so.
-field const& only(std::vector<field> const& fields, unsigned number, unsigned wire_type) {
-    field const* found = nullptr;
-    for (field const& f : fields) {
-        if (f.number == number) {
-            REQUIRE(found == nullptr);
-            found = &f;
-        }
-    }
-    REQUIRE(found != nullptr);
-    REQUIRE(found->wire_type == wire_type);
-    return *found;
-}
-
-double as_double(std::uint64_t bits) {
-    double out = 0;
-    std::memcpy(&out, &bits, sizeof out);
-    return out;
-}
-
-float as_float(std::uint64_t bits) {
-    auto const narrow = static_cast<std::uint32_t>(bits);
-    float out = 0;
-    std::memcpy(&out, &narrow, sizeof out);
-    return out;
-}
-
-/// The events of a file, their frames checked.
-std::vector<std::string> events_of(std::filesystem::path const& path) {
-    std::string const all = fpq_test::read_text(path);
-    std::string_view left = all;
-    std::vector<std::string> out;
-    while (!left.empty()) {
-        std::string_view const length = left.substr(0, 8);
-        std::uint64_t const size = take(left, 8);
-        CHECK(take(left, 4) == fpq::detail::masked_crc32c(length));
-        REQUIRE(left.size() >= size + 4);
-        out.emplace_back(left.substr(0, size));
-        left.remove_prefix(size);
-        CHECK(take(left, 4) == fpq::detail::masked_crc32c(out.back()));
-    }
-    return out;
-}
-
-}  // namespace
+using field = fpq_test::event_field;
 
 TEST_CASE("CRC-32C has the values of RFC 3720", "[io][log]") {
     CHECK(fpq::detail::crc32c("") == 0);
@@ -139,8 +44,9 @@ TEST_CASE("an event file holds what was added, field by field", "[io][log]") {
     file.add_text("recipe", markdown, 1237.0);
     CHECK(file.path().parent_path() == dir.path() / "a" / "b");
     CHECK(file.path().filename().string().starts_with("events.out.tfevents.1234."));
+    file.add_scalar("x", 128, 1.0, 1238.0);  // the least of two bytes
     std::vector<std::string> const events = events_of(file.path());
-    REQUIRE(events.size() == 4);
+    REQUIRE(events.size() == 5);
 
     std::vector<field> const first = decode(events[0]);
     CHECK(first.size() == 2);
@@ -162,6 +68,8 @@ TEST_CASE("an event file holds what was added, field by field", "[io][log]") {
         decode(only(decode(only(decode(events[2]), 5, 2).bytes), 1, 2).bytes);
     CHECK(as_float(only(infinite, 2, 5).value) == std::numeric_limits<float>::infinity());
     CHECK(decode(events[2]).size() == 2);  // step 0 is the default
+
+    CHECK(only(decode(events[4]), 2, 0).value == 128);
 
     std::vector<field> const text =
         decode(only(decode(only(decode(events[3]), 5, 2).bytes), 1, 2).bytes);

@@ -172,15 +172,17 @@ private:
 
     void draw_bars(std::size_t index) {
         constexpr double filled = 0.8;  // of a category's room
+        constexpr double widest = 64.0;
         chart_series const& s = chart_.series[index];
-        double const width = filled * at_.slot() / static_cast<double>(chart_.series.size());
+        auto const count = static_cast<double>(chart_.series.size());
+        double const width = std::min(filled * at_.slot() / count, widest);
         double const floor = at_.down(at_.y_axis.at(0.0));
         for (chart_point const& p : s.points) {
             if (!at_.shows(p)) {
                 continue;
             }
-            double const begin = at_.left + p.x * at_.slot() + (1.0 - filled) / 2.0 * at_.slot() +
-                                 static_cast<double>(index) * width;
+            double const middle = at_.left + (p.x + 0.5) * at_.slot();
+            double const begin = middle + (static_cast<double>(index) - count / 2.0) * width;
             double const end = at_.down(at_.y_axis.at(p.y));
             put("<rect class=\"f{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" "
                 "height=\"{:.1f}\"><title>{}</title></rect>\n",

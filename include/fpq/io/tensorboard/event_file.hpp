@@ -51,7 +51,7 @@ public:
     event_file(std::filesystem::path const& directory, double now) {
         std::error_code failed;
         std::filesystem::create_directories(directory, failed);
-        if (failed && !std::filesystem::is_directory(directory)) {
+        if (failed) {
             fail_input("cannot make a directory", directory.string(), "success", failed.message());
         }
         std::string const stem = "events.out.tfevents." +
