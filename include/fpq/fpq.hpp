@@ -194,6 +194,8 @@
 #include "fpq/pipeline/recipe_json.hpp"
 #include "fpq/pipeline/recipe_object.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
+#include "fpq/pipeline/report_line.hpp"
 #include "fpq/pipeline/resolve.hpp"
 #include "fpq/pipeline/resolve_layout.hpp"
 #include "fpq/pipeline/resolve_schemes.hpp"

@@ -14,6 +14,7 @@
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "fpq/version.hpp"
 
 namespace fpq::tools {

@@ -13,6 +13,7 @@
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 
 namespace fpq::tools {
 
