@@ -14,6 +14,7 @@
 #include "catch.hpp"
 #include "fpq/pipeline/low_sqnr.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "pipeline/models.hpp"
 #include "support/tiny_checkpoint.hpp"
 

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "common/child_process.hpp"
 #include "pipeline/programs.hpp"
 #include "support/files.hpp"
-#include "tasks/child_process.hpp"
 #include "tasks/lm_eval.hpp"
 
 using namespace fpq_test;

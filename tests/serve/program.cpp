@@ -11,7 +11,7 @@
 #include "pipeline/programs.hpp"
 #include "serve/served.hpp"
 #include "support/files.hpp"
-#include "tasks/child_process.hpp"
+#include "common/child_process.hpp"
 
 using namespace fpq_test;
 using fpq::tools::child_output;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -13,6 +14,7 @@
 #include "evaluate/options.hpp"
 #include "fpq/core/hosted/printable.hpp"
 #include "fpq/io/file/hub_cache.hpp"
+#include "logs/run_logs.hpp"
 #include "tasks/lm_eval.hpp"
 #include "tasks/print_scores.hpp"
 
@@ -49,7 +51,8 @@ void print_measurement(fpq::tools::measurement const& m,
     }
 }
 
-int evaluate(fpq::tools::evaluate_options const& options) {
+/// `config`: every flag with its value, for a log.
+int evaluate(fpq::tools::evaluate_options const& options, nlohmann::json const& config) {
     fpq::tools::enter_device_program(options.device);
     if (options.texts.empty() && options.tasks.names.empty()) {
         fpq::fail_usage("--text", {}, "text of the evaluation, or --lm_eval_tasks", "nothing");
@@ -69,8 +72,13 @@ int evaluate(fpq::tools::evaluate_options const& options) {
         fpq::tools::say("note: {}\n", device.note);
     }
     fpq::tools::check_json_file(options);
+    fpq::tools::check_log_directory(options);
     fpq::tools::check_tasks(options.tasks, fpq::model_directory(options.model),
                             [](std::string const& line) { fpq::tools::say("note: {}\n", line); });
+    fpq::tools::run_logs logs(options.logs, config, [](std::string const& line) {
+        fpq::tools::say("note: {}\n", fpq::detail::printable(line, 400));
+    });
+    logs.open();
     std::optional<fpq::tools::measurement> measured;
     if (!options.texts.empty()) {
         measured = fpq::tools::measure(options, device, threads);
@@ -79,6 +87,7 @@ int evaluate(fpq::tools::evaluate_options const& options) {
     }
     std::optional<fpq::task_scores> tasks;
     auto const save = [&] {
+        logs.finish(fpq::tools::values_of(measured, tasks));
         if (!options.json.empty()) {
             fpq::tools::save_results(measured, tasks, options, products);
         }
@@ -104,7 +113,10 @@ int evaluate(fpq::tools::evaluate_options const& options) {
 int main(int argc, char** argv) {
     return fpq::tools::run_program("fpq-evaluate", [&] {
         fpq::tools::evaluate_options options;
-        return fpq::tools::take_all(fpq::tools::evaluate_program(options), argc, argv,
-                                    [&] { return evaluate(options); });
+        fpq::tools::program_spec const program = fpq::tools::evaluate_program(options);
+        return fpq::tools::take_all(program, argc, argv, [&] {
+            auto const line = fpq::tools::read_command_line(program, argc, argv);
+            return evaluate(options, fpq::tools::flag_values(program, line));
+        });
     });
 }

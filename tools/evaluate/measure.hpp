@@ -10,6 +10,7 @@
 #include "common/device.hpp"
 #include "evaluate/options.hpp"
 #include "fpq/model/evaluate.hpp"
+#include "fpq/pipeline/log_values.hpp"
 #include "fpq/pipeline/report.hpp"
 
 namespace fpq::tools {
@@ -33,7 +34,13 @@ measurement measure(evaluate_options const& options, chosen_device const& device
 /// file of a checkpoint that is read (usage).
 void check_json_file(evaluate_options const& options);
 
+/// Refuses a directory of logs that is a checkpoint's (usage).
+void check_log_directory(evaluate_options const& options);
+
 /// Of the two, what there is.
+[[nodiscard]] std::vector<log_value> values_of(std::optional<measurement> const& m,
+                                               std::optional<task_scores> const& tasks);
+/// The same as JSON.
 void save_results(std::optional<measurement> const& m, std::optional<task_scores> const& tasks,
                   evaluate_options const& options, std::string const& products);
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluate/options.hpp"
 
+#include <utility>
+#include <vector>
+
 #include "common/device.hpp"
 #include "common/flag_kinds.hpp"
 #include "common/foreign.hpp"
@@ -10,6 +13,13 @@
 namespace fpq::tools {
 
 program_spec evaluate_program(evaluate_options& o) {
+    flag_group run{"Run",
+                   {path_flag("json", o.json, "FILE", "write the results here"),
+                    count_flag("threads", o.threads, bounds::threads, "worker threads"),
+                    device_flag(o.device, false), products_flag(o.products),
+                    switch_flag("verbose", o.verbose, true, "a line a step")}};
+    std::vector<flag_spec> const logs = log_flags(o.logs);
+    run.flags.insert(run.flags.end(), logs.begin(), logs.end());
     return {"fpq-evaluate",
             "Perplexity of a checkpoint, and its distance (KL, top-1) to a reference.",
             {{"Checkpoints and text",
@@ -25,11 +35,7 @@ program_spec evaluate_program(evaluate_options& o) {
                choice_flag("bos", o.add_special, special_tokens, special_synonyms,
                            "special tokens as the tokenizer adds them")}},
              {"Tasks", task_flags(o.tasks)},
-             {"Run",
-              {path_flag("json", o.json, "FILE", "write the results here"),
-               count_flag("threads", o.threads, bounds::threads, "worker threads"),
-               device_flag(o.device, false), products_flag(o.products),
-               switch_flag("verbose", o.verbose, true, "a line a step")}}},
+             std::move(run)},
             {"fpq-evaluate --model OUT --text wiki.test.raw.txt",
              "fpq-evaluate --model OUT --reference MODEL --text wiki.test.raw.txt --json out.json",
              "fpq-evaluate --model OUT --lm_eval_tasks hellaswag,winogrande"},

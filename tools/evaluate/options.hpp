@@ -9,6 +9,7 @@
 
 #include "common/command_line.hpp"
 #include "fpq/pipeline/recipe.hpp"
+#include "logs/log_options.hpp"
 
 namespace fpq::tools {
 
@@ -17,6 +18,7 @@ struct evaluate_options {
     std::filesystem::path reference;
     std::vector<std::filesystem::path> texts;
     std::filesystem::path json;
+    log_options logs;
     std::size_t sequence_length = 2048;
     std::size_t max_characters = 0;
     std::size_t max_windows = 0;

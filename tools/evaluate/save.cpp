@@ -14,6 +14,7 @@
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "fpq/version.hpp"
 
 namespace fpq::tools {
@@ -61,6 +62,34 @@ void check_json_file(evaluate_options const& options) {
         }
     }
     require_writable_file(file, 512);
+}
+
+void check_log_directory(evaluate_options const& options) {
+    if (options.logs.directory.empty()) {
+        return;
+    }
+    for (std::filesystem::path const& checkpoint : {options.model, options.reference}) {
+        if (!checkpoint.empty()) {
+            require_outside("log_dir", options.logs.directory / "x", model_directory(checkpoint));
+        }
+    }
+}
+
+std::vector<log_value> values_of(std::optional<measurement> const& m,
+                                 std::optional<task_scores> const& tasks) {
+    std::vector<log_value> out;
+    if (m) {
+        out = evaluation_values(m->result);
+        out.push_back({"size/bits_per_weight", 0, m->bits_per_weight});
+        out.push_back({"phase_seconds/open", 0, m->open_seconds});
+        out.push_back({"phase_seconds/load", 0, m->load_seconds});
+        out.push_back({"phase_seconds/compute", 0, m->compute_seconds});
+    }
+    if (tasks) {
+        std::vector<log_value> const more = task_values(*tasks);
+        out.insert(out.end(), more.begin(), more.end());
+    }
+    return out;
 }
 
 void save_results(std::optional<measurement> const& m, std::optional<task_scores> const& tasks,

@@ -11,8 +11,10 @@
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
+#include "fpq/pipeline/page/report_page.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 
 namespace fpq::tools {
 
@@ -74,6 +76,26 @@ void check_written_file(std::string_view flag, std::filesystem::path const& file
     }
 }
 
+void check_log_directory(std::filesystem::path const& directory, recipe const& r) {
+    if (directory.empty()) {
+        return;
+    }
+    std::filesystem::path const whole = whole_path(directory / "x").parent_path();
+    auto const refuse_within = [&](std::filesystem::path const& outer, char const* what) {
+        if (std::mismatch(outer.begin(), outer.end(), whole.begin(), whole.end()).first ==
+            outer.end()) {
+            fail_usage("log_dir", directory.string(), "a directory outside of " + outer.string(),
+                       what);
+        }
+    };
+    refuse_within(whole_path(model_directory(r.model) / "x").parent_path(), "one of the model");
+    if (r.output.kind != export_kind::none && !r.output.directory.empty()) {
+        output_place const place{whole_path(r.output.directory / "x").parent_path()};
+        refuse_within(place.directory, "one where the checkpoint is written");
+        refuse_within(place.beside(), "one where the checkpoint is written");
+    }
+}
+
 void save_recipe(recipe const& r, std::filesystem::path const& file) {
     if (!file.empty()) {
         write_json_file(file, to_json(r));
@@ -82,6 +104,11 @@ void save_recipe(recipe const& r, std::filesystem::path const& file) {
 
 void save_report(run_report const& report, std::string const& products,
                  std::filesystem::path const& file) {
+    std::filesystem::path const ending = file.extension();
+    if (ending == ".html" || ending == ".htm") {
+        write_file_whole(file, report_page(report, products));
+        return;
+    }
     nlohmann::json json = to_json(report);
     json["products"] = products;
     write_json_file(file, json);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -21,7 +22,9 @@
 #include "fpq/io/file/whole_file.hpp"
 #include "fpq/pipeline/line.hpp"
 #include "fpq/pipeline/output_files.hpp"
+#include "fpq/pipeline/recipe_json.hpp"
 #include "line/calls.hpp"
+#include "logs/run_logs.hpp"
 #include "quantize/files.hpp"
 #include "quantize/options.hpp"
 #include "quantize/print.hpp"
@@ -60,7 +63,7 @@ template <class B>
 int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
                 fpq::recipe const& recipe, fpq::tools::run_options const& options,
                 fpq::tools::given_options const& given, note_printer& say_notes,
-                std::optional<finished_run>& finished) {
+                fpq::tools::run_logs& logs, std::optional<finished_run>& finished) {
     auto const products_of = [&] {
         return device.gpu ? device.name
                           : fpq::tools::choose_products(options.products, backend.threads);
@@ -78,6 +81,9 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
         if (speaks) {
             fpq::tools::check_tasks(recipe.evaluation.tasks, plan.model,
                                     [&](auto const& note) { say_notes({note}); });
+        }
+        if (speaks && !options.dry_run) {
+            logs.open(to_json(recipe));
         }
     });
     say_notes(fpq::tools::idle_flags(given, recipe, plan.schemes, options));
@@ -108,7 +114,13 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
         fpq::tools::progress_printer progress(options.verbose);  // ends its line before the report
         auto const one_rank = [&](B const& own, fpq::rank_group& ranks) {
             if (ranks.rank() == 0) {
-                report = fpq::run(own, plan, fpq::shipped_architectures, std::ref(progress), ranks);
+                auto const watch = [&](fpq::progress_event const& event) {
+                    progress(event);
+                    if (event.found != nullptr) {
+                        logs.take(*event.found);
+                    }
+                };
+                report = fpq::run(own, plan, fpq::shipped_architectures, watch, ranks);
             } else {
                 (void)fpq::run(
                     own, plan, fpq::shipped_architectures, [](fpq::progress_event const&) {},
@@ -142,8 +154,9 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
 /// The tasks of a recipe on what was written, and the report with or without them. The backend is
 /// gone by now: a card's memory is the server's.
 void evaluate_and_report(finished_run run, fpq::recipe const& recipe,
-                         fpq::tools::run_options const& options) {
+                         fpq::tools::run_options const& options, fpq::tools::run_logs& logs) {
     auto const save = [&] {
+        logs.finish(run.report);
         if (!options.report.empty()) {
             fpq::tools::save_report(run.report, run.products, options.report);
         }
@@ -163,8 +176,9 @@ void evaluate_and_report(finished_run run, fpq::recipe const& recipe,
     save();
 }
 
+/// `config`: every flag with its value, for a log.
 int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& options,
-             fpq::tools::given_options const& given) {
+             fpq::tools::given_options const& given, nlohmann::json const& config) {
     note_printer say_notes;
     say_notes(given.notes);
     fpq::rank_group& world = fpq::tools::world();
@@ -177,6 +191,7 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
         if (world.rank() == 0) {
             fpq::tools::check_written_file("report", options.report, recipe);
             fpq::tools::check_written_file("save_recipe", options.save_recipe, recipe);
+            fpq::tools::check_log_directory(options.logs.directory, recipe);
         }
         if (!options.save_recipe.empty() && options.save_recipe == options.report) {
             fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
@@ -195,13 +210,15 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
     if (!device.gpu && options.memory.device != 0) {
         say_notes({"--gpu_memory: this run computes on the CPU"});
     }
+    fpq::tools::run_logs logs(options.logs, config,
+                              [&](std::string const& line) { say_notes({line}); });
     std::optional<finished_run> finished;
     int const code =
         fpq::tools::on_device(device, threads, options.memory, [&](auto const& backend) {
-            return quantize_on(backend, device, recipe, options, given, say_notes, finished);
+            return quantize_on(backend, device, recipe, options, given, say_notes, logs, finished);
         });
     if (finished) {
-        evaluate_and_report(*std::move(finished), recipe, options);
+        evaluate_and_report(*std::move(finished), recipe, options, logs);
     }
     return code;
 }
@@ -237,7 +254,7 @@ int main(int argc, char** argv) {
             }
             given = fpq::tools::take_quantize_flags(program, line, flags, from_recipe);
         });
-        return quantize(flags, options, given);
+        return quantize(flags, options, given, fpq::tools::flag_values(program, line));
     });
     return fpq::tools::leave_world(code);
 }

@@ -179,7 +179,7 @@ flag_group evaluation_flags(harness_flags& f) {
 }
 
 flag_group run_flags(harness_flags& f, run_options& run) {
-    return {
+    flag_group out{
         "Run",
         {{"recipe",
           "FILE",
@@ -187,7 +187,8 @@ flag_group run_flags(harness_flags& f, run_options& run) {
           {},
           [](std::string const&) {}},
          path_flag("save_recipe", run.save_recipe, "FILE", "write the recipe of these flags here"),
-         path_flag("report", run.report, "FILE", "write a JSON report here"),
+         path_flag("report", run.report, "FILE",
+                   "write a report here: a page where it ends in .html, else JSON"),
          switch_flag("dry_run", run.dry_run, true, "print the plan and stop"),
          switch_flag("restart", run.restart, true,
                      "discard what an interrupted run to --save_path left, do not go on with it"),
@@ -207,6 +208,9 @@ flag_group run_flags(harness_flags& f, run_options& run) {
               run.memory.host = read_bytes("--host_memory", bounds::memory_bytes, text);
           }},
          products_flag(run.products)}};
+    std::vector<flag_spec> const logs = log_flags(run.logs);
+    out.flags.insert(out.flags.end(), logs.begin(), logs.end());
+    return out;
 }
 
 flag_group harness_only() {
@@ -227,7 +231,6 @@ flag_group harness_only() {
              accepted("compile", {}, "of its GPU run"),
              accepted("cpu_offload_modules", {}, "of its GPU run"),
              accepted("cpu_offload_activations", {}, "of its GPU run"),
-             accepted("log_wandb", {}, "see --report"),
              accepted("parametrization", "WORD", "of learned transforms")}};
 }
 

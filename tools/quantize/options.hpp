@@ -11,6 +11,7 @@
 #include "fpq/backend/memory_budget.hpp"
 #include "fpq/pipeline/effects.hpp"
 #include "fpq/pipeline/flags.hpp"
+#include "logs/log_options.hpp"
 
 namespace fpq::tools {
 
@@ -18,6 +19,7 @@ namespace fpq::tools {
 struct run_options {
     std::filesystem::path report;
     std::filesystem::path save_recipe;
+    log_options logs;
     std::string device = "auto";
     std::string products = "auto";
     memory_budget memory;

@@ -2,6 +2,7 @@
 // From a command line to flags: what several flags mean together.
 #include <map>
 #include <string>
+#include <utility>
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/pipeline/bounds.hpp"
@@ -115,8 +116,14 @@ given_options take_quantize_flags(program_spec const& program, command_line cons
 std::vector<std::string> idle_flags(given_options const& options, recipe const& r,
                                     std::vector<scheme> const& schemes, run_options const& run) {
     std::vector<std::string> notes = idle_notes(options.given, r, schemes);
-    if (run.dry_run && !run.report.empty()) {
-        notes.emplace_back("--report: a dry run solves nothing that could be told");
+    std::string idle;
+    for (auto const& [flag, given] : {std::pair{"--report", !run.report.empty()},
+                                      std::pair{"--log_dir", !run.logs.directory.empty()},
+                                      std::pair{"--log_wandb", run.logs.wandb}}) {
+        idle += !given ? "" : (idle.empty() ? "" : ", ") + std::string(flag);
+    }
+    if (run.dry_run && !idle.empty()) {
+        notes.push_back(idle + ": a dry run solves nothing that could be told");
     }
     if (run.restart && r.output.kind == export_kind::none) {
         notes.emplace_back("--restart: nothing is written, so that nothing can go on");

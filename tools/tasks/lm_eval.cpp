@@ -2,16 +2,15 @@
 #include "tasks/lm_eval.hpp"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <optional>
 #include <string_view>
 #include <system_error>
 
+#include "common/child_process.hpp"
+#include "common/work_directory.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/printable.hpp"
 #include "fpq/io/file/look.hpp"
@@ -19,7 +18,6 @@
 #include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/io/tokenizer/tokenizer.hpp"
-#include "tasks/child_process.hpp"
 
 namespace fpq::tools {
 
@@ -101,30 +99,6 @@ void check_names(task_args const& tasks) {
                    names.substr(0, names.find('\n')));
     }
 }
-
-/// A directory of its own below TMPDIR.
-class work_directory {
-public:
-    work_directory() {
-        std::error_code none;
-        std::string name =
-            (std::filesystem::temp_directory_path(none) / "fpq-lm-eval-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) {
-            fail_input("cannot make a directory", name, {}, std::strerror(errno));
-        }
-        path_ = name;
-    }
-    ~work_directory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    work_directory(work_directory const&) = delete;
-    work_directory& operator=(work_directory const&) = delete;
-    [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// The tokenizer as the harness is to see it: the checkpoint's files by links and, without
 /// thinking, a chat template that begins by saying so.
@@ -324,7 +298,7 @@ void check_tasks(task_args const& tasks, std::filesystem::path const& model, lin
 
 task_scores run_tasks(task_args const& tasks, serve_place const& place, line_sink const& say) {
     task_scores out;
-    work_directory const work;
+    work_directory const work("lm-eval");
     lay_tokenizer(tasks, place.checkpoint, work.path() / "tokenizer");
     std::vector<std::string> const command = served_model::words_of(place, tasks);
     out.commands.push_back(command_text(command));

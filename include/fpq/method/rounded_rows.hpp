@@ -113,6 +113,7 @@ void add_error(T const* w, float const* d, std::size_t n, float unit, error_stat
 struct rounding_loss {
     error_stats error;
     local_loss local;
+    float unit = 1.0F;  ///< signal and noise are those of weights times this
 };
 
 /// Quantizes w into q, a few rows at a time so that they stay in cache for the comparison with
@@ -158,6 +159,7 @@ rounding_loss round_rows(matrix_view<T const> w, quant_format const& format,
         }
     });
     rounding_loss total;
+    total.unit = unit;
     for (rounding_loss const& s : sums) {
         total.error.add(s.error);
         total.local.add(s.local);

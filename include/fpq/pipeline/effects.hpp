@@ -238,7 +238,7 @@ inline constexpr std::array<flag_effect, 55> flag_effects{{
     {"compile", detail::never, detail::float_forward},
     {"cpu_offload_modules", detail::never, detail::float_forward},
     {"cpu_offload_activations", detail::never, detail::float_forward},
-    {"log_wandb", detail::never, "nothing is logged; --report FILE writes all figures as JSON"},
+    {"log_wandb", detail::always, {}},
     {"eval_openllm", detail::always, {}},
     {"lm_eval_tasks", detail::always, {}},
     {"lm_eval_batch_size", detail::if_tasks, detail::no_tasks},

@@ -37,6 +37,7 @@
 #include "fpq/pipeline/output_files.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "fpq/version.hpp"
 
 namespace fpq {

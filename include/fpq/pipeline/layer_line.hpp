@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -25,6 +26,7 @@
 #include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/layer_writer.hpp"
 #include "fpq/pipeline/low_sqnr.hpp"
+#include "fpq/pipeline/memory.hpp"
 #include "fpq/pipeline/phase_clock.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/progress.hpp"
@@ -69,6 +71,13 @@ private:
 
     void one_layer(std::size_t index, streams<B>& flow);
 
+    /// Tells the report what the layer took.
+    void end_layer(std::size_t layer) {
+        auto const now = std::chrono::steady_clock::now();
+        std::chrono::duration<double> const spent = now - std::exchange(layer_begin_, now);
+        report_.layers.push_back({layer, spent.count(), peak_resident()});
+    }
+
     /// Tells how far a layer is: `share` of it, from `begin` on, is what is `done` of `of` equal
     /// parts of the work at hand.
     void within(std::size_t index, std::string const& detail, double begin, double share,
@@ -91,6 +100,7 @@ private:
     run_report& report_;
     progress_sink const& progress_;
     phase_clock clock_;
+    std::chrono::steady_clock::time_point layer_begin_;
     scheme_transforms transforms_;
     layer_work<B> work_;
     quantized_sink<B> sink_;
@@ -135,14 +145,17 @@ void layer_line<B>::run(streams<B>& flow) {
             fmt::format("goes on with an interrupted run: {} of {} layers were done",
                         finished_.size(), layers));
     }
+    layer_begin_ = std::chrono::steady_clock::now();
     for (std::size_t layer = 0; layer < layers; ++layer) {
         if (layer < finished_.size()) {
             repeat_layer(finished_[layer], flow);
-            progress_({"repeat", layer + 1, finished_.size(), ""});
+            end_layer(layer);
+            progress_({"repeat", layer + 1, finished_.size(), "", 0.0, &report_});
             continue;
         }
         one_layer(layer, flow);
-        progress_({"quantize", layer + 1, layers, last_detail()});
+        end_layer(layer);
+        progress_({"quantize", layer + 1, layers, last_detail(), 0.0, &report_});
     }
     earlier_.reset();
     decoder<B> network = model_.network();

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@
 #include "fpq/model/layer.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_line.hpp"
 #include "fpq/pipeline/sink.hpp"
 #include "fpq/pipeline/streams.hpp"
 #include "fpq/quant/error_stats.hpp"
@@ -55,6 +57,23 @@ inline scheme_transforms transforms_of(run_plan const& plan) {
     }
     return out;
 }
+
+namespace detail {
+
+/// The rms of the largest channel over that of all, of the diagonal of a second moment; nothing
+/// where no input was other than 0.
+inline std::optional<double> peak_of(std::vector<float> const& diagonal) {
+    double sum = 0.0;
+    double most = 0.0;
+    for (float const square : diagonal) {
+        sum += static_cast<double>(square);
+        most = std::max(most, static_cast<double>(square));
+    }
+    return sum > 0.0 ? std::optional(std::sqrt(most * static_cast<double>(diagonal.size()) / sum))
+                     : std::nullopt;
+}
+
+}  // namespace detail
 
 /// What the calibration saw of one tap.
 template <class B>
@@ -261,14 +280,17 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
     scheme const& s = *plan_.scheme_of(graph_, *nodes.front());
     linear_group<B> group;
     group.args = *s.weight;
-    float most = 0.0F;
+    std::vector<float> sizes;
     for (std::size_t i = 0; i < nodes.size(); ++i) {
         group.members.push_back({nodes[i]->module, weights[i], {}});
-        most = std::max(most, amax(backend_, weights[i]));
+        sizes.push_back(amax(backend_, weights[i]));
     }
+    float const most = *std::max_element(sizes.begin(), sizes.end());
     group.global_scale = global_scale_of(group.args, most);
     std::optional<typename B::hessian> const& seen = finished_[index(nodes.front()->input)];
     group.second_moment = seen ? &*seen : nullptr;
+    std::optional<double> const input_peak =
+        seen ? detail::peak_of(diagonal(backend_, *seen)) : std::nullopt;
     apply(backend_, plan_.methods, group);
     std::vector<quantized_linear> solved;
     for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -279,12 +301,11 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
         }
         local_loss local;
         error_stats const error = decode_weights(backend_, result.weight.view(), weights[i], local);
-        linear_report line;
-        line.module = nodes[i]->module;
-        line.rows = nodes[i]->out;
-        line.cols = nodes[i]->in;
+        linear_report line = detail::line_of(graph_, *nodes[i]);
         line.dead_columns = result.report.dead_columns;
         line.set_loss(error, local);
+        line.set_weight_peak(static_cast<double>(sizes[i]), error.signal);
+        line.input_peak = input_peak;
         if (seen && result.report.energy > 0.0) {
             line.relative_error = result.report.relative_error;
         }

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "fpq/core/hosted/printable.hpp"
+#include "fpq/io/json/json_text.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/version.hpp"

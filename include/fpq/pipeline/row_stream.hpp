@@ -23,6 +23,7 @@
 #include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_line.hpp"
 #include "fpq/pipeline/sink.hpp"
 
 namespace fpq {
@@ -49,8 +50,9 @@ private:
         return detail::tensor_of_shape(source_, node.weight(), {node.out, node.in});
     }
 
-    void one_linear(linear_node const& node, quant_args const& args, float most, float input_scale,
-                    run_report& report);
+    /// `own_most`: the largest size of a weight of this linear; `most`: of its group.
+    void one_linear(linear_node const& node, quant_args const& args, float own_most, float most,
+                    float input_scale, run_report& report);
 
     run_plan const& plan_;
     checkpoint const& source_;
@@ -72,12 +74,13 @@ template <class B>
 void row_stream<B>::round(std::vector<linear_node const*> const& nodes, float input_scale,
                           run_report& report) {
     quant_args const& args = *plan_.scheme_of(graph_, *nodes.front())->weight;
-    float most = 0.0F;
+    std::vector<float> sizes;
     for (linear_node const* const node : nodes) {
-        most = std::max(most, detail::finite_amax(weight(*node), plan_.threads));
+        sizes.push_back(detail::finite_amax(weight(*node), plan_.threads));
     }
-    for (linear_node const* const node : nodes) {
-        one_linear(*node, args, most, input_scale, report);
+    float const most = *std::max_element(sizes.begin(), sizes.end());
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        one_linear(*nodes[i], args, sizes[i], most, input_scale, report);
     }
 }
 
@@ -89,8 +92,8 @@ void row_stream<B>::finish() {
 }
 
 template <class B>
-void row_stream<B>::one_linear(linear_node const& node, quant_args const& args, float most,
-                               float input_scale, run_report& report) {
+void row_stream<B>::one_linear(linear_node const& node, quant_args const& args, float own_most,
+                               float most, float input_scale, run_report& report) {
     if (node.bias) {
         (void)detail::load_vector(source_, node.bias_name(), node.out);
     }
@@ -101,11 +104,10 @@ void row_stream<B>::one_linear(linear_node const& node, quant_args const& args, 
         weight(node), node.out, node.in, args.format,
         observer_of(args, global_scale_of(args, most)), most, plan_.threads, out.weight);
     source_.release(node.weight());
-    linear_report line;
-    line.module = out.module;
-    line.rows = node.out;
-    line.cols = node.in;
+    linear_report line = detail::line_of(graph_, node);
     line.set_loss(loss.error, loss.local);
+    line.set_weight_peak(static_cast<double>(own_most) * static_cast<double>(loss.unit),
+                         loss.error.signal);
     line.global_scale = out.weight.global_scale;
     line.input_global_scale = input_scale;
     report.add(std::move(line), out.weight.format.bytes(out.weight.rows, out.weight.cols));

@@ -18,10 +18,12 @@
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_line.hpp"
 #include "fpq/pipeline/line.hpp"
+#include "fpq/pipeline/memory.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/preflight.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "fpq/pipeline/streams.hpp"
 #include "fpq/pipeline/texts.hpp"
 
@@ -91,6 +93,9 @@ run_report run(B const& b, run_plan const& whole, architecture_list known,
     report.notes = plan.notes;
     report.evaluates = plan.evaluates;
     report.quantized_inputs = plan.quantized_inputs();
+    for (plan_entry const& e : plan.entries) {
+        report.input_bytes += e.bytes_in;
+    }
     if (plan.output) {
         report.layout = plan.output->layout->name;
         report.directory = plan.output->directory;
@@ -130,6 +135,7 @@ run_report run(B const& b, run_plan const& whole, architecture_list known,
                                 plan.device_memory);
     }
     line.run(flow);
+    report.host_memory = detail::peak_resident();
     report.device_memory = peak_device_memory(b);
     report.planned_device_memory = plan.device_memory;
     report.seconds =

@@ -26,6 +26,7 @@
 #include "fpq/pipeline/output_files.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "fpq/quant/packed_matrix.hpp"
 #include "fpq/transform/transform.hpp"
 

@@ -16,6 +16,7 @@
 #include "fpq/graph/graph.hpp"
 #include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "fpq/pipeline/sink.hpp"
 #include "fpq/quant/error_stats.hpp"
 

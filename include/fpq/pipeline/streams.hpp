@@ -22,6 +22,7 @@
 #include "fpq/model/evaluate.hpp"
 #include "fpq/model/forward.hpp"
 #include "fpq/model/layer.hpp"
+#include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/report.hpp"
 
 namespace fpq {

@@ -70,6 +70,11 @@ inline void accumulate(cpu const& b, cpu::moment& moment, std::size_t first, std
     return std::move(own).finish();
 }
 
+/// Of a finished second moment: the sums of squares of each column of inputs.
+[[nodiscard]] inline std::vector<float> diagonal(cpu const&, cpu::hessian const& moment) {
+    return moment.diagonal();
+}
+
 /// The factor that linears with one input share. Throws fpq::error (numeric) by `name`.
 [[nodiscard]] inline gptq_factor factor_moment(cpu const& b, cpu::hessian const& moment,
                                                quant_order order, double rel_damp,

@@ -193,4 +193,13 @@ inline gpu_array<float> diagonal_of(gpu const& b, gpu::hessian const& h) {
 
 }  // namespace detail
 
+/// Of a finished second moment, on the host.
+[[nodiscard]] inline std::vector<float> diagonal(gpu const& b, gpu::hessian const& h) {
+    gpu_array<float> const on_device = detail::diagonal_of(b, h);
+    std::vector<float> out(h.size);
+    b.context->staging().to_host(out.data(), on_device.data(), out.size() * sizeof(float),
+                                 b.context->stream(), b.threads);
+    return out;
+}
+
 }  // namespace fpq
