@@ -202,6 +202,38 @@ TEST_CASE("linears are seen once, taps in reverse, with what the forward pass re
     }
 }
 
+TEST_CASE("joined linears are seen one by one", "[model]") {
+    random_model const model(small_config());
+    random_model joined = model;  // k and v become rows below q's
+    for (fpq::decoder_layer<fpq::cpu>& layer : joined.layers) {
+        fpq::cpu::tensor all(24 + 12 + 12, 20);
+        std::size_t at = 0;
+        for (std::size_t r = 0; r < 3; ++r) {
+            fpq::cpu::tensor const& w = layer.linears[r].weight;
+            fpq::copy(fpq::cpu{1}, w.view(), all.view().rows_at(at, w.rows()));
+            at += w.rows();
+        }
+        layer.linears[0].weight = std::move(all);
+        layer.linears[0].joined = 2;
+        layer.linears[1] = layer.linears[2] = {};
+    }
+    auto const ids = some_tokens(7, 50);
+    fpq::label_rule const text{fpq::label_source::text, 0};
+    backward_result const apart = backward(model, ids, 1, text);
+    backward_result const found = backward(joined, ids, 1, text);
+    REQUIRE(found.linears.size() == apart.linears.size());
+    for (std::size_t i = 0; i < found.linears.size(); ++i) {
+        REQUIRE(found.linears[i].row == apart.linears[i].row);
+        auto const a = apart.linears[i].dy.view();
+        auto const f = found.linears[i].dy.view();
+        REQUIRE(f.cols == a.cols);
+        double const size = *std::max_element(a.data, a.data + a.size());
+        for (std::size_t j = 0; j < a.size(); ++j) {  // sums over q, k and v have another order
+            REQUIRE(std::abs(static_cast<double>(f.data[j] - a.data[j])) < 1e-5 * size);
+        }
+    }
+}
+
 TEST_CASE("gradients are the same bits for any number of threads and windows at once", "[model]") {
     fpq::model_config c = small_config();
     c.vocab_size = 600;

@@ -58,7 +58,7 @@ swept sweep(fpq::cpu const& b, random_model const& model, fpq::gradient_options 
         b, ranks, network, [&](std::size_t layer) { return model.layers[layer]; }, text, options, 0,
         quiet);
     out.loss = sweeping.run([&](std::size_t layer, fpq::decoder_layer<fpq::cpu>& weights,
-                                std::vector<fpq::gradient_statistics<fpq::cpu>> found) {
+                                std::vector<fpq::gradient_statistics<fpq::cpu>> const& found) {
         out.order.push_back(layer);
         for (auto const& one : found) {
             REQUIRE(one.node->layer == layer);
