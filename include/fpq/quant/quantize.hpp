@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -118,7 +119,11 @@ class quantizer {
 public:
     /// options.column_weight outlives the object.
     quantizer(quant_format const& format, observer_options const& options)
-        : format_(format), options_(settled(format, options)), scales_(format, options_) {}
+        : format_(format), options_(settled(format, options)) {
+        if (options_.rule != scale_rule::minmax) {
+            scales_.emplace(format, options_);
+        }
+    }
 
     /// See quantize_into.
     template <class T>
@@ -128,7 +133,11 @@ public:
             return;
         }
         if (format_.grain != granularity::tensor) {
-            rows_into(w, q, threads);
+            if (scales_) {
+                rows_into(w, *scales_, q, threads);
+            } else {
+                rows_into(w, kernels::row_scales(format_, options_), q, threads);
+            }
             return;
         }
         std::vector<float> wide;  // one group: all of w
@@ -140,7 +149,8 @@ public:
 private:
     /// Each thread finds the scales of some rows, then their codes.
     template <class T>
-    void rows_into(matrix_view<T const> w, packed_matrix& q, int threads) const {
+    void rows_into(matrix_view<T const> w, kernels::row_scales const& scales, packed_matrix& q,
+                   int threads) const {
         std::size_t const groups = format_.groups(w.cols);
         std::size_t const scale_bytes = groups * format_.scale_bytes_each();
         std::size_t const chunk = kernels::row_scales::rows_a_chunk(w.cols);
@@ -148,7 +158,7 @@ private:
             std::vector<float> wide;
             matrix_view<float const> const x = detail::widen_rows(w, begin, end, wide);
             std::vector<float> values(x.rows * groups);
-            scales_.find(
+            scales.find(
                 x, {q.scales.data() + begin * scale_bytes,
                     q.zeros.empty() ? nullptr : q.zeros.data() + begin * groups, values.data()});
             kernels::row_codes codes(format_, w.cols);
@@ -162,7 +172,7 @@ private:
 
     quant_format format_;
     observer_options options_;
-    kernels::row_scales scales_;
+    std::optional<kernels::row_scales> scales_;  // minmax has its own kernels
 };
 
 /// Codes and scales of w (rows, cols), any width, float, bf16 or fp16; weights are expected to be

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 
 #include "fpq/core/bits.hpp"
@@ -80,6 +81,22 @@ inline constexpr e2m1_row e2m1_octave = [] {
     return row;
 }();
 
+/// The row of twice the scale. By vectors: tables are made anew for every small matrix.
+inline e2m1_row doubled(e2m1_row const& row) noexcept {
+    using lanes = std::uint32_t __attribute__((vector_size(64)));
+    constexpr std::size_t vectors = sizeof(e2m1_row) / sizeof(lanes);
+    lanes threshold[vectors];
+    lanes octave[vectors];
+    std::memcpy(threshold, &row, sizeof row);
+    std::memcpy(octave, &e2m1_octave, sizeof row);
+    for (std::size_t i = 0; i < vectors; ++i) {
+        threshold[i] += octave[i];
+    }
+    e2m1_row out;
+    std::memcpy(&out, threshold, sizeof out);
+    return out;
+}
+
 /// How weights lie in memory, compared with what is quantized.
 struct e2m1_input {
     float factor = 1.0F;       // quantized is fl(w * factor), |factor| in [2^-20, 2^20]
@@ -140,10 +157,7 @@ inline e2m1_table make_e2m1_table(scale_kind kind, float global_scale, e2m1_inpu
         e2m1_row& row = table.rows[at];
         if (byte - octave >= table.low && byte > first) {
             std::size_t const half = at - static_cast<std::size_t>(octave);
-            for (std::size_t cell = 0; cell < e2m1_signed_cells; ++cell) {
-                row.threshold[cell] =
-                    table.rows[half].threshold[cell] + e2m1_octave.threshold[cell];
-            }
+            row = doubled(table.rows[half]);
             table.cell_unit[at] = 0.5F * table.cell_unit[half];
             continue;
         }
