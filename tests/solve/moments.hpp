@@ -26,8 +26,7 @@ inline fpq::hessian correlated_moment(std::size_t n, std::size_t tokens, std::ui
                 (carry + (j % 3 == 0 ? shared : 0.0F)) * (0.5F + static_cast<float>(j % 5));
         }
     }
-    fpq::hessian const h = fpq::hessian_of(fpq::as_view(x.data(), tokens, n), 1);
-    return h;
+    return fpq::hessian_of(fpq::as_view(x.data(), tokens, n), 1);
 }
 
 inline fpq::hessian diagonal_moment(std::size_t n, float (*value)(std::size_t)) {

@@ -47,8 +47,7 @@ fpq::hessian moment(std::uint64_t seed, std::size_t width) {
                 (x[t * width + j] + 2 * shared[t * 4 + j / (width / 4)]) * size[j]);
         }
     }
-    fpq::hessian const h = fpq::hessian_of(fpq::as_view(values.data(), tokens, width), 1);
-    return h;
+    return fpq::hessian_of(fpq::as_view(values.data(), tokens, width), 1);
 }
 
 std::vector<float> weights() {
@@ -71,7 +70,8 @@ std::map<std::string, std::string> expected(std::string const& name) {
         std::string what;
         std::string value;
         words >> method >> what >> value;
-        out[method + " " + what] = value;
+        method += " " + what;
+        out[method] = value;
     }
     return out;
 }
