@@ -140,6 +140,8 @@ TEST_CASE("recipes survive JSON, and become the flags they came from", "[pipelin
             f.order = quant_order::activation;
             f.rel_damp = 0.003;
             f.polish = 2;
+            f.joint = 3;
+            f.two_sided = a_bits == 16;
             f.scheme.transform = transform_kind::gsr;
             f.scheme.transform_block = 64;
             f.scheme.pow2_global_scale = false;
@@ -283,9 +285,12 @@ TEST_CASE("recipes that begin with no rule for Linear become the same again", "[
 TEST_CASE("a chain of methods that flags cannot say is refused by name", "[pipeline]") {
     std::vector<std::string> notes;
     recipe r;
-    for (std::vector<method> const& chain : {std::vector<method>{rtn_method{}},
-                                             {rtn_method{true}, polish_method{3}},
-                                             {gptq_method{}, polish_method{1}}}) {
+    for (std::vector<method> const& chain :
+         {std::vector<method>{rtn_method{}},
+          {rtn_method{true}, polish_method{3}},
+          {gptq_method{}, polish_method{1}},
+          {gptq_method{}, joint_method{4}},
+          {two_sided_method{quant_order::activation, 0.02}, polish_method{1}, joint_method{2}}}) {
         r.methods = chain;
         CHECK(recipe_of(flags_of(r), notes) == r);
     }
@@ -294,9 +299,13 @@ TEST_CASE("a chain of methods that flags cannot say is refused by name", "[pipel
           {polish_method{1}},
           {rtn_method{}, gptq_method{}},
           {gptq_method{}, polish_method{1}, polish_method{2}},
+          {gptq_method{}, joint_method{1}, polish_method{1}},
+          {joint_method{1}},
+          {gptq_method{}, two_sided_method{}},
           {polish_method{1}, gptq_method{}, rtn_method{}, gptq_method{}, polish_method{2}}}) {
         r.methods = chain;
-        CHECK_THROWS_WITH(flags_of(r), Catch::Contains("methods: expected rtn or gptq, then"));
+        CHECK_THROWS_WITH(flags_of(r),
+                          Catch::Contains("methods: expected rtn, gptq or two_sided, then"));
     }
     CHECK_THROWS_WITH(flags_of(r), Catch::Contains("found polish, gptq, rtn, gptq, polish"));
 }

@@ -184,6 +184,11 @@ TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     f.gptq = false;
     f.polish = 1;
     CHECK(has(why_not(f), "dataset_name_or_path: polish"));
+    f.joint = 1;
+    CHECK(has(why_not(f), "dataset_name_or_path: joint"));
+    f = small_run(format_family::nvfp);
+    f.gptq = f.two_sided = true;
+    CHECK(has(why_not(f), "objective: no run takes the gradients"));
 }
 
 TEST_CASE("a transform without quantization is not run, with an export or without", "[pipeline]") {

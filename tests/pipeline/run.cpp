@@ -121,7 +121,14 @@ TEST_CASE("each method improves on the one before", "[pipeline]") {
     f.order = quant_order::activation;
     double const solved = go(f).evaluation->kl_mean;
     f.scheme.w_observer = scale_rule::sweep;
-    double const swept = go(f).evaluation->kl_mean;
+    run_report const sweep = go(f);
+    f.joint = 1;
+    run_report const joint = go(f);
+    for (std::size_t i = 0; i < sweep.linears.size(); ++i) {
+        REQUIRE(joint.linears[i].module == sweep.linears[i].module);
+    }
+    REQUIRE(joint.linears.front().relative_error < 0.99 * sweep.linears.front().relative_error);
+    double const swept = sweep.evaluation->kl_mean;
     REQUIRE(descended < rounded);
     REQUIRE(solved < rounded);
     REQUIRE(swept < solved);

@@ -131,8 +131,13 @@ flag_group solver_flags(harness_flags& f) {
               [&f](std::string const& text) {
                   f.rel_damp = read_real("--rel_damp", bounds::rel_damp, text);
               }},
+             choice_flag("objective", f.two_sided, fpq::detail::objective_words, {},
+                         "what GPTQ and what follows minimise: the error at a linear's output, or "
+                         "what the loss feels of it"),
              count_flag("polish", f.polish, bounds::polish,
                         "coordinate-descent passes after the solver"),
+             count_flag("joint", f.joint, bounds::joint,
+                        "coordinate-descent sweeps over scales and codes, after --polish"),
              choice_flag("transform_class", f.scheme.transform, fpq::detail::transform_words(),
                          fpq::detail::transform_synonyms, "rotation of inputs and weights"),
              count_flag("hadamard_group_size", f.scheme.transform_block, bounds::transform_block,

@@ -6,16 +6,23 @@
 #include <vector>
 
 #include "fpq/method/gptq.hpp"
+#include "fpq/method/joint.hpp"
 #include "fpq/method/method.hpp"
 #include "fpq/method/polish.hpp"
 #include "fpq/method/rtn.hpp"
+#include "fpq/method/two_sided.hpp"
 
 namespace fpq {
 
-using method = std::variant<rtn_method, gptq_method, polish_method>;
+using method = std::variant<rtn_method, gptq_method, polish_method, two_sided_method, joint_method>;
 
 inline char const* name_of(method const& m) {
     return std::visit([](auto const& one) { return one.name; }, m);
+}
+
+/// Whether a method improves the codes of another and makes none of its own.
+inline bool improves(method const& m) {
+    return std::holds_alternative<polish_method>(m) || std::holds_alternative<joint_method>(m);
 }
 
 inline method_needs needs_of(std::vector<method> const& chain) {

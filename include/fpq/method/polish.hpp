@@ -15,6 +15,13 @@ struct polish_method {
     template <class B>
     void apply(B const& b, linear_group<B>& group) const {
         for (group_member<B>& m : group.members) {
+            if constexpr (!B::is_queued) {
+                if (m.result.report.objective != solve_objective::output) {
+                    solve_polish(b, m.weight, *m.weighted_moment, output_moment(m), passes,
+                                 group.dead_columns_zeroed, m.result);
+                    continue;
+                }
+            }
             solve_polish(b, m.weight, *group.second_moment, passes, group.dead_columns_zeroed,
                          m.result);
         }

@@ -50,6 +50,8 @@ inline constexpr count_bounds num_sequences{1, std::uint64_t{1} << 20, {}};
 inline constexpr count_bounds seed{};
 inline constexpr count_bounds polish{0, 1000, "0: none"};
 inline constexpr count_bounds polish_passes{1, 1000, {}};  // of a recipe file
+inline constexpr count_bounds joint{0, 1000, "0: none"};
+inline constexpr count_bounds joint_sweeps{1, 1000, {}};  // of a recipe file
 inline constexpr count_bounds memory_bytes{1, std::uint64_t{1} << 50, "bytes, or 16GB, 16GiB"};
 inline constexpr count_bounds shard_bytes{1, std::uint64_t{1} << 50, "bytes, or 5GB, 2GiB"};
 inline constexpr count_bounds characters{0, std::uint64_t{1} << 50, "0: all"};

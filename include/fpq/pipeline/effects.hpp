@@ -56,8 +56,10 @@ struct recipe_facts {
             std::find(schemes.begin(), schemes.end(), r.rules.front().how) != schemes.end()) {
             common = r.rules.front().how;
         }
-        gptq = std::any_of(r.methods.begin(), r.methods.end(),
-                           [](method const& m) { return std::holds_alternative<gptq_method>(m); });
+        gptq = std::any_of(r.methods.begin(), r.methods.end(), [](method const& m) {
+            return std::holds_alternative<gptq_method>(m) ||
+                   std::holds_alternative<two_sided_method>(m);
+        });
         looks = (weights && needs_of(r.methods).second_moment) || input_globals;
         writes = r.output.kind != export_kind::none;
         evaluates = r.evaluation.perplexity;
@@ -151,7 +153,7 @@ inline constexpr std::string_view no_export = "nothing is written without --save
 /// Every flag that has to do with a recipe or that is the harness's, in the order of the help.
 /// Those that are about the program's files and words (--recipe, --report, --verbose ...) have no
 /// row.
-inline constexpr std::array<flag_effect, 55> flag_effects{{
+inline constexpr std::array<flag_effect, 57> flag_effects{{
     {"model_name_or_path", detail::always, {}},
     {"dataset_name_or_path",
      [](recipe_facts const& f, std::string_view) { return f.looks || f.evaluates_calibration; },
@@ -205,7 +207,14 @@ inline constexpr std::array<flag_effect, 55> flag_effects{{
      },
      "it is an option of --gptq"},
     {"rel_damp", detail::if_gptq, "it is an option of --gptq"},
+    {"objective",
+     [](recipe_facts const& f, std::string_view v) {
+         return detail::if_gptq(f, v) || v == "output";
+     },
+     "it is an option of --gptq"},
     {"polish", [](recipe_facts const& f, std::string_view v) { return f.weights || v == "0"; },
+     detail::not_quantized},
+    {"joint", [](recipe_facts const& f, std::string_view v) { return f.weights || v == "0"; },
      detail::not_quantized},
     {"transform_class",
      [](recipe_facts const& f, std::string_view v) { return f.quantizes() || v == "identity"; },

@@ -48,7 +48,9 @@ struct harness_flags {
     bool gptq = false;
     quant_order order = quant_order::natural;
     double rel_damp = 0.01;
+    bool two_sided = false;  // --objective two_sided
     int polish = 0;
+    int joint = 0;
     std::filesystem::path model;
     calibration_args calibration;
     output_args output;
@@ -236,16 +238,23 @@ inline scheme common_scheme(harness_flags const& flags, std::vector<std::string>
     return common;
 }
 
-/// The chain of methods that --gptq and --polish can say. Throws fpq::error (usage).
+/// The chain of methods that --gptq, --objective, --polish and --joint can say. Throws fpq::error
+/// (usage).
 inline void require_flags_say(std::vector<method> const& methods) {
     std::string chain;
-    bool fine = !methods.empty() && methods.size() <= 2;
-    for (std::size_t i = 0; i < methods.size(); ++i) {
-        chain += (i == 0 ? "" : ", ") + std::string(name_of(methods[i]));
-        fine = fine && std::holds_alternative<polish_method>(methods[i]) == (i == 1);
+    bool fine = !methods.empty();
+    int last = -1;
+    for (method const& m : methods) {
+        chain += (chain.empty() ? "" : ", ") + std::string(name_of(m));
+        int const place = std::holds_alternative<joint_method>(m)    ? 2
+                          : std::holds_alternative<polish_method>(m) ? 1
+                                                                     : 0;
+        fine = fine && place > last && (last >= 0 || place == 0);
+        last = place;
     }
     if (!fine) {
-        fail_usage("recipe", "methods", "rtn or gptq, then polish once or not at all",
+        fail_usage("recipe", "methods",
+                   "rtn, gptq or two_sided, then polish and joint once or not at all",
                    methods.empty() ? "none" : chain);
     }
 }
@@ -346,8 +355,14 @@ inline harness_flags flags_of(recipe const& r) {
             f.gptq = true;
             f.order = g->order;
             f.rel_damp = g->rel_damp;
+        } else if (auto const* const t = std::get_if<two_sided_method>(&m)) {
+            f.gptq = f.two_sided = true;
+            f.order = t->order;
+            f.rel_damp = t->rel_damp;
         } else if (auto const* const p = std::get_if<polish_method>(&m)) {
             f.polish = p->passes;
+        } else if (auto const* const j = std::get_if<joint_method>(&m)) {
+            f.joint = j->sweeps;
         } else {
             base.weigh_by_moment = std::get<rtn_method>(m).weigh_by_moment;
         }
@@ -400,7 +415,11 @@ inline recipe recipe_of(harness_flags const& flags, std::vector<std::string>& no
     r.methods.clear();
     if (flags.gptq) {
         require_within("rel_damp", bounds::rel_damp, flags.rel_damp);
-        r.methods.emplace_back(gptq_method{flags.order, flags.rel_damp});
+        if (flags.two_sided) {
+            r.methods.emplace_back(two_sided_method{flags.order, flags.rel_damp});
+        } else {
+            r.methods.emplace_back(gptq_method{flags.order, flags.rel_damp});
+        }
     } else {
         bool const as_file =
             flags.base && flags.base->common_as_flags == flags.scheme && !flags.base->rtn_as_flags;
@@ -409,6 +428,9 @@ inline recipe recipe_of(harness_flags const& flags, std::vector<std::string>& no
     }
     if (flags.polish > 0) {
         r.methods.emplace_back(polish_method{flags.polish});
+    }
+    if (flags.joint > 0) {
+        r.methods.emplace_back(joint_method{flags.joint});
     }
     return r;
 }

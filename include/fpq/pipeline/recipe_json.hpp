@@ -126,15 +126,19 @@ inline nlohmann::json json_of(method const& m) {
             return {{"order", word_of(order_words, g.order)}, {"rel_damp", g.rel_damp}};
         }
         nlohmann::json operator()(polish_method const& p) const { return {{"passes", p.passes}}; }
+        nlohmann::json operator()(two_sided_method const& t) const {
+            return {{"order", word_of(order_words, t.order)}, {"rel_damp", t.rel_damp}};
+        }
+        nlohmann::json operator()(joint_method const& j) const { return {{"sweeps", j.sweeps}}; }
     };
     return {{name_of(m), std::visit(writer{}, m)}};
 }
 
 inline method method_of(nlohmann::json const& json, std::string const& place) {
     recipe_object const o(json, place);
-    o.only({"rtn", "gptq", "polish"});
+    o.only({"rtn", "gptq", "two_sided", "polish", "joint"});
     if (json.size() != 1) {
-        o.refuse("", "one method: rtn, gptq or polish");
+        o.refuse("", "one method: rtn, gptq, two_sided, polish or joint");
     }
     std::string const name = json.begin().key();
     recipe_object const args(json.begin().value(), o.at(name));
@@ -144,11 +148,22 @@ inline method method_of(nlohmann::json const& json, std::string const& place) {
         args.read("weigh_by_moment", m.weigh_by_moment);
         return m;
     }
-    if (name == "gptq") {
-        gptq_method m;
+    auto const feedback = [&](auto m) -> method {
         args.only({"order", "rel_damp"});
         args.read_word("order", order_words, order_synonyms, m.order);
         args.read_real("rel_damp", bounds::rel_damp, m.rel_damp);
+        return m;
+    };
+    if (name == "gptq") {
+        return feedback(gptq_method{});
+    }
+    if (name == "two_sided") {
+        return feedback(two_sided_method{});
+    }
+    if (name == "joint") {
+        joint_method m;
+        args.only({"sweeps"});
+        args.read_count("sweeps", bounds::joint_sweeps, m.sweeps);
         return m;
     }
     polish_method m;

@@ -66,15 +66,19 @@ private:
     [[nodiscard]] bool looks() const { return !plan_.calibration.dataset.empty(); }
 
     void check_methods() const {
-        if (plan_.methods.empty() || std::holds_alternative<polish_method>(plan_.methods.front())) {
-            fail_usage("methods", {}, "rtn or gptq first",
-                       plan_.methods.empty() ? "none" : "polish");
+        if (plan_.methods.empty() || improves(plan_.methods.front())) {
+            fail_usage("methods", {}, "rtn, gptq or two_sided first",
+                       plan_.methods.empty() ? "none" : name_of(plan_.methods.front()));
         }
         for (std::size_t i = 1; i < plan_.methods.size(); ++i) {
-            if (!std::holds_alternative<polish_method>(plan_.methods[i])) {
-                fail_usage("methods", {}, "polish after the first method",
+            if (!improves(plan_.methods[i])) {
+                fail_usage("methods", {}, "polish or joint after the first method",
                            name_of(plan_.methods[i]));
             }
+        }
+        if (needs_of(plan_.methods).output_moment) {
+            fail_usage("objective", "no run takes the gradients at a linear's outputs yet",
+                       "output", "two_sided");
         }
     }
 
@@ -326,6 +330,10 @@ run_plan resolve(B const& b, recipe const& r, checkpoint const& source, model_gr
     plan.threads = b.threads;
     plan.backend = name_of(b);
     if constexpr (B::is_queued) {
+        if (std::any_of(plan.methods.begin(), plan.methods.end(),
+                        [](method const& m) { return std::holds_alternative<joint_method>(m); })) {
+            detail::require_on_host<B>("--joint");
+        }
         std::size_t const length = std::max<std::size_t>(1, plan.calibration.sequence_length);
         plan.peak_memory = host_memory_of(plan, graph);
         plan.device_memory = layer_memory_of(plan, graph, length * windows_at_once(b, length));

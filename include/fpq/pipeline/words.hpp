@@ -92,6 +92,7 @@ inline constexpr std::array<std::string_view, 4> layout_words{"auto", "compresse
                                                               "fp_quant", "modelopt"};
 inline constexpr std::array<std::string_view, 5> element_choices{"auto", "e2m3", "e3m2", "e4m3",
                                                                  "e5m2"};
+inline constexpr word_list<bool, 2> objective_words{{{false, "output"}, {true, "two_sided"}}};
 inline constexpr word_list<bool, 2> global_words{{{true, "pow2"}, {false, "exact"}}};
 
 template <class T, std::size_t N>

@@ -48,6 +48,16 @@ struct chunk_sums {
     double squared = 0;  // tr(E E^T)
 };
 
+/// Unpacked codes (count, cols) into rows [row0, row0 + count) of `out`.
+inline void pack_codes(std::uint8_t const* codes, std::size_t row0, std::size_t count,
+                       packed_matrix& out) {
+    std::size_t const row_bytes = out.format.row_bytes(out.cols);
+    int const bits = element_bits(out.format.element);
+    for (std::size_t r = 0; r < count; ++r) {
+        pack_row(bits, codes + r * out.cols, out.cols, out.codes.data() + (row0 + r) * row_bytes);
+    }
+}
+
 /// Sweeps rows [row0, row0 + count); packs their codes into `out`.
 template <class Codec, class Scalar>
 chunk_sums solve_chunk(Codec codec, sweep_input<Scalar> const& in, std::size_t row0,
@@ -62,11 +72,7 @@ chunk_sums solve_chunk(Codec codec, sweep_input<Scalar> const& in, std::size_t r
             sums.damped -= e * e;  // the 1 that a dead column has on its diagonal
         }
     }
-    std::size_t const row_bytes = in.format.row_bytes(n);
-    int const bits = element_bits(in.format.element);
-    for (std::size_t r = 0; r < count; ++r) {
-        pack_row(bits, state.codes.data() + r * n, n, out.codes.data() + (row0 + r) * row_bytes);
-    }
+    pack_codes(state.codes.data(), row0, count, out);
     return sums;
 }
 
@@ -91,6 +97,52 @@ chunk_sums solve_rows(sweep_input<Scalar> const& in, int threads, packed_matrix&
     return total;
 }
 
+/// What every form of GPTQ begins with: the scales, found on the original weights, and room for the
+/// codes.
+template <class Scalar>
+class gptq_start {
+public:
+    gptq_start(matrix_view<float const> w, basic_gptq_factor<Scalar> const& factor,
+               quant_format const& format, solve_options const& options, std::string_view name)
+        : factor_(factor) {
+        require_threads(options, name);
+        require_shape(factor.size() == w.cols, "gptq", "a factor of " + std::to_string(w.cols),
+                      std::to_string(factor.size()));
+        require_finite_weight(w, name);
+        live_ = options.zero_dead_columns
+                    ? without_dead_columns(w, factor.diagonal(), factor.dead_columns(), storage_)
+                    : w;
+        auto const weight = scale_weights(factor, options.weight_by_innovation);
+        observer_options const observer = weighted_observer(options, weight);
+        grid_ = find_scales(live_, format, observer, options.threads);
+        resize_packed(result.weight, format, w.rows, w.cols, observer.global_scale);
+    }
+    gptq_start(gptq_start const&) = delete;
+    gptq_start& operator=(gptq_start const&) = delete;
+
+    /// Valid while this object lives.
+    [[nodiscard]] sweep_input<Scalar> input(solve_options const& options) const noexcept {
+        return {live_, result.weight.format, &grid_, &factor_, options.block};
+    }
+    /// The codes with their scales, and what the report knows of the factor.
+    [[nodiscard]] solve_result finish() {
+        result.weight.scales = std::move(grid_.bytes);
+        result.weight.zeros = std::move(grid_.zeros);
+        result.report.damping_retries = factor_.retries();
+        result.report.damping = factor_.damping();
+        result.report.dead_columns = factor_.dead_columns();
+        return std::move(result);
+    }
+
+    solve_result result;
+
+private:
+    basic_gptq_factor<Scalar> const& factor_;
+    std::vector<float> storage_;
+    matrix_view<float const> live_;
+    scale_grid grid_;
+};
+
 }  // namespace detail
 
 /// GPTQ with a factor made before (shared by layers with the same input). w (out, in), h the
@@ -106,35 +158,17 @@ template <class Scalar>
 [[nodiscard]] solve_result gptq(matrix_view<float const> w, hessian const& h,
                                 basic_gptq_factor<Scalar> const& factor, quant_format const& format,
                                 solve_options const& options, std::string_view name) {
-    detail::require_threads(options, name);
-    detail::require_shape(h.size() == w.cols && factor.size() == w.cols, "gptq",
-                          "a Hessian and a factor of " + std::to_string(w.cols),
-                          std::to_string(h.size()) + " and " + std::to_string(factor.size()));
-    detail::require_finite_weight(w, name);
-    std::vector<float> storage;
-    auto const live =
-        options.zero_dead_columns
-            ? detail::without_dead_columns(w, factor.diagonal(), factor.dead_columns(), storage)
-            : w;
-    auto const weight = detail::scale_weights(factor, options.weight_by_innovation);
-    observer_options const observer = detail::weighted_observer(options, weight);
-    scale_grid grid = find_scales(live, format, observer, options.threads);
-
-    solve_result result;
-    result.weight.format = format;
-    result.weight.rows = w.rows;
-    result.weight.cols = w.cols;
-    result.weight.global_scale = observer.global_scale;
-    result.weight.codes.resize(w.rows * format.row_bytes(w.cols));
-    detail::sweep_input<Scalar> const in{live, format, &grid, &factor, options.block};
-    auto const sums = detail::solve_rows(in, options.threads, result.weight);
-    result.weight.scales = std::move(grid.bytes);
-    result.weight.zeros = std::move(grid.zeros);
+    detail::require_shape(h.size() == w.cols, "gptq", "a Hessian of " + std::to_string(w.cols),
+                          std::to_string(h.size()));
+    detail::gptq_start<Scalar> start(w, factor, format, options, name);
+    auto const sums =
+        detail::solve_rows(start.input(options), options.threads, start.result.weight);
+    solve_result result = start.finish();
 
     double const whole = w.rows > 0 ? quadratic_form(w, h.view(), options.threads) : 0.0;
     double const miss = std::max(0.0, sums.damped - factor.damping() * sums.squared);
-    result.report = {whole > 0 ? miss / whole : 0.0, whole, factor.retries(), factor.damping(),
-                     factor.dead_columns()};
+    result.report.relative_error = whole > 0 ? miss / whole : 0.0;
+    result.report.energy = whole;
     return result;
 }
 

@@ -38,16 +38,27 @@ struct solve_options {
     bool zero_dead_columns = true;
 };
 
+/// What a layer was solved for: its output error tr(dW H_I dW^T); what the model's loss feels of
+/// it, tr(H_O dW H_I dW^T); or the first with token-weighted H_I, where H_O did not fit.
+enum class solve_objective : std::uint8_t { output, two_sided, guided };
+
+constexpr char const* name_of(solve_objective objective) noexcept {
+    constexpr char const* names[] = {"output", "two_sided", "guided"};
+    return names[static_cast<int>(objective)];
+}
+
 struct solve_report {
-    /// tr(dW H dW^T) / tr(W H W^T), H not damped; 0 without a Hessian or when W H W^T is 0.
+    /// The objective of dW over that of W, nothing damped; 0 without a Hessian or when W's is 0.
     double relative_error = 0;
-    /// Its denominator, tr(W H W^T), in H's units.
+    /// Its denominator: tr(W H W^T), in H's units, or tr(H_O W H_I W^T).
     double energy = 0;
     /// How often the damping was raised tenfold before the factorisation succeeded.
     int damping_retries = 0;
     /// What was added to diag(H), in H's units.
     double damping = 0;
     std::size_t dead_columns = 0;
+    solve_objective objective = solve_objective::output;
+    double row_damping = 0;  ///< what was added to diag(H_O), in its units
 };
 
 struct solve_result {

@@ -138,41 +138,51 @@ void sweep_lanes(Codec, sweep_input<Scalar> const& in, std::size_t lane, std::si
     }
 }
 
-/// Columns [k0, k0 + width): the left part, its feedback to the right part, the right part.
-/// Parts wider than in.block are multiples of it, the others multiples of the leaf.
-template <class Codec, class Scalar>
-void sweep_columns(Codec codec, sweep_input<Scalar> const& in, std::size_t k0, std::size_t width,
+/// Columns [k0, k0 + width): the left part, its feedback to the right part, the right part. `leaf`
+/// rounds columns [k0, k0 + width) of all rows, width <= sweep_leaf, and is called from left to
+/// right. Parts wider than in.block are multiples of it, the others multiples of the leaf.
+template <class Leaf, class Scalar>
+void sweep_columns(Leaf& leaf, sweep_input<Scalar> const& in, std::size_t k0, std::size_t width,
                    sweep_state<Scalar>& state) {
     std::size_t const block = std::max<std::size_t>(in.block, 1);
     std::size_t const unit = width > block ? block : sweep_leaf;
     if (width <= unit) {
-        for (std::size_t lane = 0; lane < state.rows; lane += codec_lanes) {
-            sweep_lanes(codec, in, lane, k0, width, state);
-        }
+        leaf(k0, width);
         return;
     }
     std::size_t const left = (width / unit + 1) / 2 * unit;
-    sweep_columns(codec, in, k0, left, state);
+    sweep_columns(leaf, in, k0, left, state);
     auto const f = in.factor->feedback();
     product(product_shape::nn, width - left, sweep_rows, left, Scalar{1}, f.row(k0 + left) + k0,
             f.stride, static_cast<Scalar const*>(state.errors.data() + k0 * sweep_rows), sweep_rows,
             state.targets.data() + (k0 + left) * sweep_rows, sweep_rows, true);
-    sweep_columns(codec, in, k0 + left, width - left, state);
+    sweep_columns(leaf, in, k0 + left, width - left, state);
+}
+
+/// An empty state for rows [row0, row0 + count), 0 < count <= sweep_rows, with their targets.
+template <class Scalar>
+void begin_chunk(sweep_input<Scalar> const& in, std::size_t row0, std::size_t count,
+                 sweep_state<Scalar>& state) {
+    state.row0 = row0;
+    state.rows = count;
+    state.loss = 0;
+    state.squared = 0;
+    state.codes.assign(count * in.factor->size(), 0);
+    load_targets(in, state);
 }
 
 /// Sweeps rows [row0, row0 + count) of the layer, 0 < count <= sweep_rows.
 template <class Codec, class Scalar>
 void sweep_chunk(Codec codec, sweep_input<Scalar> const& in, std::size_t row0, std::size_t count,
                  sweep_state<Scalar>& state) {
-    std::size_t const n = in.factor->size();
-    state.row0 = row0;
-    state.rows = count;
-    state.loss = 0;
-    state.squared = 0;
-    state.codes.assign(count * n, 0);
-    load_targets(in, state);
-    if (n > 0) {
-        sweep_columns(codec, in, 0, n, state);
+    begin_chunk(in, row0, count, state);
+    auto const leaf = [&](std::size_t k0, std::size_t width) {
+        for (std::size_t lane = 0; lane < count; lane += codec_lanes) {
+            sweep_lanes(codec, in, lane, k0, width, state);
+        }
+    };
+    if (in.factor->size() > 0) {
+        sweep_columns(leaf, in, 0, in.factor->size(), state);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -16,9 +17,12 @@
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/ranks.hpp"
 #include "fpq/solve/gptq.hpp"
+#include "fpq/solve/joint.hpp"
 #include "fpq/solve/options.hpp"
 #include "fpq/solve/polish.hpp"
+#include "fpq/solve/row_coupling.hpp"
 #include "fpq/solve/rtn.hpp"
+#include "fpq/solve/two_sided.hpp"
 
 namespace fpq {
 
@@ -111,6 +115,59 @@ inline void accumulate(cpu const& b, cpu::moment& moment, std::size_t first, std
 inline void solve_polish(cpu const& b, cpu::const_view w, cpu::hessian const& moment, int passes,
                          bool zero_dead, solve_result& solved) {
     polish(w, moment, passes, zero_dead, b.threads, solved);
+}
+
+/// GPTQ of w (out, in) under the second moments of its inputs and of the gradients at its outputs;
+/// see fpq::gptq_two_sided. Both are damped by rel_damp.
+[[nodiscard]] inline solve_result solve_two_sided(cpu const& b, cpu::const_view w,
+                                                  cpu::hessian const& inputs,
+                                                  cpu::hessian const& outputs, quant_order order,
+                                                  double rel_damp, std::size_t budget,
+                                                  quant_args const& args, float global_scale,
+                                                  std::string_view name) {
+    solve_options options;
+    options.observer = observer_of(args, global_scale);
+    options.order = order;
+    options.rel_damp = rel_damp;
+    options.threads = b.threads;
+    return gptq_two_sided(w, inputs, outputs, rel_damp, budget, args.format, options, name);
+}
+
+namespace detail {
+
+/// Calls descend(goal); with `outputs`, which may be null, towards the two-sided objective, whose
+/// report it renews.
+template <class F>
+void descend_towards(cpu const& b, cpu::const_view w, cpu::hessian const& inputs,
+                     cpu::hessian const* outputs, bool zero_dead, solve_result& solved,
+                     F const& descend) {
+    if (outputs == nullptr) {
+        descend(descent_goal{inputs, nullptr, zero_dead});
+        return;
+    }
+    row_coupling const coupling(*outputs, solved.report.row_damping, "outputs' second moment");
+    descend(descent_goal{inputs, &coupling, zero_dead});
+    two_sided_report(w, inputs, *outputs, b.threads, solved);
+}
+
+}  // namespace detail
+
+/// The same towards the two-sided objective with `outputs`; null: towards the output error.
+inline void solve_polish(cpu const& b, cpu::const_view w, cpu::hessian const& inputs,
+                         cpu::hessian const* outputs, int passes, bool zero_dead,
+                         solve_result& solved) {
+    detail::descend_towards(
+        b, w, inputs, outputs, zero_dead, solved,
+        [&](descent_goal const& goal) { polish(w, goal, passes, b.threads, solved); });
+}
+
+/// Descent on scales and codes together, `outputs` as in solve_polish; see fpq::joint.
+inline void solve_joint(cpu const& b, cpu::const_view w, cpu::hessian const& inputs,
+                        cpu::hessian const* outputs, int sweeps, bool zero_dead,
+                        solve_result& solved) {
+    detail::descend_towards(
+        b, w, inputs, outputs, zero_dead, solved,
+        [&](descent_goal const& goal) { joint(w, goal, sweeps, b.threads, solved); });
 }
 
 }  // namespace fpq

@@ -133,7 +133,8 @@ struct gpu_factor {
     require_ok(cuda::read_gptq_report(stream, layer, scratch, report), name);
     solve_result result;
     result.weight = detail::download(b, std::move(q), args.format, w.rows, w.cols, global_scale);
-    result.report = {report.relative_error(), report.energy, f.retries, f.damping, f.dead_columns};
+    result.report = {report.relative_error(), report.energy,           f.retries, f.damping,
+                     f.dead_columns,          solve_objective::output, 0.0};
     return result;
 }
 

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 7. GPTQ towards what the model's loss feels of a linear, tr(H_O dW H_I dW^T): every linear
+// has an H_O and a token-weighted H_I of its own, so nothing is shared within a group. Methods that
+// follow improve the same objective.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+
+#include "fpq/method/method.hpp"
+#include "fpq/solve/options.hpp"
+
+namespace fpq {
+
+struct two_sided_method {
+    static constexpr char const* name = "two_sided";
+    quant_order order = quant_order::natural;
+    double rel_damp = 0.01;  ///< of the mean diagonals of both second moments
+
+    [[nodiscard]] method_needs needs() const noexcept { return {false, true, true}; }
+
+    template <class B>
+    void apply(B const& b, linear_group<B>& group) const {
+        detail::require_on_host<B>("--objective two_sided");
+        if constexpr (!B::is_queued) {
+            for (group_member<B>& m : group.members) {
+                m.result = solve_two_sided(b, m.weight, *m.weighted_moment, *m.output_moment, order,
+                                           rel_damp, std::numeric_limits<std::size_t>::max(),
+                                           group.args, group.global_scale, m.module);
+            }
+            group.dead_columns_zeroed = true;
+        }
+    }
+
+    [[nodiscard]] bool operator==(two_sided_method const&) const noexcept = default;
+};
+
+}  // namespace fpq
