@@ -3,6 +3,7 @@
 // differences of the forward formula.
 #include "fpq/backend/cpu/backward/attention.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <vector>
