@@ -48,6 +48,39 @@ json choice_of(served const& s, json const& body) {
     return reply.body().at("choices").at(0);
 }
 
+/// What the engine itself answers, greedily.
+std::vector<std::int32_t> answer_of(fpq::engine<fpq::cpu>& engine,
+                                    std::vector<std::int32_t> const& prompt, std::size_t count) {
+    std::vector<std::int32_t> out;
+    engine.submit({.prompt = prompt, .max_tokens = count}, [&](fpq::generation_update const& u) {
+        for (fpq::scored_token const& token : u.tokens) {
+            out.push_back(token.token);
+        }
+        return true;
+    });
+    while (engine.step()) {
+    }
+    return out;
+}
+
+/// The one choice of a stream, its parts put together.
+json joined(std::vector<json> const& events) {
+    json out;
+    for (json const& event : events) {
+        json const& part = event.at("choices").at(0);
+        if (out.is_null()) {
+            out = part;
+            continue;
+        }
+        out["text"] = out.at("text").get<std::string>() + part.at("text").get<std::string>();
+        for (auto const& [key, list] : part.at("logprobs").items()) {
+            json& all = out["logprobs"][key];
+            all.insert(all.end(), list.begin(), list.end());
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 TEST_CASE("a request gives the same answer alone, among others, as text, as tokens and streamed",
@@ -104,6 +137,50 @@ TEST_CASE("a request gives the same answer alone, among others, as text, as toke
             text += event.at("choices").at(0).at("text").get<std::string>();
         }
         CHECK(text == alone[i].at("text"));
+    }
+}
+
+TEST_CASE("an answer tells every token once, streamed or whole, echoed or not", "[serve]") {
+    // Longer than a step, so that its scores come in parts.
+    std::string text = "It was";
+    for (std::size_t i = 0; i < 30; ++i) {
+        text += " the best of times";
+    }
+    std::vector<std::int32_t> const prompt = tiny_words().encode(text);
+    std::size_t const own = tiny_words().encode(text, false).size();
+    constexpr std::size_t count = 5;
+    REQUIRE(prompt.size() > tiny_engine::options().batch_tokens + 1);
+    REQUIRE(prompt.size() == own + 1);  // the tokenizer's first token
+    tiny_engine tiny;
+    std::vector<std::int32_t> const answer = answer_of(tiny.engine, prompt, count);
+    served const s(fpq::tools::calls_of(tiny.engine), long_enough());
+    std::string const first = tiny_words().token(prompt[0]).value();
+    for (json const& asked : {json(text), json(first + text), json(prompt)}) {
+        for (bool const echo : {false, true}) {
+            for (bool const stream : {false, true}) {
+                INFO(asked.dump().substr(0, 30) << ", echo " << echo << ", stream " << stream);
+                json const request{{"prompt", asked}, {"max_tokens", count}, {"temperature", 0},
+                                   {"logprobs", 1},   {"echo", echo},        {"stream", stream}};
+                json const choice =
+                    stream ? joined(events_of(s.post(request).text)) : choice_of(s, request);
+                std::vector<std::int32_t> told = echo ? prompt : std::vector<std::int32_t>();
+                told.insert(told.end(), answer.begin(), answer.end());
+                std::vector<std::string> names;
+                for (std::int32_t const token : told) {
+                    names.push_back(fpq::tools::token_name(tiny_words(), token));
+                }
+                json const& l = choice.at("logprobs");
+                CHECK(l.at("tokens") == json(names));
+                for (char const* const key : {"token_logprobs", "top_logprobs", "text_offset"}) {
+                    CHECK(l.at(key).size() == told.size());
+                }
+                json const& scores = l.at("token_logprobs");
+                CHECK(std::count(scores.begin(), scores.end(), json()) == (echo ? 1 : 0));
+                std::string const shown = tiny_words().decode(
+                    asked == json(text) && echo ? std::vector(told.begin() + 1, told.end()) : told);
+                CHECK(choice.at("text") == shown);
+            }
+        }
     }
 }
 

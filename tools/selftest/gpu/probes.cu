@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels behind probes.hpp.
-#include "probes.hpp"
+#include "selftest/gpu/probes.hpp"
 
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api/buffer.hpp"
