@@ -52,20 +52,35 @@ def read_tensorboard(directory):
     return found
 
 
+def wandb_records(path):
+    """The records of a .wandb file: 7 bytes of header, then the log format of LevelDB: blocks of 32
+    KiB with fragments behind a check (4 bytes), a length (2) and a type (1: whole, 2-4: first,
+    middle, last)."""
+    with open(path, "rb") as file:
+        data = file.read()
+    at, parts = 7, []
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        size, kind = int.from_bytes(data[at + 4:at + 6], "little"), data[at + 6]
+        if kind == 0:
+            break
+        parts.append(data[at + 7:at + 7 + size])
+        at += 7 + size
+        if kind in (1, 4):
+            yield b"".join(parts)
+            parts = []
+
+
 def read_wandb(directory):
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
     files = glob.glob(directory + "/wandb/offline-run-*/run-*.wandb")
     if len(files) != 1:
         sys.exit(f"wandb: {len(files)} offline runs")
-    store = DataStore()
-    store.open_for_scan(files[0])
     found, config, name, project = {}, {}, "", ""
-    while True:
-        data = store.scan_data()
-        if data is None:
-            break
+    for data in wandb_records(files[0]):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")

@@ -31,7 +31,7 @@ print(directory)
 }  // namespace
 
 std::optional<std::filesystem::path> find_wandb(std::string& missing) {
-    std::optional<std::filesystem::path> const python = find_program("python3");
+    std::optional<std::filesystem::path> python = find_program("python3");
     if (!python) {
         missing = "there is no python3 on PATH (then: python3 -m pip install wandb)";
         return std::nullopt;

@@ -174,7 +174,11 @@ inline chart phase_chart(run_report const& report) {
     c.y.title = "seconds";
     c.value_labels = true;
     chart_series seconds;
+    constexpr double least = 0.001;
     for (phase_time const& p : report.phases) {
+        if (p.seconds < least) {
+            continue;  // no bar would be seen
+        }
         seconds.points.push_back({static_cast<double>(c.categories.size()), p.seconds});
         c.categories.push_back(p.phase);
     }

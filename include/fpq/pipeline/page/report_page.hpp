@@ -100,14 +100,18 @@ inline std::string size_part(run_report const& report) {
         row("quantized weights, in bf16", 2 * report.quantized_values);
         row("quantized weights, with their scales", report.quantized_bytes);
     }
+    std::string const inputs =
+        report.quantized_inputs == 0
+            ? std::string("Inputs stay as they are.")
+            : fmt::format("Inputs of {} linears are quantized.", report.quantized_inputs);
     return heading("Sizes") + table(rows) +
            paragraph(
                fmt::format(
                    "{:.4f} bits per quantized weight, scales and global scales "
-                   "included{}. Inputs of {} linears are quantized.",
+                   "included{}. {}",
                    report.bits_per_weight(),
                    report.is_pseudoquant() ? " (pseudoquant: the file holds decoded values)" : "",
-                   report.quantized_inputs),
+                   inputs),
                "faint");
 }
 
@@ -244,9 +248,11 @@ inline std::string note_part(run_report const& report) {
     out += detail::note_part(report);
     out += detail::recipe_part(report);
     out += detail::paragraph(
-        fmt::format("fpq {}, commit {}; {}, {} threads on each of {} ranks; products: {}.",
-                    FPQ_VERSION_STRING, report.commit, report.processor, report.threads,
-                    report.ranks, products),
+        fmt::format(
+            "fpq {}, commit {}; {}, {} threads{}; products: {}.", FPQ_VERSION_STRING, report.commit,
+            report.processor, report.threads,
+            report.ranks > 1 ? fmt::format(" on each of {} ranks", report.ranks) : std::string(),
+            products),
         "faint");
     return out + detail::page_end();
 }
