@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Writes the six tasks of OpenLLM v1 for lm-evaluation-harness over local files: each includes the
 # harness's own task, so that prompts, filters and metrics are its, and names another data set.
-#   python3 lm_eval_tasks.py DATA OUT DOCUMENTS
+#   python3 lm_eval_tasks.py DATA OUT DOCUMENTS [PREFIX]
 # DATA has arc-challenge, gsm8k, hellaswag, mmlu, truthfulqa and winogrande as JSON; OUT gets a YAML file
-# and data of so many documents for each task, local_NAME. Prints the names.
+# and data of so many documents for each task, PREFIX and its name (local_NAME). Prints the names. With an
+# empty PREFIX they stand in for the harness's own.
 import json
 import pathlib
 import sys
@@ -11,6 +12,7 @@ import sys
 import lm_eval
 
 data, out, documents = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
+prefix = sys.argv[4] if len(sys.argv) > 4 else "local_"
 tasks = pathlib.Path(lm_eval.__file__).parent / "tasks"
 shots = 10  # of examples that a task may draw from
 
@@ -69,11 +71,11 @@ for name, (file, test, train, changes) in table.items():
         files[split] = str((out / f"{name}.{split}.jsonl").resolve())
         with open(files[split], "w", encoding="utf-8") as target:
             target.writelines(json.dumps(item) + "\n" for item in items)
-    task = {"include": str(tasks / file), "task": f"local_{name}", "dataset_path": "json", "dataset_name": None,
+    task = {"include": str(tasks / file), "task": prefix + name, "dataset_path": "json", "dataset_name": None,
             "dataset_kwargs": {"data_files": files}, "training_split": "train" if train else None,
             "validation_split": None, "test_split": "test", "fewshot_split": "train" if train else None,
             "tag": None}
     if train is None:
         del task["fewshot_split"]
-    (out / f"local_{name}.yaml").write_text(json.dumps(task | changes, indent=1))  # JSON is YAML
-print(*(f"local_{name}" for name in table))
+    (out / f"{prefix}{name}.yaml").write_text(json.dumps(task | changes, indent=1))  # JSON is YAML
+print(*(prefix + name for name in table))

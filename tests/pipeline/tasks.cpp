@@ -188,6 +188,9 @@ TEST_CASE("what tasks want is looked for before the run", "[tools]") {
     CHECK(dry.code == 2);
     CHECK(run_program("fpq-evaluate --model " + example_model() + " --lm_eval_batch_size 2").code ==
           2);
+    CHECK(run_program("fpq-evaluate --model " + example_model() + " --eval_openllm",
+                      "PATH=/usr/bin:/bin ")
+              .says("pip install 'lm_eval[api]' transformers"));
     CHECK(run_program("fpq-evaluate --model " + example_model() +
                       " --lm_eval_tasks one --reference " + example_model())
               .says("--reference: expected --text"));

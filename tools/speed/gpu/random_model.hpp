@@ -131,6 +131,7 @@ private:
         fpq::detail::join_linears<gpu>(b, graph->family().linears, layer.linears);
         out.layers.push_back(std::move(layer));
     }
+    fpq::detail::tell_what_follows(b, out.layers);
     return out;
 }
 
