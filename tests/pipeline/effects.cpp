@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "pipeline/taken.hpp"
 

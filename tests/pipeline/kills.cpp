@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "pipeline/stopped_disk.hpp"
 #include "support/sanitized.hpp"

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "support/files.hpp"
 

@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "support/files.hpp"
 

@@ -14,6 +14,7 @@
 #include "fpq/core/random.hpp"
 #include "fpq/io/file/staging_directory.hpp"
 #include "fpq/pipeline/output_files.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "support/sanitized.hpp"
 #include "support/tiny_checkpoint.hpp"

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "support/dialects.hpp"
 #include "support/files.hpp"
