@@ -137,7 +137,7 @@ TEST_CASE("with a diagonal H a sweep finds the best of the near scales with the 
 
 TEST_CASE("with any H a sweep lies between brute force over scales and codes and its start",
           "[solve]") {
-    std::size_t const m = 12;
+    std::size_t const m = 8;
     std::size_t const n = 4;
     auto const h = fpq_test::correlated_moment(n, 40, 92);
     for (auto const& format : small_formats()) {
@@ -267,6 +267,11 @@ TEST_CASE("one scale a tensor stays, and joint is then a polish of its codes", "
     CHECK(solved.weight.scales == solver.weight.scales);
     CHECK(solved.weight.codes != solver.weight.codes);
     CHECK(solved.report.relative_error < solver.report.relative_error);
+    auto const e = fpq::detail::weight_error(wv, solved.weight, 1);  // of the codes as they decode
+    CHECK(solved.report.relative_error ==
+          Approx(fpq::quadratic_form(fpq::as_view(e.data(), m, n), h.view(), 1) /
+                 fpq::quadratic_form(wv, h.view(), 1))
+              .epsilon(1e-3));
     auto same = solver;
     fpq::joint(wv, {h, nullptr, false}, 0, 1, same);
     CHECK(same.weight.codes == solver.weight.codes);
