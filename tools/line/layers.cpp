@@ -5,6 +5,7 @@
 #include "fpq/backend/cpu/quant.hpp"
 #include "fpq/backend/cpu/score.hpp"
 #include "fpq/backend/cpu/solve.hpp"
+#include "line/backward.hpp"
 #include "line/instances.hpp"
 
 namespace fpq {

@@ -43,11 +43,12 @@ inline run_work count_work(run_plan const& plan, model_graph const& graph,
     model_config const& c = graph.config();
     // Every layer runs twice over the calibration text (watched, then quantized), and twice over
     // that of an evaluation (the original, then quantized).
-    double const passes = 2.0 * calibration + 2.0 * evaluation;
+    // A backward pass: once forward, once more for what it needs, and back.
+    double const passes = (needs.output_moment ? 4.0 : 2.0) * calibration + 2.0 * evaluation;
     double solve_per_square = 0.0;  // operations for each (out, in, in)
     double solve_per_value = 0.0;   // for each (out, in)
     for (method const& m : plan.methods) {
-        if (std::holds_alternative<gptq_method>(m)) {
+        if (std::holds_alternative<gptq_method>(m) || std::holds_alternative<two_sided_method>(m)) {
             solve_per_square += 1.0;
         } else if (auto const* const polish = std::get_if<polish_method>(&m)) {
             solve_per_square += 2.0 + 2.0 * static_cast<double>(polish->passes);
@@ -64,6 +65,11 @@ inline run_work count_work(run_plan const& plan, model_graph const& graph,
             return;
         }
         work.rounded[static_cast<std::size_t>(s - plan.schemes.data())] += in * out;
+        if (needs.output_moment) {  // both moments, and their factors, are the linear's own
+            work.products += calibration * (in * in + out * out);
+            work.solving += (solve_per_square + 4.0) * out * in * (in + out) +
+                            solve_per_value * out * in + in * in * in + out * out * out;
+        }
         if (needs.second_moment) {
             work.products += first_of_tap ? calibration * in * in : 0.0;  // the lower half
             work.solving += (solve_per_square + 2.0) * out * in * in +    // its error is 2

@@ -27,6 +27,7 @@
 #include "fpq/model/backward.hpp"
 #include "fpq/model/forward.hpp"
 #include "fpq/model/layer.hpp"
+#include "fpq/pipeline/gradient_statistics.hpp"
 #include "fpq/pipeline/progress.hpp"
 #include "fpq/pipeline/streams.hpp"
 
@@ -39,15 +40,6 @@ struct gradient_options {
     std::size_t keep_every = 1;
     /// A linear with more outputs than this gets no moment of its gradients; 0: all get one.
     std::size_t widest_output = 0;
-};
-
-/// What a sweep has found out about one linear, with inputs x_t and output gradients g_t of token
-/// t. Sums, not means: count() says over how many tokens.
-template <class B>
-struct gradient_statistics {
-    linear_node const* node;
-    typename B::hessian inputs;                  ///< sum of mean(g_t^2) x_t x_t^T, (in, in)
-    std::optional<typename B::hessian> outputs;  ///< sum of g_t g_t^T, (out, out)
 };
 
 template <class B>

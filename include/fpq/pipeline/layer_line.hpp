@@ -33,6 +33,7 @@
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/row_stream.hpp"
 #include "fpq/pipeline/sink.hpp"
+#include "fpq/pipeline/solve_by_gradients.hpp"
 #include "fpq/pipeline/solve_on_ranks.hpp"
 #include "fpq/pipeline/streams.hpp"
 
@@ -71,6 +72,9 @@ private:
 
     void one_layer(std::size_t index, streams<B>& flow);
 
+    /// The same for a layer that was solved before its turn.
+    void one_solved_layer(std::size_t index, streams<B>& flow);
+
     /// Tells the report what the layer took.
     void end_layer(std::size_t layer) {
         auto const now = std::chrono::steady_clock::now();
@@ -106,6 +110,7 @@ private:
     quantized_sink<B> sink_;
     row_stream<B> rows_;
     std::vector<layer_record> finished_;      // by an interrupted run
+    std::vector<solved_layer> ahead_;         // solved before their turn
     std::filesystem::path staging_;           // where they lie
     std::optional<opened_model<B>> earlier_;  // what an interrupted run wrote
     // Last: their destructors wait while the others still live.
@@ -145,6 +150,19 @@ void layer_line<B>::run(streams<B>& flow) {
             fmt::format("goes on with an interrupted run: {} of {} layers were done",
                         finished_.size(), layers));
     }
+    if constexpr (!B::is_queued) {
+        if (flow.gradients && finished_.size() < layers) {
+            clock_.enter("gradients");
+            double loss = 0.0;
+            ahead_ = solve_by_gradients<B>(
+                backend_, ranks_, plan_, model_, work_, *flow.gradients, finished_.size(),
+                [this](std::size_t layer) { return solved_groups(layer); }, progress_, loss);
+            report_.notes.push_back(
+                fmt::format("solved for what the loss feels of {} tokens' outputs, labels drawn "
+                            "from the model: {:.4f} nats a token",
+                            flow.gradients->size() * flow.gradients->front().size(), loss));
+        }
+    }
     layer_begin_ = std::chrono::steady_clock::now();
     for (std::size_t layer = 0; layer < layers; ++layer) {
         if (layer < finished_.size()) {
@@ -153,7 +171,7 @@ void layer_line<B>::run(streams<B>& flow) {
             progress_({"repeat", layer + 1, finished_.size(), "", 0.0, &report_});
             continue;
         }
-        one_layer(layer, flow);
+        ahead_.empty() ? one_layer(layer, flow) : one_solved_layer(layer, flow);
         end_layer(layer);
         progress_({"quantize", layer + 1, layers, last_detail(), 0.0, &report_});
     }
@@ -341,6 +359,36 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         clock_.enter("evaluate");
         flow.evaluation->advance(backend_, layer, hooks);
     }
+}
+
+template <class B>
+void layer_line<B>::one_solved_layer(std::size_t index, streams<B>& flow) {
+    solved_layer solved = std::move(ahead_[index]);
+    for (linear_report const& line : solved.lines) {
+        report_.add(line, 0);
+    }
+    report_.quantized_bytes += solved.bytes;
+    if (flow.evaluation) {
+        clock_.enter("load");
+        decoder_layer<B> layer = reader_.take(index);
+        reader_.begin(index + 1);
+        clock_.enter("evaluate");
+        flow.evaluation->advance_original(backend_, layer);
+        for (linear_node const& node : graph_.layer(index)) {
+            for (quantized_linear const& linear : solved.linears) {
+                if (linear.module == node.module) {
+                    local_loss unused;
+                    (void)decode_weights(backend_, linear.weight.view(),
+                                         layer.linears[node.row].weight.view(), unused);
+                }
+            }
+        }
+        input_scales scales;
+        scales.fill(1.0F);
+        flow.evaluation->advance(backend_, layer, work_.quantized_hooks(index, scales));
+    }
+    clock_.enter("write");
+    writer_.write(index, std::move(solved.linears), std::move(solved.lines), solved.bytes);
 }
 
 template <class B>

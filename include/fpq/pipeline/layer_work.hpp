@@ -21,6 +21,7 @@
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"
 #include "fpq/model/layer.hpp"
+#include "fpq/pipeline/gradient_statistics.hpp"
 #include "fpq/pipeline/plan.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/report_line.hpp"
@@ -114,6 +115,9 @@ public:
     [[nodiscard]] layer_hooks<B> quantized_hooks(std::size_t layer,
                                                  input_scales const& scales) const;
 
+    /// What a backward pass found out about the linears of a layer, until forget().
+    void take(std::vector<gradient_statistics<B>> found) { gradients_ = std::move(found); }
+
     /// All windows have been seen: what the ranks saw is joined.
     void finish_observing();
 
@@ -161,6 +165,7 @@ private:
     method_needs needs_;
     std::array<input_statistics<B>, tap_count> statistics_;
     std::array<std::optional<typename B::hessian>, tap_count> finished_;
+    std::vector<gradient_statistics<B>> gradients_;  // of the layer at hand
 };
 
 template <class B>
@@ -283,6 +288,12 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
     std::vector<float> sizes;
     for (std::size_t i = 0; i < nodes.size(); ++i) {
         group.members.push_back({nodes[i]->module, weights[i], {}});
+        for (gradient_statistics<B> const& g : gradients_) {
+            if (g.node->module == nodes[i]->module) {
+                group.members.back().weighted_moment = &g.inputs;
+                group.members.back().output_moment = g.outputs ? &*g.outputs : nullptr;
+            }
+        }
         sizes.push_back(amax(backend_, weights[i]));
     }
     float const most = *std::max_element(sizes.begin(), sizes.end());
@@ -306,7 +317,8 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
         line.set_loss(error, local);
         line.set_weight_peak(static_cast<double>(sizes[i]), error.signal);
         line.input_peak = input_peak;
-        if (seen && result.report.energy > 0.0) {
+        bool const watched = seen || !gradients_.empty();
+        if (watched && result.report.energy > 0.0) {
             line.relative_error = result.report.relative_error;
         }
         line.damping_retries = result.report.damping_retries;
@@ -325,6 +337,7 @@ template <class B>
 void layer_work<B>::forget() {
     statistics_ = {};
     finished_ = {};
+    gradients_.clear();
     release_scratch(backend_);
 }
 

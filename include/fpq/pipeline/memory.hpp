@@ -18,6 +18,7 @@
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"
 #include "fpq/model/evaluate.hpp"
+#include "fpq/pipeline/gradient_statistics.hpp"
 #include "fpq/pipeline/plan.hpp"
 
 namespace fpq {
@@ -39,8 +40,10 @@ inline std::uint64_t peak_resident() {
 /// The sizes of a layer that memory follows from.
 struct layer_sizes {
     layer_sizes(run_plan const& plan, model_graph const& graph) {
-        bool const moments =
-            !plan.calibration.dataset.empty() && needs_of(plan.methods).second_moment;
+        method_needs const needs = needs_of(plan.methods);
+        bool const looks = !plan.calibration.dataset.empty();
+        bool const moments = looks && needs.second_moment;
+        bool const gradients = looks && needs.output_moment;
         std::array<bool, tap_count> seen{};
         for (linear_node const& node :
              graph.layers() > 0 ? graph.layer(0) : std::span<linear_node const>()) {
@@ -53,6 +56,11 @@ struct layer_sizes {
                 widest_square = std::max(widest_square, square);
             }
             counted = true;
+            if (gradients) {  // every linear has two of its own
+                squares += std::uint64_t{node.in} * node.in + std::uint64_t{node.out} * node.out;
+                std::uint64_t const side = std::max(node.in, node.out);
+                widest_square = std::max(widest_square, side * side);
+            }
         }
     }
     std::uint64_t values = 0;         ///< of its linears
@@ -70,6 +78,23 @@ inline constexpr std::uint64_t moment_levels = 4;
 
 }  // namespace detail
 
+/// Bytes that a backward pass holds beside one layer: hidden states of several layers, and what
+/// the layers above have become.
+inline std::uint64_t gradient_memory_of(run_plan const& plan, model_graph const& graph) {
+    if (!needs_of(plan.methods).output_moment || plan.calibration.dataset.empty()) {
+        return 0;
+    }
+    std::uint64_t const state =
+        std::uint64_t{plan.calibration_tokens} * graph.config().hidden_size * sizeof(float);
+    std::size_t const every = layers_a_kept_state(graph.layers(), state);
+    std::uint64_t packed = 0;
+    for (linear_node const& node : graph.linears()) {
+        scheme const* const s = plan.scheme_of(graph, node);
+        packed += s != nullptr && s->weight ? s->weight->format.bytes(node.out, node.in) : 0;
+    }
+    return ((graph.layers() + every - 1) / every + every) * state + packed;
+}
+
 /// Bytes at the widest moment of a run on the CPU, without texts and evaluation: one layer in
 /// float32, the second moments of its taps, the largest linear while it is solved (working copy,
 /// decoded, packed, factor), hidden states, a window.
@@ -82,8 +107,8 @@ inline std::uint64_t cpu_memory_of(run_plan const& plan, model_graph const& grap
     std::uint64_t const window = std::uint64_t{plan.calibration.sequence_length} *
                                  (c.intermediate_size * 3 + c.hidden_size * 4) * 4;
     return layer.values * 4 + layer.widest * 12 + layer.widest_square * 12 +
-           layer.squares * 4 * detail::moment_levels + hidden + (looks ? window : 0) +
-           detail::process_memory;
+           layer.squares * 4 * detail::moment_levels + hidden + gradient_memory_of(plan, graph) +
+           (looks ? window : 0) + detail::process_memory;
 }
 
 /// Bytes of the host at the widest moment of a run on a card: the libraries, pinned memory, and a

@@ -77,9 +77,27 @@ private:
             }
         }
         if (needs_of(plan_.methods).output_moment) {
-            fail_usage("objective", "no run takes the gradients at a linear's outputs yet",
-                       "output", "two_sided");
+            check_gradients();
         }
+    }
+
+    /// What a backward pass over the original model cannot serve.
+    void check_gradients() const {
+        for_each_scheme([&](linear_node const& node, scheme const& s) {
+            auto const refuse = [&](char const* expected, char const* found) {
+                fail_usage("objective", node.module, expected, found);
+            };
+            if (&node == &graph_.head()) {
+                refuse("a head that stays as it is, with two_sided", "one that is quantized");
+            }
+            if (!s.transform.is_identity()) {
+                refuse("no transform with two_sided", "one");
+            }
+            if (s.input && s.input->format.has_global) {
+                refuse("weights alone, or inputs without a global scale, with two_sided",
+                       "inputs whose global scale needs calibration");
+            }
+        });
     }
 
     /// Text for whatever must see inputs.
@@ -90,7 +108,8 @@ private:
             weights = weights || s.weight.has_value();
             global_inputs = global_inputs || (s.input && s.input->format.has_global);
         }
-        bool const moment = weights && needs_of(plan_.methods).second_moment;
+        method_needs const needs = needs_of(plan_.methods);
+        bool const moment = weights && (needs.second_moment || needs.output_moment);
         if (!calibrates() && moment) {
             std::string const what =
                 name_of(plan_.methods.front()) == std::string("gptq")
@@ -333,6 +352,9 @@ run_plan resolve(B const& b, recipe const& r, checkpoint const& source, model_gr
         if (std::any_of(plan.methods.begin(), plan.methods.end(),
                         [](method const& m) { return std::holds_alternative<joint_method>(m); })) {
             detail::require_on_host<B>("--joint");
+        }
+        if (needs_of(plan.methods).output_moment) {
+            detail::require_on_host<B>("--objective two_sided");
         }
         std::size_t const length = std::max<std::size_t>(1, plan.calibration.sequence_length);
         plan.peak_memory = host_memory_of(plan, graph);

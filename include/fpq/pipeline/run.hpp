@@ -126,9 +126,13 @@ run_report run(B const& b, run_plan const& whole, architecture_list known,
         }
         detail::require_windows_for(ranks, windows.calibration.size());
         report.calibration_tokens = windows.calibration.size() * plan.calibration.sequence_length;
-        flow.calibration.emplace(b, ranks, model.network(), windows.calibration,
-                                 plan.device_memory);
-        report.hidden_states = flow.calibration->place();
+        if (needs_of(plan.methods).output_moment) {
+            flow.gradients = std::move(windows.calibration);
+        } else {
+            flow.calibration.emplace(b, ranks, model.network(), windows.calibration,
+                                     plan.device_memory);
+            report.hidden_states = flow.calibration->place();
+        }
     }
     if (plan.evaluation.perplexity) {
         flow.evaluation.emplace(b, ranks, model.network(), std::move(windows.evaluation),

@@ -241,6 +241,7 @@ template <class B>
 struct streams {
     std::optional<hidden_stream<B>> calibration;
     std::optional<running_evaluation<B>> evaluation;
+    std::optional<token_windows> gradients;  ///< what a backward pass goes over
 
     [[nodiscard]] bool empty() const noexcept { return !calibration && !evaluation; }
 };
