@@ -188,7 +188,7 @@ TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     CHECK(has(why_not(f), "dataset_name_or_path: joint"));
     f = small_run(format_family::nvfp);
     f.gptq = f.two_sided = true;
-    CHECK(has(why_not(f), "objective: no run takes the gradients"));
+    CHECK(has(why_not(f), "dataset_name_or_path: two_sided needs calibration text"));
 }
 
 TEST_CASE("a transform without quantization is not run, with an export or without", "[pipeline]") {

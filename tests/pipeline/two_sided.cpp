@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs for the two-sided objective: layers are solved within the backward pass, from the top down,
+// and written from the bottom up.
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "fpq/core/hosted/error.hpp"
+#include "fpq/pipeline/line.hpp"
+#include "pipeline/line.hpp"
+#include "support/files.hpp"
+
+using namespace fpq;
+using fpq_test::go;
+using fpq_test::read_text;
+using fpq_test::repo_model;
+using fpq_test::small_run;
+using fpq_test::temporary_directory;
+using fpq_test::written_kl;
+
+namespace {
+
+harness_flags two_sided_run(format_family family) {
+    harness_flags f = small_run(family);
+    f.calibration.dataset = (fpq_test::repo_dir() / "examples" / "text" / "calib.txt").string();
+    f.gptq = f.two_sided = true;
+    f.order = quant_order::activation;
+    return f;
+}
+
+std::string why_not(harness_flags const& f) {
+    std::vector<std::string> notes;
+    try {
+        (void)plan_run(cpu{1}, recipe_of(f, notes), shipped_architectures);
+    } catch (fpq::error const& why) {
+        return why.what();
+    }
+    return {};
+}
+
+}  // namespace
+
+TEST_CASE("the two-sided objective costs less KL than the output's", "[pipeline]") {
+    for (format_family const family : {format_family::nvfp, format_family::mxfp}) {
+        harness_flags f = two_sided_run(family);
+        f.calibration.num_sequences = 24;
+        f.calibration.sequence_length = 128;
+        f.evaluation.windows = 16;
+        run_report const report = go(f);
+        f.two_sided = false;
+        double const plain = go(f).evaluation->kl_mean;
+        INFO(name_of(family) << ": " << report.evaluation->kl_mean << " and " << plain);
+        CHECK(report.evaluation->kl_mean < 0.97 * plain);
+        REQUIRE(report.linears.size() == 28);
+        // In the order of the model, though the last layer was solved first.
+        CHECK(report.linears.front().module == "model.layers.0.self_attn.q_proj");
+        for (linear_report const& line : report.linears) {
+            INFO(line.module);
+            REQUIRE(line.relative_error);
+            CHECK((*line.relative_error > 0.0 && *line.relative_error < 0.02));
+        }
+    }
+}
+
+TEST_CASE("a two-sided export is what the run evaluated, on any number of threads", "[pipeline]") {
+    temporary_directory const out;
+    harness_flags f = two_sided_run(format_family::nvfp);
+    f.polish = 1;
+    f.output.kind = export_kind::realquant;
+    f.output.directory = out.path() / "one";
+    f.threads = 1;
+    double const in_run = go(f).evaluation->kl_mean;
+    CHECK(std::fabs(written_kl(f) - in_run) < 1e-6);
+    f.output.directory = out.path() / "three";
+    f.threads = 3;
+    (void)go(f);
+    CHECK(read_text(out.path() / "one" / "model.safetensors") ==
+          read_text(out.path() / "three" / "model.safetensors"));
+}
+
+TEST_CASE("what a backward pass over the original model cannot serve is refused", "[pipeline]") {
+    harness_flags f = two_sided_run(format_family::nvfp);
+    CHECK(why_not(f).empty());
+    f.scheme.transform = transform_kind::hadamard;
+    f.scheme.transform_block = 32;
+    CHECK(why_not(f).find("objective: model.layers.0.self_attn.q_proj: expected no transform") !=
+          std::string::npos);
+    f = two_sided_run(format_family::nvfp);
+    f.scheme.a_bits = 4;
+    CHECK(why_not(f).find("objective: model.layers.0.self_attn.q_proj: expected weights alone") !=
+          std::string::npos);
+    f = two_sided_run(format_family::mxfp);
+    f.scheme.a_bits = 4;
+    CHECK(why_not(f).empty());
+    f.calibration.dataset.clear();
+    CHECK(why_not(f).find("dataset_name_or_path") != std::string::npos);
+}
