@@ -8,10 +8,10 @@
 #include <thread>
 #include <vector>
 
+#include "common/child_process.hpp"
 #include "pipeline/programs.hpp"
 #include "serve/served.hpp"
 #include "support/files.hpp"
-#include "common/child_process.hpp"
 
 using namespace fpq_test;
 using fpq::tools::child_output;
