@@ -136,12 +136,12 @@ if has_stage lint; then
         # A unit of every part of the tree; together they include every header. The units of a tool
         # are one here: most of the time goes to what they include. tools/line only instantiates.
         mapfile -t units < <(ls tests/structure/two_files_other.cpp examples/0[1-5]*.cpp tools/selftest/gpu/checks.cpp 2> /dev/null)
-        for tool in common evaluate inspect quantize selftest serve speed tasks; do
+        for tool in common evaluate inspect logs quantize selftest serve speed tasks; do
             printf '#include "%s"\n' "$repo/tools/$tool"/*.cpp > "$root/tidy/$tool.cpp"
         done
         if printf '%s\n' "${units[@]}" | xargs -P "$jobs" -n 1 \
             "$clang_tidy" --quiet -p "$root/tidy" > "$root/tidy.log" 2>&1 &&
-            printf '%s\n' "$root"/tidy/{common,evaluate,inspect,quantize,selftest,serve,speed,tasks}.cpp | xargs -P "$jobs" -I UNIT \
+            printf '%s\n' "$root"/tidy/{common,evaluate,inspect,logs,quantize,selftest,serve,speed,tasks}.cpp | xargs -P "$jobs" -I UNIT \
                 "$clang_tidy" --quiet --config-file="$repo/.clang-tidy" --checks=-bugprone-suspicious-include \
                 --header-filter='(include/fpq|tools)/' UNIT -- \
                 -std=c++20 -I"$repo/include" -I"$repo/tools" -DFPQ_COMMIT='""' >> "$root/tidy.log" 2>&1; then

@@ -49,8 +49,8 @@ std::vector<float> correlated(std::size_t n, std::uint64_t stream) {
 /// The block of columns from `first` on of row r, by eight lanes in step; as polish_block_kernel
 /// does it. Updates codes and errors, and returns the changes.
 template <class Codec>
-std::vector<float> by_lanes(Codec codec, fpq::detail::polish_input const& in,
-                            fpq::detail::polish_state& state, std::size_t r, std::size_t first) {
+std::vector<float> by_lanes(Codec codec, fpq::detail::descent_input const& in,
+                            fpq::detail::descent_state& state, std::size_t r, std::size_t first) {
     std::size_t const n = in.h.rows;
     std::size_t const groups = in.format.groups(n);
     std::vector<float> h(static_cast<std::size_t>(block::width * block::pitch), 0.0F);
@@ -67,14 +67,15 @@ std::vector<float> by_lanes(Codec codec, fpq::detail::polish_input const& in,
             auto& a = lanes[lane];
             std::size_t const c = first + static_cast<std::size_t>(block::column(lane, s));
             bool const inside = c < n;
-            std::size_t const g =
-                inside ? (state.row0 + r) * groups + c / in.format.group_of(n) : 0;
+            fpq::group_scale const scale =
+                inside ? state.scales[r * groups + c / in.format.group_of(n)]
+                       : fpq::group_scale{0, 0, 1.0F};
             a.slope[s] = inside ? state.slope[r * n + c] : 0.0F;
             a.error[s] = inside ? state.errors[r * n + c] : 0.0F;
             a.w[s] = inside ? in.w(state.row0 + r, c) : 0.0F;
-            a.step[s] = inside ? in.grid->value[g] : 1.0F;
-            a.zero[s] = inside ? fpq::detail::zero_at(*in.grid, g) : std::uint8_t{0};
-            a.codes[s] = inside ? (*state.codes)[r * n + c] : std::uint8_t{0};
+            a.step[s] = scale.value;
+            a.zero[s] = scale.zero;
+            a.codes[s] = inside ? state.codes[r * n + c] : std::uint8_t{0};
         }
     }
     for (int s = 0; s < block::held; ++s) {
@@ -98,7 +99,7 @@ std::vector<float> by_lanes(Codec codec, fpq::detail::polish_input const& in,
             auto const c = static_cast<std::size_t>(block::column(lane, s));
             change[c] = lanes[lane].change[s];
             if (first + c < n) {
-                (*state.codes)[r * n + first + c] = lanes[lane].codes[s];
+                state.codes[r * n + first + c] = lanes[lane].codes[s];
                 state.errors[r * n + first + c] = lanes[lane].error[s];
             }
         }
@@ -140,29 +141,24 @@ TEST_CASE("eight lanes in step polish a block as the CPU does, bit for bit", "[c
             fpq::observer_options options;
             options.global_scale = format.has_global ? 1024.0F : 1.0F;
             fpq::packed_matrix const q = fpq::quantize(wv, format, options, 1);
-            auto const grid = fpq::detail::grid_of(q);
-            fpq::detail::polish_input const in{
-                wv, fpq::as_view(h.data(), n, n), 3.5F, format, &grid, 1};
-            std::vector<std::uint8_t> codes(rows * n);
-            fpq::detail::polish_state ours{0, rows, &codes, std::vector<float>(rows * n), {}};
-            for (std::size_t i = 0; i < rows * n; ++i) {
-                codes[i] = fpq::packed_code(fpq::element_bits(format.element),
-                                            q.codes.data() + i / n * format.row_bytes(n), i % n);
-                ours.errors[i] = w[i] - q.view()(i / n, i % n);
-            }
-            std::vector<double> objective;
-            fpq::detail::polish_slope(in, ours, objective);
-            auto their_codes = codes;
+            fpq::detail::descent_input const in{wv,     fpq::as_view(h.data(), n, n), 3.5F,
+                                                format, options.global_scale,         block::width,
+                                                nullptr};
+            fpq::detail::descent_state ours;
+            fpq::detail::visit_codec(format, [&](auto codec) {
+                ours = fpq::detail::unpack_chunk(codec, in, q, 0, rows);
+            });
+            ours.slope.resize(rows * n);
+            fpq::detail::errors_times_h(in, ours, ours.slope.data(), 1);
             auto theirs = ours;
-            theirs.codes = &their_codes;
             std::size_t changes = 0;
             for (std::size_t r = 0; r < rows; ++r) {
                 for (std::size_t first = 0; first < n; first += block::width) {
                     std::size_t const width = std::min<std::size_t>(block::width, n - first);
                     std::vector<float> want(block::width, 0.0F);
                     fpq::detail::visit_codec(format, [&](auto codec) {
-                        fpq::detail::polish_row_block(codec, in, theirs, r, first, width,
-                                                      want.data());
+                        fpq::detail::visit_codes<decltype(codec)>{}(in, theirs, r, first, width,
+                                                                    want.data());
                     });
                     auto const found = fpq::cuda::visit_gptq_codec(
                         format.element, format.symmetric,
@@ -174,7 +170,7 @@ TEST_CASE("eight lanes in step polish a block as the CPU does, bit for bit", "[c
                 }
             }
             INFO("element " << static_cast<int>(format.element) << " n " << n);
-            CHECK((codes == their_codes));
+            CHECK((ours.codes == theirs.codes));
             CHECK((ours.errors == theirs.errors));
             CHECK(changes > 10);
         }

@@ -226,7 +226,7 @@ TEST_CASE("a run with all logs: events, a run of W&B, a page", "[tools][log]") {
     CHECK(wandb.at("config").at("amp") == false);
     CHECK(wandb.at("config").at("num_sequences") == "2");
     CHECK(wandb.at("config").at("rel_damp") == "0.01");
-    CHECK(wandb.at("config").at("recipe").contains("rules"));
+    CHECK(wandb.at("config").at("resolved_recipe").contains("rules"));
     REQUIRE(wandb.at("history").size() == errors.size());
     CHECK(wandb.at("history").at(1).at("step") == 1);
     CHECK(wandb.at("history").at(1).at("values").at(errors[1].tag).get<double>() ==

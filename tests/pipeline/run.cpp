@@ -128,7 +128,7 @@ TEST_CASE("each method improves on the one before", "[pipeline]") {
     for (std::size_t i = 0; i < sweep.linears.size(); ++i) {
         REQUIRE(joint.linears[i].module == sweep.linears[i].module);
     }
-    REQUIRE(joint.linears.front().relative_error < 0.99 * sweep.linears.front().relative_error);
+    REQUIRE(*joint.linears.front().relative_error < 0.99 * *sweep.linears.front().relative_error);
     double const swept = sweep.evaluation->kl_mean;
     REQUIRE(descended < rounded);
     REQUIRE(solved < rounded);

@@ -7,6 +7,7 @@
 
 #include "catch.hpp"
 #include "fpq/core/hosted/error.hpp"
+#include "fpq/core/hosted/ranks.hpp"
 #include "fpq/pipeline/line.hpp"
 #include "pipeline/line.hpp"
 #include "support/files.hpp"
@@ -77,6 +78,30 @@ TEST_CASE("a two-sided export is what the run evaluated, on any number of thread
     (void)go(f);
     CHECK(read_text(out.path() / "one" / "model.safetensors") ==
           read_text(out.path() / "three" / "model.safetensors"));
+}
+
+TEST_CASE("a two-sided run on two ranks writes the bytes of one", "[pipeline]") {
+    temporary_directory const out;
+    harness_flags f = two_sided_run(format_family::mxfp);
+    f.joint = 1;
+    f.output.kind = export_kind::realquant;
+    f.output.directory = out.path() / "one";
+    run_report const alone = go(f);
+    f.output.directory = out.path() / "two";
+    std::vector<std::string> notes;
+    recipe const r = recipe_of(f, notes);
+    run_report shared;
+    on_thread_ranks(thread_ranks(2), 2, [&](rank_group& ranks) {
+        cpu const b{1};
+        run_report mine = run(b, plan_run(b, r, shipped_architectures), shipped_architectures,
+                              fpq_test::no_progress, ranks);
+        if (ranks.rank() == 0) {
+            shared = std::move(mine);
+        }
+    });
+    CHECK(read_text(out.path() / "one" / "model.safetensors") ==
+          read_text(out.path() / "two" / "model.safetensors"));
+    CHECK(shared.evaluation->kl_mean == alone.evaluation->kl_mean);
 }
 
 TEST_CASE("what a backward pass over the original model cannot serve is refused", "[pipeline]") {

@@ -19,9 +19,12 @@ class work_directory {
 public:
     /// Named after `whose`. Throws fpq::error (input) when it cannot be made.
     explicit work_directory(std::string const& whose) {
-        std::error_code none;
-        std::string name =
-            (std::filesystem::temp_directory_path(none) / ("fpq-" + whose + "-XXXXXX")).string();
+        std::error_code failed;
+        std::filesystem::path const base = std::filesystem::temp_directory_path(failed);
+        if (failed) {
+            fail_input("cannot make a directory", "TMPDIR", "a directory", failed.message());
+        }
+        std::string name = (base / ("fpq-" + whose + "-XXXXXX")).string();
         if (::mkdtemp(name.data()) == nullptr) {
             fail_input("cannot make a directory", name, {}, std::strerror(errno));
         }

@@ -3,17 +3,21 @@
 // tasks of lm-evaluation-harness.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "common/console.hpp"
+#include "common/places.hpp"
 #include "common/products.hpp"
 #include "evaluate/measure.hpp"
 #include "evaluate/options.hpp"
 #include "fpq/core/hosted/printable.hpp"
 #include "fpq/io/file/hub_cache.hpp"
+#include "fpq/pipeline/flags.hpp"
 #include "logs/run_logs.hpp"
 #include "tasks/lm_eval.hpp"
 #include "tasks/print_scores.hpp"
@@ -73,6 +77,10 @@ int evaluate(fpq::tools::evaluate_options const& options, nlohmann::json const& 
     }
     fpq::tools::check_json_file(options);
     fpq::tools::check_log_directory(options);
+    fpq::tools::check_apart("log_dir", options.logs.directory, "--json", options.json);
+    if (options.openllm && !std::ranges::equal(options.tasks.names, fpq::openllm_tasks)) {
+        fpq::tools::say("note: --eval_openllm: --lm_eval_tasks names the tasks\n");
+    }
     fpq::tools::check_tasks(options.tasks, fpq::model_directory(options.model),
                             [](std::string const& line) { fpq::tools::say("note: {}\n", line); });
     fpq::tools::run_logs logs(options.logs, config, [](std::string const& line) {
@@ -87,9 +95,18 @@ int evaluate(fpq::tools::evaluate_options const& options, nlohmann::json const& 
     }
     std::optional<fpq::task_scores> tasks;
     auto const save = [&] {
+        // The results first: a log may wait for a network, and can be interrupted there.
+        std::exception_ptr why;
+        try {
+            if (!options.json.empty()) {
+                fpq::tools::save_results(measured, tasks, options, products);
+            }
+        } catch (...) {
+            why = std::current_exception();
+        }
         logs.finish(fpq::tools::values_of(measured, tasks));
-        if (!options.json.empty()) {
-            fpq::tools::save_results(measured, tasks, options, products);
+        if (why) {
+            std::rethrow_exception(why);
         }
     };
     if (!options.tasks.names.empty()) {
@@ -116,7 +133,7 @@ int main(int argc, char** argv) {
         fpq::tools::program_spec const program = fpq::tools::evaluate_program(options);
         return fpq::tools::take_all(program, argc, argv, [&] {
             auto const line = fpq::tools::read_command_line(program, argc, argv);
-            return evaluate(options, fpq::tools::flag_values(program, line));
+            return evaluate(options, fpq::tools::flag_values(program, line, false));
         });
     });
 }

@@ -16,21 +16,22 @@ namespace fpq::tools {
 namespace {
 
 /// The same as fpq-quantize's; --lm_eval_tasks, before or behind it, names others.
-flag_spec openllm_flag(task_args& tasks) {
+flag_spec openllm_flag(task_args& tasks, bool& asked) {
     return {"eval_openllm",
             {},
             "the six tasks of OpenLLM v1, unless others are named",
             {},
-            [&tasks](std::string const& text) {
-                if (read_switch("eval_openllm", text) && tasks.names.empty()) {
+            [&tasks, &asked](std::string const& text) {
+                asked = read_switch("eval_openllm", text);
+                if (asked && tasks.names.empty()) {
                     tasks.names.assign(openllm_tasks.begin(), openllm_tasks.end());
                 }
             }};
 }
 
-std::vector<flag_spec> all_task_flags(task_args& tasks) {
-    std::vector<flag_spec> flags = task_flags(tasks);
-    flags.insert(flags.begin(), openllm_flag(tasks));
+std::vector<flag_spec> all_task_flags(evaluate_options& o) {
+    std::vector<flag_spec> flags = task_flags(o.tasks);
+    flags.insert(flags.begin(), openllm_flag(o.tasks, o.openllm));
     return flags;
 }
 
@@ -58,7 +59,7 @@ program_spec evaluate_program(evaluate_options& o) {
                count_flag("max_windows", o.max_windows, bounds::windows, "of each text"),
                choice_flag("bos", o.add_special, special_tokens, special_synonyms,
                            "special tokens as the tokenizer adds them")}},
-             {"Tasks", all_task_flags(o.tasks)},
+             {"Tasks", all_task_flags(o)},
              std::move(run)},
             {"fpq-evaluate --model OUT --text wiki.test.raw.txt",
              "fpq-evaluate --model OUT --reference MODEL --text wiki.test.raw.txt --json out.json",

@@ -29,6 +29,7 @@ struct evaluate_options {
     std::string products = "auto";
     bool verbose = false;
     task_args tasks;
+    bool openllm = false;  ///< --eval_openllm was given
 };
 
 /// The flags as a table over `options`, which holds the defaults and gets the values.

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/places.hpp"
 #include "evaluate/measure.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/file/hub_cache.hpp"
@@ -70,7 +71,8 @@ void check_log_directory(evaluate_options const& options) {
     }
     for (std::filesystem::path const& checkpoint : {options.model, options.reference}) {
         if (!checkpoint.empty()) {
-            require_outside("log_dir", options.logs.directory / "x", model_directory(checkpoint));
+            refuse_within("log_dir", options.logs.directory, model_directory(checkpoint),
+                          "one of the model");
         }
     }
 }

@@ -32,14 +32,16 @@ std::string as_markdown(nlohmann::json const& json) {
 
 }  // namespace
 
-nlohmann::json flag_values(program_spec const& program, command_line const& line) {
+nlohmann::json flag_values(program_spec const& program, command_line const& line,
+                           bool from_recipe) {
     nlohmann::json out = nlohmann::json::object();
     for (flag_group const& group : program.groups) {
         for (flag_spec const& flag : group.flags) {
             auto const given = line.values.find(flag.name);
             nlohmann::json& value = out[flag.name];
             if (given == line.values.end()) {
-                value = flag.value.empty()      ? nlohmann::json(false)
+                value = from_recipe             ? nlohmann::json()
+                        : flag.value.empty()    ? nlohmann::json(false)
                         : flag.fallback.empty() ? nlohmann::json()
                                                 : nlohmann::json(flag.fallback);
             } else if (flag.repeats) {
@@ -65,11 +67,15 @@ run_logs::run_logs(log_options options, nlohmann::json config,
 void run_logs::open(nlohmann::json const& recipe) {
     nlohmann::json const flags = run_.at("config");
     if (!recipe.is_null()) {
-        run_["config"]["recipe"] = recipe;
+        run_["config"]["resolved_recipe"] = recipe;
     }
     if (options_.wandb) {
         std::string missing;
-        python_ = find_wandb(missing);
+        try {
+            python_ = find_wandb(missing);
+        } catch (error const& why) {
+            missing = why.what();
+        }
         if (!python_) {
             say_("--log_wandb: nothing is logged: " + missing);
         }

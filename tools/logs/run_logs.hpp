@@ -19,8 +19,9 @@
 
 namespace fpq::tools {
 
-/// Every flag of a program with its value: what was given, else the default.
-nlohmann::json flag_values(program_spec const& program, command_line const& line);
+/// Every flag of a program with its value: what was given, else the default, or nothing where a
+/// recipe gave it.
+nlohmann::json flag_values(program_spec const& program, command_line const& line, bool from_recipe);
 
 class run_logs {
 public:

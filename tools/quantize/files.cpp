@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "common/places.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/file/hub_cache.hpp"
 #include "fpq/io/file/output_place.hpp"
@@ -30,12 +31,6 @@ bool is_of_checkpoint(std::string const& name, std::filesystem::path const& mode
     return name == "README.md" || name == "recipe.json" || name == "hf_quant_config.json" ||
            name == index_name || name.ends_with(".safetensors") ||
            std::filesystem::exists(model / name, ignored);
-}
-
-/// Links followed, also where the end is not there yet.
-std::filesystem::path whole_path(std::filesystem::path const& path) {
-    std::error_code ignored;
-    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, ignored), ignored);
 }
 
 }  // namespace
@@ -80,19 +75,14 @@ void check_log_directory(std::filesystem::path const& directory, recipe const& r
     if (directory.empty()) {
         return;
     }
-    std::filesystem::path const whole = whole_path(directory / "x").parent_path();
-    auto const refuse_within = [&](std::filesystem::path const& outer, char const* what) {
-        if (std::mismatch(outer.begin(), outer.end(), whole.begin(), whole.end()).first ==
-            outer.end()) {
-            fail_usage("log_dir", directory.string(), "a directory outside of " + outer.string(),
-                       what);
-        }
+    auto const refuse = [&](std::filesystem::path const& outer, char const* what) {
+        refuse_within("log_dir", directory, outer, what);
     };
-    refuse_within(whole_path(model_directory(r.model) / "x").parent_path(), "one of the model");
+    refuse(model_directory(r.model), "one of the model");
     if (r.output.kind != export_kind::none && !r.output.directory.empty()) {
         output_place const place{whole_path(r.output.directory / "x").parent_path()};
-        refuse_within(place.directory, "one where the checkpoint is written");
-        refuse_within(place.beside(), "one where the checkpoint is written");
+        refuse(place.directory, "one where the checkpoint is written");
+        refuse(place.beside(), "one where the checkpoint is written");
     }
 }
 

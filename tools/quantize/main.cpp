@@ -2,6 +2,8 @@
 // fpq-quantize: options -> recipe -> plan -> run -> exit code.
 #include <fmt/format.h>
 
+#include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -13,6 +15,7 @@
 
 #include "common/console.hpp"
 #include "common/device.hpp"
+#include "common/places.hpp"
 #include "common/products.hpp"
 #include "common/world.hpp"
 #include "fpq/core/hosted/printable.hpp"
@@ -146,6 +149,7 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
     say_notes(report.notes);
     // First, so that the figures are seen whatever becomes of the files.
     fpq::tools::print_report(report, products, options.verbose);
+    static_cast<void>(std::fflush(stdout));
     fpq::tools::save_recipe(recipe, options.save_recipe);
     finished = {std::move(report), products};
     return 0;
@@ -155,15 +159,28 @@ int quantize_on(B const& backend, fpq::tools::chosen_device const& device,
 /// gone by now: a card's memory is the server's.
 void evaluate_and_report(finished_run run, fpq::recipe const& recipe,
                          fpq::tools::run_options const& options, fpq::tools::run_logs& logs) {
-    auto const save = [&] {
-        logs.finish(run.report);
+    auto const save_report = [&] {
         if (!options.report.empty()) {
             fpq::tools::save_report(run.report, run.products, options.report);
+        }
+    };
+    // The report first: a log may wait for a network, and can be interrupted there.
+    auto const save = [&] {
+        std::exception_ptr why;
+        try {
+            save_report();
+        } catch (...) {
+            why = std::current_exception();
+        }
+        logs.finish(run.report);
+        if (why) {
+            std::rethrow_exception(why);
         }
     };
     if (recipe.evaluation.tasks.names.empty()) {
         return save();
     }
+    save_report();  // tasks take hours; what was found is there meanwhile
     try {
         run.report.tasks = fpq::tools::run_tasks(
             recipe.evaluation.tasks, {run.report.directory, options.device, recipe.threads},
@@ -193,6 +210,9 @@ int quantize(fpq::harness_flags const& flags, fpq::tools::run_options const& opt
             fpq::tools::check_written_file("save_recipe", options.save_recipe, recipe);
             fpq::tools::check_log_directory(options.logs.directory, recipe);
         }
+        fpq::tools::check_apart("log_dir", options.logs.directory, "--report", options.report);
+        fpq::tools::check_apart("log_dir", options.logs.directory, "--save_recipe",
+                                options.save_recipe);
         if (!options.save_recipe.empty() && options.save_recipe == options.report) {
             fpq::fail_usage("report", options.report.string(), "another file than --save_recipe",
                             "the same");
@@ -254,7 +274,8 @@ int main(int argc, char** argv) {
             }
             given = fpq::tools::take_quantize_flags(program, line, flags, from_recipe);
         });
-        return quantize(flags, options, given, fpq::tools::flag_values(program, line));
+        return quantize(flags, options, given,
+                        fpq::tools::flag_values(program, line, line.values.contains("recipe")));
     });
     return fpq::tools::leave_world(code);
 }

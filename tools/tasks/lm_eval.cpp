@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "common/child_process.hpp"
+#include "common/places.hpp"
 #include "common/work_directory.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/printable.hpp"
@@ -63,11 +64,6 @@ std::string chat_template_of(std::filesystem::path const& model) {
     nlohmann::json const json = read_json_file(config);
     auto const at = json.find("chat_template");
     return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
-std::filesystem::path whole_path(std::filesystem::path const& path) {
-    std::error_code ignored;
-    return std::filesystem::absolute(path, ignored);
 }
 
 void add_include(task_args const& tasks, std::vector<std::string>& words) {

@@ -30,6 +30,8 @@ inline method_needs needs_of(std::vector<method> const& chain) {
     for (method const& m : chain) {
         all = all | std::visit([](auto const& one) { return one.needs(); }, m);
     }
+    // What follows a two-sided method improves its objective, on its moments.
+    all.second_moment = all.second_moment && !all.output_moment;
     return all;
 }
 

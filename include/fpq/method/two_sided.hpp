@@ -24,6 +24,10 @@ struct two_sided_method {
         detail::require_on_host<B>("--objective two_sided");
         if constexpr (!B::is_queued) {
             for (group_member<B>& m : group.members) {
+                if (m.weighted_moment == nullptr || m.output_moment == nullptr) {
+                    fail_usage("--objective two_sided", m.module, "the moments of its gradients",
+                               "none");
+                }
                 m.result = solve_two_sided(b, m.weight, *m.weighted_moment, *m.output_moment, order,
                                            rel_damp, std::numeric_limits<std::size_t>::max(),
                                            group.args, group.global_scale, m.module);

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "fpq/backend/attention_shape.hpp"
 #include "fpq/backend/rope.hpp"

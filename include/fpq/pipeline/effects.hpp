@@ -60,7 +60,8 @@ struct recipe_facts {
             return std::holds_alternative<gptq_method>(m) ||
                    std::holds_alternative<two_sided_method>(m);
         });
-        looks = (weights && needs_of(r.methods).second_moment) || input_globals;
+        method_needs const needs = needs_of(r.methods);
+        looks = (weights && (needs.second_moment || needs.output_moment)) || input_globals;
         writes = r.output.kind != export_kind::none;
         evaluates = r.evaluation.perplexity;
         asks_tasks = !r.evaluation.tasks.names.empty();

@@ -6,6 +6,7 @@
 // model as it is loaded, the original one; nothing is quantized here.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -38,6 +39,8 @@ struct gradient_options {
     /// The inputs of layers 0, k, 2k ... are kept; those between are made again, k - 1 of k layers
     /// once more. Results do not depend on it.
     std::size_t keep_every = 1;
+    /// The last layer that is swept, from the top down; those below it get no statistics.
+    std::size_t lowest = 0;
     /// A linear with more outputs than this gets no moment of its gradients; 0: all get one.
     std::size_t widest_output = 0;
 };
@@ -129,8 +132,18 @@ gradient_sweep<B>::gradient_sweep(B const& b, rank_group& ranks, decoder<B> cons
     if (options.labels.from == label_source::caller) {
         fail_usage("gradient sweep", "labels", "of the model or the text", "the caller's");
     }
+    if (options.lowest >= network.graph().layers() && network.graph().layers() > 0) {
+        fail_usage("gradient sweep", "lowest", "a layer", std::to_string(options.lowest));
+    }
     tokens_ = windows.front().size();
     network.config().require_sequence(tokens_);
+    // A budget is for all hidden states that are kept, each of which looks at it alone.
+    if (backend_.budget.host != 0) {
+        std::size_t const layers = network.graph().layers();
+        std::size_t const every = options.keep_every;
+        backend_.budget.host = std::max<std::uint64_t>(
+            1, backend_.budget.host / ((layers + every - 1) / every + every));
+    }
     own_ = windows_of_rank(ranks.rank(), ranks.size(), windows.size());
     batches_ = window_batches(own_, windows.size(), windows_at_once(b, tokens_));
 }
@@ -263,7 +276,7 @@ double gradient_sweep<B>::run(layer_sink const& sink) {
     states gradients = std::move(kept.back());
     kept.pop_back();
     double const loss = backward_from_head(gradients);
-    for (std::size_t top = layers; top > 0;) {
+    for (std::size_t top = layers; top > options_.lowest;) {
         std::size_t const first = (kept.size() - 1) * every;
         std::vector<states> between;  // inputs of layers first + 1 .. top - 1
         for (std::size_t layer = first; layer + 1 < top; ++layer) {
@@ -271,7 +284,7 @@ double gradient_sweep<B>::run(layer_sink const& sink) {
             advance(layer, between.empty() ? kept.back() : between.back(), fresh);
             between.push_back(std::move(fresh));
         }
-        for (; top > first; --top) {
+        for (; top > std::max(first, options_.lowest); --top) {
             one_layer(top - 1, between.empty() ? kept.back() : between.back(), gradients, sink);
             if (!between.empty()) {
                 between.pop_back();

@@ -92,7 +92,14 @@ inline std::uint64_t gradient_memory_of(run_plan const& plan, model_graph const&
         scheme const* const s = plan.scheme_of(graph, node);
         packed += s != nullptr && s->weight ? s->weight->format.bytes(node.out, node.in) : 0;
     }
-    return ((graph.layers() + every - 1) / every + every) * state + packed;
+    model_config const& c = graph.config();
+    std::uint64_t const tokens = plan.calibration.sequence_length;
+    // Of a window, beside what its forward holds; then what the head's rows hold.
+    std::uint64_t const trace = tokens * sizeof(float) *
+                                (c.hidden_size * 8 + c.heads * c.head_dim * 5 +
+                                 c.kv_heads * c.head_dim * 4 + c.intermediate_size * 2);
+    std::uint64_t const head = std::uint64_t{2 * 256} * c.vocab_size * sizeof(float);
+    return ((graph.layers() + every - 1) / every + every) * state + packed + trace + head;
 }
 
 /// Bytes at the widest moment of a run on the CPU, without texts and evaluation: one layer in

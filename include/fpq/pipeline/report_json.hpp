@@ -32,15 +32,17 @@ inline nlohmann::json to_json(eval_result const& e) {
     if (e.targets == 0) {
         return {{"targets", 0}};
     }
-    nlohmann::json json{{"perplexity", e.perplexity}, {"nll_se", e.nll_se}, {"targets", e.targets}};
+    nlohmann::json json{{"perplexity", json_of(e.perplexity)},
+                        {"nll_se", json_of(e.nll_se)},
+                        {"targets", e.targets}};
     if (e.has_reference) {
-        json["kl_mean"] = e.kl_mean;
-        json["kl_se"] = e.kl_se;
-        json["kl_p99"] = e.kl_p99;
-        json["top1_agreement"] = e.top1_agreement;
-        json["top1_se"] = e.top1_se;
-        json["reference_perplexity"] = e.reference_perplexity;
-        json["nll_difference_se"] = e.nll_difference_se;
+        json["kl_mean"] = json_of(e.kl_mean);
+        json["kl_se"] = json_of(e.kl_se);
+        json["kl_p99"] = json_of(e.kl_p99);
+        json["top1_agreement"] = json_of(e.top1_agreement);
+        json["top1_se"] = json_of(e.top1_se);
+        json["reference_perplexity"] = json_of(e.reference_perplexity);
+        json["nll_difference_se"] = json_of(e.nll_difference_se);
     }
     for (eval_result const& apart : e.texts) {
         nlohmann::json one = to_json(apart);
@@ -178,17 +180,20 @@ inline eval_result eval_result_from(nlohmann::json const& e) {
     if (out.targets == 0) {
         return out;
     }
-    out.perplexity = e.at("perplexity");
-    out.nll_se = e.at("nll_se");
+    auto const figure = [&e](char const* name) {
+        return number_of(e.at(name)).value_or(std::numeric_limits<double>::quiet_NaN());
+    };
+    out.perplexity = figure("perplexity");
+    out.nll_se = figure("nll_se");
     out.has_reference = e.contains("kl_mean");
     if (out.has_reference) {
-        out.kl_mean = e.at("kl_mean");
-        out.kl_se = e.at("kl_se");
-        out.kl_p99 = e.at("kl_p99");
-        out.top1_agreement = e.at("top1_agreement");
-        out.top1_se = e.at("top1_se");
-        out.reference_perplexity = e.at("reference_perplexity");
-        out.nll_difference_se = e.at("nll_difference_se");
+        out.kl_mean = figure("kl_mean");
+        out.kl_se = figure("kl_se");
+        out.kl_p99 = figure("kl_p99");
+        out.top1_agreement = figure("top1_agreement");
+        out.top1_se = figure("top1_se");
+        out.reference_perplexity = figure("reference_perplexity");
+        out.nll_difference_se = figure("nll_difference_se");
     }
     if (e.contains("texts")) {
         for (nlohmann::json const& one : e.at("texts")) {

@@ -43,6 +43,7 @@ template <class B>
     std::vector<solved_layer> out(graph.layers());
     gradient_options options;
     options.labels.seed = plan.calibration.seed;
+    options.lowest = first;
     options.keep_every =
         layers_a_kept_state(graph.layers(), std::uint64_t{windows.size()} * windows.front().size() *
                                                 graph.config().hidden_size * sizeof(float));
@@ -53,9 +54,6 @@ template <class B>
         options, plan.device_memory, progress);
     loss = sweep.run([&](std::size_t layer, decoder_layer<B>& weights,
                          std::vector<gradient_statistics<B>> found) {
-        if (layer < first) {
-            return;
-        }
         work.take(std::move(found));
         input_scales scales;
         scales.fill(1.0F);

@@ -76,7 +76,7 @@ public:
     }
 
     void operator()(std::size_t k0, std::size_t width) {
-        if (k0 >= ready_) {
+        if (k0 + width > ready_) {  // a leaf is narrower than a block: one is enough
             take_chunks_above();
         }
         transpose_feedback(k0, width);

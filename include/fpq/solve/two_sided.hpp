@@ -55,10 +55,18 @@ double solve_coupled(sweep_input<Scalar> const& in, basic_gptq_factor<Scalar> co
         // Chunks are handed out in order, so those that one waits for have been begun.
         parallel_for(shared.chunks, 1, threads, [&](std::size_t begin, std::size_t end) {
             for (std::size_t c = begin; c < end; ++c) {
-                sweep_state<Scalar> state;
-                coupled_chunk(codec, in, c, state, shared);
-                loss[c] = state.loss;
-                pack_codes(state.codes.data(), state.row0, state.rows, out);
+                try {
+                    sweep_state<Scalar> state;
+                    coupled_chunk(codec, in, c, state, shared);
+                    loss[c] = state.loss;
+                    pack_codes(state.codes.data(), state.row0, state.rows, out);
+                } catch (...) {
+                    // Nobody may wait for a chunk that is not begun any more.
+                    for (std::size_t other = 0; other < shared.chunks; ++other) {
+                        shared.publish(other, in.factor->size());
+                    }
+                    throw;
+                }
             }
         });
     });
