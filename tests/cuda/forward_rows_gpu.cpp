@@ -319,7 +319,7 @@ TEST_CASE("the GPU's rope turns, and norms, heads of all sizes", "[gpu]") {
             rotates({8, 2, dim, norm, false});
             rotates({3, 1, dim, norm, true});
             rotates({7, 7, dim, norm, false});
-            rotates({7, 2, dim, norm, true, 700});  // several heads a group
+            rotates({8, 2, dim, norm, true, 700});  // several heads a group
         }
     }
 }

@@ -137,6 +137,18 @@ TEST_CASE("in a run with everything only what the CPU has no use for is named", 
     CHECK(more.says("--dtype is given 2 times: the last counts, float16"));
 }
 
+TEST_CASE("the two-sided objective alone looks at text, in drawn labels too", "[tools]") {
+    taken const t = take({"--model_name_or_path", "m", "--dataset_name_or_path", "t.txt",
+                          "--num_sequences", "4", "--sequence_length", "64", "--seed", "7",
+                          "--format", "nvfp", "--gptq", "--objective", "two_sided"});
+    CHECK(t.refused.empty());
+    for (char const* const flag :
+         {"--dataset_name_or_path", "--num_sequences", "--sequence_length", "--seed"}) {
+        INFO(flag);
+        CHECK(!t.says(flag));
+    }
+}
+
 TEST_CASE("flags that contradict each other are refused by name", "[tools]") {
     CHECK(has(take(with(small, {"--element", "e3m2"})).refused, "element: nvfp"));
     CHECK(has(take(with(small, {"--asymmetric"})).refused, "asymmetric: nvfp"));

@@ -211,8 +211,9 @@ TEST_CASE("every flag of fpq-quantize says when it has an effect", "[tools]") {
         rows.insert(std::string(effect.flag));
     }
     CHECK(rows.size() == flag_effects.size());
-    std::set<std::string> const of_the_program{"recipe",  "save_recipe", "report",  "dry_run",
-                                               "restart", "verbose",     "products"};
+    std::set<std::string> const of_the_program{"recipe",   "save_recipe", "report",
+                                               "dry_run",  "restart",     "verbose",
+                                               "products", "log_dir",     "log_wandb"};
     for (flag_spec const& flag : flags_of_program(quantize_program(f, run))) {
         INFO(flag.name);
         CHECK((rows.erase(flag.name) == 1 || of_the_program.contains(flag.name)));

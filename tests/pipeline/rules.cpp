@@ -188,6 +188,8 @@ TEST_CASE("layouts hold a plan or refuse it by module and flag", "[pipeline]") {
     CHECK(has(why_not(f), "dataset_name_or_path: joint"));
     f = small_run(format_family::nvfp);
     f.gptq = f.two_sided = true;
+    f.calibration.dataset.clear();
+    f.evaluation.perplexity = false;
     CHECK(has(why_not(f), "dataset_name_or_path: two_sided needs calibration text"));
 }
 

@@ -118,6 +118,29 @@ TEST_CASE("the losses of all entries add up to the damped two-sided objective", 
     CHECK(loss == Approx(exact).epsilon(1e-9));
 }
 
+TEST_CASE("two-sided GPTQ takes what the rows above left, whatever its blocks", "[solve]") {
+    std::size_t const m = 300;
+    std::size_t const n = 300;
+    auto const w = fpq_test::gaussian(m * n, 81, 0, 0.05F);
+    auto const wv = fpq::as_view(static_cast<float const*>(w.data()), m, n);
+    auto const h_i = fpq_test::correlated_moment(n, 700, 82);
+    auto const h_o = fpq_test::correlated_moment(m, 700, 83);
+    auto o = options_for(fpq::nvfp4, fpq::quant_order::natural);
+    auto const usual = fpq::gptq_two_sided(wv, h_i, h_o, 0.01, no_limit, fpq::nvfp4, o, "layer");
+    for (std::size_t const block : {1u, 16u, 64u, 100u}) {  // 100: leaves lie across 128
+        o.block = block;
+        auto const other =
+            fpq::gptq_two_sided(wv, h_i, h_o, 0.01, no_limit, fpq::nvfp4, o, "layer");
+        std::size_t differ = 0;
+        for (std::size_t i = 0; i < usual.weight.codes.size(); ++i) {
+            differ += usual.weight.codes[i] != other.weight.codes[i] ? 1 : 0;
+        }
+        INFO("blocks of " << block);
+        CHECK(differ < usual.weight.codes.size() / 50);  // sums in another order
+        CHECK(other.report.relative_error == Approx(usual.report.relative_error).epsilon(5e-3));
+    }
+}
+
 TEST_CASE("two-sided GPTQ and descent lower their objective, each step, at any thread count",
           "[solve]") {
     std::size_t const m = 260;
