@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <string_view>
@@ -86,7 +87,7 @@ std::string decode_chart(speed_table const& table) {
             out.add(fmt::format("{}, {}", row.shape.substr(prefix), row.batch),
                     fmt::format("{}, context {}", name_of_weights(row.weights),
                                 short_length(row.context)),
-                    *times);
+                    std::round(*times * 100) / 100);  // as many digits as there is room for
         }
     }
     return out.draw(true);
