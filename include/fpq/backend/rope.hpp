@@ -77,30 +77,27 @@ public:
     [[nodiscard]] std::vector<float> const& sines() const noexcept { return sin_; }
 
     /// Rotates one head (head_dim values) at `position`, which must be below positions().
-    void rotate(float* head, std::size_t position) const noexcept {
-        const float* const c = cos_.data() + position * half_;
-        const float* const s = sin_.data() + position * half_;
-        for (std::size_t i = 0; i < half_; ++i) {
-            const float a = head[i];
-            const float b = head[i + half_];
-            head[i] = a * c[i] - b * s[i];
-            head[i + half_] = b * c[i] + a * s[i];
-        }
-    }
+    void rotate(float* head, std::size_t position) const noexcept { turn<false>(head, position); }
 
     /// The inverse rotation, which is also its transpose: the way of a gradient.
     void rotate_back(float* head, std::size_t position) const noexcept {
+        turn<true>(head, position);
+    }
+
+private:
+    template <bool Back>
+    void turn(float* head, std::size_t position) const noexcept {
         const float* const c = cos_.data() + position * half_;
         const float* const s = sin_.data() + position * half_;
         for (std::size_t i = 0; i < half_; ++i) {
             const float a = head[i];
             const float b = head[i + half_];
-            head[i] = a * c[i] + b * s[i];
-            head[i + half_] = b * c[i] - a * s[i];
+            const float sine = Back ? -s[i] : s[i];
+            head[i] = a * c[i] - b * sine;
+            head[i + half_] = b * c[i] + a * sine;
         }
     }
 
-private:
     std::size_t half_;
     std::size_t positions_;
     std::vector<float> cos_;  // (positions, head_dim / 2)
