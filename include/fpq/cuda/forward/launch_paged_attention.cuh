@@ -12,8 +12,8 @@
 
 #include "fpq/cuda/api/paged.hpp"
 #include "fpq/cuda/forward/checks.hpp"
-#include "fpq/cuda/forward/launch_overlapping.cuh"
 #include "fpq/cuda/forward/paged_attention.cuh"
+#include "fpq/cuda/ptx/launch_overlapping.cuh"
 
 namespace fpq::cuda {
 

@@ -9,9 +9,9 @@
 
 #include "fpq/cuda/api/paged.hpp"
 #include "fpq/cuda/forward/checks.hpp"
-#include "fpq/cuda/forward/launch_overlapping.cuh"
 #include "fpq/cuda/forward/launch_rows.cuh"
 #include "fpq/cuda/forward/row_facts.cuh"
+#include "fpq/cuda/ptx/launch_overlapping.cuh"
 
 namespace fpq::cuda {
 

@@ -9,9 +9,9 @@
 
 #include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/forward/checks.hpp"
-#include "fpq/cuda/forward/launch_overlapping.cuh"
 #include "fpq/cuda/forward/rope.cuh"
 #include "fpq/cuda/forward/rope_map.hpp"
+#include "fpq/cuda/ptx/launch_overlapping.cuh"
 
 namespace fpq::cuda {
 

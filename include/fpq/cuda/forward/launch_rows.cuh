@@ -11,10 +11,10 @@
 
 #include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/forward/checks.hpp"
-#include "fpq/cuda/forward/launch_overlapping.cuh"
 #include "fpq/cuda/forward/rms_norm.cuh"
 #include "fpq/cuda/forward/row_plan.hpp"
 #include "fpq/cuda/forward/rows_kernel.cuh"
+#include "fpq/cuda/ptx/launch_overlapping.cuh"
 
 namespace fpq::cuda {
 

@@ -15,6 +15,7 @@
 #include "fpq/cuda/gemm/w4a16_single.cuh"
 #include "fpq/cuda/gemm/w4a16_stream.cuh"
 #include "fpq/cuda/gemm/w4a16_tiles_launch.cuh"
+#include "fpq/cuda/ptx/launch_overlapping.cuh"
 #include "fpq/cuda/ptx/runs_warpgroups.hpp"
 
 namespace fpq::cuda {
@@ -54,31 +55,18 @@ inline status check_w4a16(w4a16_problem const& p, w4a16_operands const& o,
         s, check_workspace("launch_w4a16", o.workspace, o.workspace_bytes, plan.workspace_bytes));
 }
 
-/// True where the compiled kernel waits for the one before it by itself (compute_90 and later).
-template <class Kernel>
-bool may_overlap(Kernel* kernel) noexcept {
-    cudaFuncAttributes attributes{};
-    return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= 90;
-}
-
 /// shift: the power of two that the kernel's sums are too large by.
 inline status launch_stream(void (*kernel)(w4a16_args, w4a16_ahead), int shift, w4a16_args args,
                             w4a16_plan const& plan, w4a16_operands const& o,
                             cudaStream_t stream) noexcept {
     args.alpha = std::ldexp(args.alpha, -shift);
-    cudaLaunchAttribute attribute{};
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3(static_cast<unsigned>(plan.ctas), static_cast<unsigned>(plan.windows),
-                          static_cast<unsigned>(plan.token_blocks));
-    config.blockDim = dim3(w4a16_stream::threads);
-    config.stream = stream;
-    config.attrs = &attribute;
-    config.numAttrs = o.overlap_previous && may_overlap(kernel) ? 1 : 0;
-    return from_cuda(
-        cudaLaunchKernelEx(&config, kernel, args, w4a16_ahead{{o.ahead[0], o.ahead[1]}}),
-        "launch_w4a16: stream");
+    launch_shape const shape{
+        dim3(static_cast<unsigned>(plan.ctas), static_cast<unsigned>(plan.windows),
+             static_cast<unsigned>(plan.token_blocks)),
+        dim3(w4a16_stream::threads), 0, stream};
+    return launch_kernel("launch_w4a16: stream", kernel, shape,
+                         o.overlap_previous && waits_by_itself(kernel), args,
+                         w4a16_ahead{{o.ahead[0], o.ahead[1]}});
 }
 
 template <class Math, class Weight>

@@ -13,6 +13,7 @@
 #include "fpq/cuda/api/status.hpp"
 #include "fpq/cuda/gemm/w4a16_tiles.cuh"
 #include "fpq/cuda/gemm/w4a16_tiles_image.cuh"
+#include "fpq/cuda/ptx/launch_overlapping.cuh"
 #include "fpq/cuda/ptx/tensor_map.hpp"
 
 namespace fpq::cuda::detail {
@@ -36,29 +37,18 @@ status launch_tile(w4a16_args args, w4a16_plan const& plan, std::uint8_t* image,
     auto const token_blocks = static_cast<unsigned>(plan.token_blocks);
     unsigned const blocks = (args.k + w4a16_tiles::block - 1) / w4a16_tiles::block;
     unsigned const pieces = token_blocks * blocks;
-    cudaLaunchAttribute attribute{};
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3((pieces * Tile::tokens * 8 + 255) / 256);
-    config.blockDim = dim3(256);
-    config.stream = stream;
-    config.attrs = &attribute;
-    // Measured: with more splits or tokens an early start costs more than it gives.
-    config.numAttrs = overlap && plan.windows <= 2 && Tile::tokens <= 64 ? 1 : 0;
     if (s.ok()) {
-        s = from_cuda(cudaLaunchKernelEx(&config, &w4a16_image_kernel<Tile::tokens>, args, blocks,
-                                         pieces, image),
-                      "launch_w4a16: image");
+        launch_shape const shape{dim3((pieces * Tile::tokens * 8 + 255) / 256), dim3(256), 0,
+                                 stream};
+        // Measured: with more splits or tokens an early start costs more than it gives.
+        s = launch_kernel("launch_w4a16: image", &w4a16_image_kernel<Tile::tokens>, shape,
+                          overlap && plan.windows <= 2 && Tile::tokens <= 64, args, blocks, pieces,
+                          image);
     }
-    config.gridDim =
-        dim3(static_cast<unsigned>(plan.windows), token_blocks, static_cast<unsigned>(plan.ctas));
-    config.blockDim = dim3(w4a16_tiles::threads);
-    config.dynamicSmemBytes = Tile::shared;
-    config.numAttrs = 1;
-    return s.ok() ? from_cuda(cudaLaunchKernelEx(&config, kernel, codes, args,
-                                                 static_cast<std::uint8_t const*>(image)),
-                              "launch_w4a16: tiles")
+    launch_shape const shape{
+        dim3(static_cast<unsigned>(plan.windows), token_blocks, static_cast<unsigned>(plan.ctas)),
+        dim3(w4a16_tiles::threads), Tile::shared, stream};
+    return s.ok() ? launch_kernel("launch_w4a16: tiles", kernel, shape, true, codes, args, image)
                   : s;
 }
 
