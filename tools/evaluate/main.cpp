@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <exception>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "common/console.hpp"
+#include "common/do_both.hpp"
 #include "common/places.hpp"
 #include "common/products.hpp"
 #include "evaluate/measure.hpp"
@@ -96,18 +96,13 @@ int evaluate(fpq::tools::evaluate_options const& options, nlohmann::json const& 
     std::optional<fpq::task_scores> tasks;
     auto const save = [&] {
         // The results first: a log may wait for a network, and can be interrupted there.
-        std::exception_ptr why;
-        try {
-            if (!options.json.empty()) {
-                fpq::tools::save_results(measured, tasks, options, products);
-            }
-        } catch (...) {
-            why = std::current_exception();
-        }
-        logs.finish(fpq::tools::values_of(measured, tasks));
-        if (why) {
-            std::rethrow_exception(why);
-        }
+        fpq::tools::do_both(
+            [&] {
+                if (!options.json.empty()) {
+                    fpq::tools::save_results(measured, tasks, options, products);
+                }
+            },
+            [&] { logs.finish(fpq::tools::values_of(measured, tasks)); });
     };
     if (!options.tasks.names.empty()) {
         try {

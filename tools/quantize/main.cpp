@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -15,6 +14,7 @@
 
 #include "common/console.hpp"
 #include "common/device.hpp"
+#include "common/do_both.hpp"
 #include "common/places.hpp"
 #include "common/products.hpp"
 #include "common/world.hpp"
@@ -165,18 +165,7 @@ void evaluate_and_report(finished_run run, fpq::recipe const& recipe,
         }
     };
     // The report first: a log may wait for a network, and can be interrupted there.
-    auto const save = [&] {
-        std::exception_ptr why;
-        try {
-            save_report();
-        } catch (...) {
-            why = std::current_exception();
-        }
-        logs.finish(run.report);
-        if (why) {
-            std::rethrow_exception(why);
-        }
-    };
+    auto const save = [&] { fpq::tools::do_both(save_report, [&] { logs.finish(run.report); }); };
     if (recipe.evaluation.tasks.names.empty()) {
         return save();
     }
