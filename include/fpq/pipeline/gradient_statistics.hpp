@@ -23,6 +23,12 @@ namespace fpq {
     return static_cast<std::size_t>(std::lround(std::sqrt(static_cast<double>(layers))));
 }
 
+/// Hidden states that a sweep holds at most: the kept ones, and those between two of them.
+[[nodiscard]] constexpr std::size_t states_of_sweep(std::size_t layers,
+                                                    std::size_t keep_every) noexcept {
+    return (layers + keep_every - 1) / keep_every + keep_every;
+}
+
 /// What a sweep has found out about one linear, with inputs x_t and output gradients g_t of token
 /// t. Sums, not means: count() says over how many tokens.
 template <class B>

@@ -139,10 +139,8 @@ gradient_sweep<B>::gradient_sweep(B const& b, rank_group& ranks, decoder<B> cons
     network.config().require_sequence(tokens_);
     // A budget is for all hidden states that are kept, each of which looks at it alone.
     if (backend_.budget.host != 0) {
-        std::size_t const layers = network.graph().layers();
-        std::size_t const every = options.keep_every;
-        backend_.budget.host = std::max<std::uint64_t>(
-            1, backend_.budget.host / ((layers + every - 1) / every + every));
+        std::size_t const held = states_of_sweep(network.graph().layers(), options.keep_every);
+        backend_.budget.host = std::max<std::uint64_t>(1, backend_.budget.host / held);
     }
     own_ = windows_of_rank(ranks.rank(), ranks.size(), windows.size());
     batches_ = window_batches(own_, windows.size(), windows_at_once(b, tokens_));

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 
+#include "fpq/backend/score.hpp"
 #include "fpq/graph/graph.hpp"
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"
@@ -98,8 +99,8 @@ inline std::uint64_t gradient_memory_of(run_plan const& plan, model_graph const&
     std::uint64_t const trace = tokens * sizeof(float) *
                                 (c.hidden_size * 8 + c.heads * c.head_dim * 5 +
                                  c.kv_heads * c.head_dim * 4 + c.intermediate_size * 2);
-    std::uint64_t const head = std::uint64_t{2 * 256} * c.vocab_size * sizeof(float);
-    return ((graph.layers() + every - 1) / every + every) * state + packed + trace + head;
+    std::uint64_t const head = 2 * std::uint64_t{detail::logit_rows} * c.vocab_size * sizeof(float);
+    return states_of_sweep(graph.layers(), every) * state + packed + trace + head;
 }
 
 /// Bytes at the widest moment of a run on the CPU, without texts and evaluation: one layer in
