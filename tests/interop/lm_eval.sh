@@ -8,31 +8,10 @@
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=$(cd "$1" && pwd) model=$(cd "$2" && pwd) data=$3 documents=${4:-20}
-python=${PYTHON:-python3}
-export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-if ! "$python" -c 'import lm_eval, torch, transformers' 2> /dev/null || [ ! -d "$data/mmlu" ]; then
-    echo "SKIPPED: lm_eval, torch and transformers, or $data, are not there"
-    exit 77
-fi
-work=$(mktemp -d)
-server=
-stop() {
-    [ -z "$server" ] || { kill -TERM "$server" && wait "$server"; } 2> /dev/null
-    rm -rf "$work"
-}
-trap stop EXIT
-
+modules="lm_eval torch transformers"
+. "$here/lm_eval_server.sh"
+cat "$work/tasks.log"
 mkdir "$work/torch" "$work/served"
-export HF_DATASETS_CACHE=$work/cache
-"$python" "$here/lm_eval_tasks.py" "$data" "$work/tasks" "$documents" || exit 1
-"$bin/fpq-serve" --model "$model" --served_model_name tiny --port 0 --device cpu > "$work/serve.log" &
-server=$!
-until grep -q '^serving ' "$work/serve.log"; do
-    kill -0 "$server" 2> /dev/null || { echo "fpq-serve did not start"; exit 1; }
-    sleep 0.1
-done
-url=$(sed -n 's/^serving .* at \(http[^,]*\),.*/\1/p' "$work/serve.log")
-longest=$(sed -n 's/^serving .*, up to \([0-9]*\) tokens.*/\1/p' "$work/serve.log")
 
 # run NAME TASKS ARGS... -- MODEL MODEL_ARGS: one run of the harness.
 run() {
