@@ -84,8 +84,7 @@ configure() {
 
 if has_stage release; then
     say "Release: build and test"
-    configure "$root/release" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" -DFPQ_LIGHT_TEST_FLAGS=-O0 &&
-        build release "$root/release" &&
+    configure "$root/release" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" && build release "$root/release" &&
         run_ctest release "$root/release"
 fi
 
@@ -100,7 +99,7 @@ if has_stage sanitize; then
     rm -f "$root/sanitizer_probe"
     say "Address and undefined-behaviour sanitizers (${second[*]:-the default compiler}): build and test"
     configure "$root/sanitize" "${second[@]}" -DCMAKE_BUILD_TYPE=None -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_CUDA=OFF \
-        -DFPQ_TEST_STRUCTURE=OFF -DFPQ_LIGHT_FLAGS=-O0 -DFPQ_LIGHT_TEST_FLAGS=-O0 "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer $sanitizers" &&
+        -DFPQ_TEST_STRUCTURE=OFF -DFPQ_LIGHT_FLAGS=-O0 "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer $sanitizers" &&
         build sanitize "$root/sanitize" && run_ctest sanitize "$root/sanitize"
 fi
 

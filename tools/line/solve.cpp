@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The methods.
+// The chain of methods.
 #include "fpq/backend/cpu/solve.hpp"
 
 #include "fpq/method/methods.hpp"
 #include "line/backend.hpp"
+#include "line/solvers.hpp"
 
 namespace fpq {
 

@@ -16,21 +16,24 @@ struct gptq_method {
     [[nodiscard]] method_needs needs() const noexcept { return {true}; }
 
     template <class B>
-    void apply(B const& b, linear_group<B>& group) const {
-        auto const factor =
-            factor_moment(b, *group.second_moment, order, rel_damp, group.members.front().module);
-        for (group_member<B>& m : group.members) {
-            m.result = solve_gptq(b, m.weight, *group.second_moment, factor, group.args,
-                                  group.global_scale, m.module);
-            if (m.weight.cols > 0 && m.result.report.dead_columns == m.weight.cols) {
-                fail_numeric("no calibration token excites this linear", m.module,
-                             "an input other than 0", "only 0");
-            }
-        }
-        group.dead_columns_zeroed = true;
-    }
+    void apply(B const& b, linear_group<B>& group) const;
 
     [[nodiscard]] bool operator==(gptq_method const&) const noexcept = default;
 };
+
+template <class B>
+void gptq_method::apply(B const& b, linear_group<B>& group) const {
+    auto const factor =
+        factor_moment(b, *group.second_moment, order, rel_damp, group.members.front().module);
+    for (group_member<B>& m : group.members) {
+        m.result = solve_gptq(b, m.weight, *group.second_moment, factor, group.args,
+                              group.global_scale, m.module);
+        if (m.weight.cols > 0 && m.result.report.dead_columns == m.weight.cols) {
+            fail_numeric("no calibration token excites this linear", m.module,
+                         "an input other than 0", "only 0");
+        }
+    }
+    group.dead_columns_zeroed = true;
+}
 
 }  // namespace fpq

@@ -13,21 +13,24 @@ struct polish_method {
     [[nodiscard]] method_needs needs() const noexcept { return {true}; }
 
     template <class B>
-    void apply(B const& b, linear_group<B>& group) const {
-        for (group_member<B>& m : group.members) {
-            if constexpr (!B::is_queued) {
-                if (m.result.report.objective != solve_objective::output) {
-                    solve_polish(b, m.weight, *m.weighted_moment, output_moment(m), passes,
-                                 group.dead_columns_zeroed, m.result);
-                    continue;
-                }
-            }
-            solve_polish(b, m.weight, *group.second_moment, passes, group.dead_columns_zeroed,
-                         m.result);
-        }
-    }
+    void apply(B const& b, linear_group<B>& group) const;
 
     [[nodiscard]] bool operator==(polish_method const&) const noexcept = default;
 };
+
+template <class B>
+void polish_method::apply(B const& b, linear_group<B>& group) const {
+    for (group_member<B>& m : group.members) {
+        if constexpr (!B::is_queued) {
+            if (m.result.report.objective != solve_objective::output) {
+                solve_polish(b, m.weight, *m.weighted_moment, output_moment(m), passes,
+                             group.dead_columns_zeroed, m.result);
+                continue;
+            }
+        }
+        solve_polish(b, m.weight, *group.second_moment, passes, group.dead_columns_zeroed,
+                     m.result);
+    }
+}
 
 }  // namespace fpq

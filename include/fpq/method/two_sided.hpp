@@ -20,23 +20,26 @@ struct two_sided_method {
     [[nodiscard]] method_needs needs() const noexcept { return {false, true, true}; }
 
     template <class B>
-    void apply(B const& b, linear_group<B>& group) const {
-        detail::require_on_host<B>("--objective two_sided");
-        if constexpr (!B::is_queued) {
-            for (group_member<B>& m : group.members) {
-                if (m.weighted_moment == nullptr || m.output_moment == nullptr) {
-                    fail_usage("--objective two_sided", m.module, "the moments of its gradients",
-                               "none");
-                }
-                m.result = solve_two_sided(b, m.weight, *m.weighted_moment, *m.output_moment, order,
-                                           rel_damp, std::numeric_limits<std::size_t>::max(),
-                                           group.args, group.global_scale, m.module);
-            }
-            group.dead_columns_zeroed = true;
-        }
-    }
+    void apply(B const& b, linear_group<B>& group) const;
 
     [[nodiscard]] bool operator==(two_sided_method const&) const noexcept = default;
 };
+
+template <class B>
+void two_sided_method::apply(B const& b, linear_group<B>& group) const {
+    detail::require_on_host<B>("--objective two_sided");
+    if constexpr (!B::is_queued) {
+        for (group_member<B>& m : group.members) {
+            if (m.weighted_moment == nullptr || m.output_moment == nullptr) {
+                fail_usage("--objective two_sided", m.module, "the moments of its gradients",
+                           "none");
+            }
+            m.result = solve_two_sided(b, m.weight, *m.weighted_moment, *m.output_moment, order,
+                                       rel_damp, std::numeric_limits<std::size_t>::max(),
+                                       group.args, group.global_scale, m.module);
+        }
+        group.dead_columns_zeroed = true;
+    }
+}
 
 }  // namespace fpq
