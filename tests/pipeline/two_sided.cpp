@@ -13,11 +13,13 @@
 #include "fpq/backend/cpu/solve.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/ranks.hpp"
+#include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/line.hpp"
 #include "line/backward.hpp"
 #include "line/instances.hpp"
 #include "line/models.hpp"
 #include "pipeline/line.hpp"
+#include "solve/moments.hpp"
 #include "support/files.hpp"
 #include "support/sanitized.hpp"
 
@@ -57,13 +59,10 @@ std::string why_not(harness_flags const& f) {
     return {};
 }
 
-}  // namespace
-
-TEST_CASE("a two-sided run solves every linear on the statistics of its own gradients",
-          "[pipeline]") {
-    harness_flags f = two_sided_run(format_family::mxfp);
-    f.evaluation.perplexity = false;
-    run_report const report = go(f);
+/// each(a linear's scheme, its weights as the rounding sees them, its statistics) of f's run, every
+/// transform made here.
+template <class F>
+void each_linear(harness_flags const& f, F const& each) {
     std::vector<std::string> notes;
     cpu const b{2};
     run_plan const plan = plan_run(b, recipe_of(f, notes), shipped_architectures);
@@ -80,17 +79,40 @@ TEST_CASE("a two-sided run solves every linear on the statistics of its own grad
         b, alone, network,
         [&](std::size_t layer) { return load_layer(b, model.source(), model.graph(), layer); },
         windows, options, 0, quiet);
-    std::map<std::string, double> expected;
-    static_cast<void>(sweep.run([&](std::size_t, decoder_layer<cpu>& layer,
-                                    std::vector<gradient_statistics<cpu>> const& found) {
+    scheme const& common = plan.schemes.front();
+    REQUIRE(plan.schemes.size() == 1);
+    block_transform const turn = transform_of(common.transform);
+    auto const solve = [&](std::size_t, decoder_layer<cpu>& layer,
+                           std::vector<gradient_statistics<cpu>> const& found) {
         for (gradient_statistics<cpu> const& g : found) {
-            solve_result const solved = solve_two_sided(
-                b, layer.linears[g.node->row].weight.view(), g.inputs, *g.outputs, f.order,
-                f.rel_damp, std::numeric_limits<std::size_t>::max(),
-                *plan.scheme_of(model.graph(), *g.node)->weight, 1.0F, g.node->module);
-            expected[g.node->module] = solved.report.relative_error;
+            cpu::view const w = layer.linears[g.node->row].weight.view();
+            turn.apply_to_weights(w, 2);
+            each(common, w, g);
         }
-    }));
+    };
+    static_cast<void>(
+        sweep.run(solve, [&](std::size_t, tap, cpu::view x) { turn.apply_to_inputs(x, 2); }));
+}
+
+solve_result solved_alone(harness_flags const& f, scheme const& how, cpu::const_view w,
+                          hessian const& inputs, hessian const& outputs) {
+    return solve_two_sided(cpu{2}, w, inputs, outputs, f.order, f.rel_damp,
+                           std::numeric_limits<std::size_t>::max(), *how.weight,
+                           global_scale_of(*how.weight, 0.0F), "linear");
+}
+
+}  // namespace
+
+TEST_CASE("a two-sided run solves every linear on the statistics of its own gradients",
+          "[pipeline]") {
+    harness_flags f = two_sided_run(format_family::mxfp);
+    f.evaluation.perplexity = false;
+    run_report const report = go(f);
+    std::map<std::string, double> expected;
+    each_linear(f, [&](scheme const& how, cpu::const_view w, gradient_statistics<cpu> const& g) {
+        expected[g.node->module] =
+            solved_alone(f, how, w, g.inputs, *g.outputs).report.relative_error;
+    });
     REQUIRE(report.linears.size() == 28);
     // In the order of the model, though the last layer was solved first.
     CHECK(report.linears.front().module == "model.layers.0.self_attn.q_proj");
@@ -103,9 +125,41 @@ TEST_CASE("a two-sided run solves every linear on the statistics of its own grad
 }
 
 #if !defined(FPQ_TEST_SANITIZED)  // the same code as above, for minutes
+TEST_CASE("two-sided under a transform, inputs and weights are as the rounding sees them",
+          "[pipeline]") {
+    harness_flags f = two_sided_run(format_family::mxfp);
+    f.evaluation.perplexity = false;
+    f.scheme.transform = transform_kind::random_hadamard;  // its matrix is not symmetric
+    f.scheme.transform_block = 32;
+    run_report const report = go(f);
+    REQUIRE(report.linears.size() == 28);
+    std::map<std::string, double> found;
+    for (linear_report const& line : report.linears) {
+        found[line.module] = line.relative_error.value();
+    }
+    each_linear(f, [&](scheme const& how, cpu::const_view w, gradient_statistics<cpu> const& g) {
+        INFO(g.node->module);
+        solve_result const both = solved_alone(f, how, w, g.inputs, *g.outputs);
+        CHECK(found.at(g.node->module) == both.report.relative_error);
+        solve_result one = solve_gptq(
+            cpu{2}, w, g.inputs, factor_moment(cpu{2}, g.inputs, f.order, f.rel_damp, "linear"),
+            *how.weight, global_scale_of(*how.weight, 0.0F), "linear");
+        hessian const equal = fpq_test::diagonal_moment(w.rows, [](std::size_t) { return 1.0F; });
+        CHECK(solved_alone(f, how, w, g.inputs, equal).weight.codes == one.weight.codes);
+        two_sided_report(w, g.inputs, *g.outputs, 2, one);
+        CHECK(both.report.relative_error < one.report.relative_error);
+    });
+}
+
 TEST_CASE("a two-sided export is what the run evaluated, on any number of threads", "[pipeline]") {
     temporary_directory const out;
-    harness_flags f = two_sided_run(format_family::nvfp);
+    bool const turned = GENERATE(false, true);
+    harness_flags f = two_sided_run(turned ? format_family::mxfp : format_family::nvfp);
+    if (turned) {  // with the 3 that FP-Quant's rule has as a global scale
+        f.scheme.a_bits = 4;
+        f.scheme.transform = transform_kind::hadamard;
+        f.scheme.transform_block = 32;
+    }
     f.polish = 1;
     f.output.kind = export_kind::realquant;
     f.output.directory = out.path() / "one";
@@ -147,11 +201,6 @@ TEST_CASE("a two-sided run on two ranks writes the bytes of one", "[pipeline]") 
 TEST_CASE("what a backward pass over the original model cannot serve is refused", "[pipeline]") {
     harness_flags f = two_sided_run(format_family::nvfp);
     CHECK(why_not(f).empty());
-    f.scheme.transform = transform_kind::hadamard;
-    f.scheme.transform_block = 32;
-    CHECK(why_not(f).find("objective: model.layers.0.self_attn.q_proj: expected no transform") !=
-          std::string::npos);
-    f = two_sided_run(format_family::nvfp);
     f.scheme.a_bits = 4;
     CHECK(why_not(f).find("objective: model.layers.0.self_attn.q_proj: expected weights alone") !=
           std::string::npos);

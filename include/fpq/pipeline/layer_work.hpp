@@ -115,6 +115,9 @@ public:
     [[nodiscard]] layer_hooks<B> quantized_hooks(std::size_t layer,
                                                  input_scales const& scales) const;
 
+    /// What a backward pass is told of the inputs x at a tap: they become their transform.
+    void prepare_inputs(std::size_t layer, tap input, typename B::view x) const;
+
     /// What a backward pass found out about the linears of a layer, until forget().
     void take(std::vector<gradient_statistics<B>> found) { gradients_ = std::move(found); }
 
@@ -241,6 +244,13 @@ layer_hooks<B> layer_work<B>::quantized_hooks(std::size_t layer, input_scales co
         }
     };
     return hooks;
+}
+
+template <class B>
+void layer_work<B>::prepare_inputs(std::size_t layer, tap input, typename B::view x) const {
+    if (block_transform const* const t = transform(scheme_at(layer, input))) {
+        transform_inputs(backend_, *t, x);
+    }
 }
 
 template <class B>

@@ -90,9 +90,6 @@ private:
             if (&node == &graph_.head()) {
                 refuse("a head that stays as it is, with two_sided", "one that is quantized");
             }
-            if (!s.transform.is_identity()) {
-                refuse("no transform with two_sided", "one");
-            }
             if (s.input && s.input->format.has_global) {
                 refuse("weights alone, or inputs without a global scale, with two_sided",
                        "inputs whose global scale needs calibration");
