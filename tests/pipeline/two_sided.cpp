@@ -59,8 +59,16 @@ std::string why_not(harness_flags const& f) {
     return {};
 }
 
-/// each(a linear's scheme, its weights as the rounding sees them, its statistics) of f's run, every
-/// transform made here.
+/// A linear of a run: its weights as the rounding sees them, what was found of it, the largest size
+/// of its inputs, transformed.
+struct seen_linear {
+    scheme const& how;
+    cpu::const_view w;
+    gradient_statistics<cpu> const& found;
+    float input_amax;
+};
+
+/// each(seen_linear) of f's run, every transform made here.
 template <class F>
 void each_linear(harness_flags const& f, F const& each) {
     std::vector<std::string> notes;
@@ -82,23 +90,28 @@ void each_linear(harness_flags const& f, F const& each) {
     scheme const& common = plan.schemes.front();
     REQUIRE(plan.schemes.size() == 1);
     block_transform const turn = transform_of(common.transform);
+    std::map<tap, float> largest;  // of the layer at hand
     auto const solve = [&](std::size_t, decoder_layer<cpu>& layer,
                            std::vector<gradient_statistics<cpu>> const& found) {
         for (gradient_statistics<cpu> const& g : found) {
             cpu::view const w = layer.linears[g.node->row].weight.view();
             turn.apply_to_weights(w, 2);
-            each(common, w, g);
+            each(seen_linear{common, w, g, largest.at(g.node->input)});
         }
+        largest.clear();
     };
-    static_cast<void>(
-        sweep.run(solve, [&](std::size_t, tap, cpu::view x) { turn.apply_to_inputs(x, 2); }));
+    static_cast<void>(sweep.run(solve, [&](std::size_t, tap input, cpu::view x) {
+        turn.apply_to_inputs(x, 2);
+        largest[input] = std::max(largest[input], amax(b, x));
+    }));
 }
 
-solve_result solved_alone(harness_flags const& f, scheme const& how, cpu::const_view w,
-                          hessian const& inputs, hessian const& outputs) {
-    return solve_two_sided(cpu{2}, w, inputs, outputs, f.order, f.rel_damp,
-                           std::numeric_limits<std::size_t>::max(), *how.weight,
-                           global_scale_of(*how.weight, 0.0F), "linear");
+/// Without a global scale that follows from the weights.
+solve_result solved_alone(harness_flags const& f, seen_linear const& seen, hessian const& outputs) {
+    quant_args const& args = *seen.how.weight;
+    return solve_two_sided(cpu{2}, seen.w, seen.found.inputs, outputs, f.order, f.rel_damp,
+                           std::numeric_limits<std::size_t>::max(), args,
+                           global_scale_of(args, 0.0F), "linear");
 }
 
 }  // namespace
@@ -109,9 +122,9 @@ TEST_CASE("a two-sided run solves every linear on the statistics of its own grad
     f.evaluation.perplexity = false;
     run_report const report = go(f);
     std::map<std::string, double> expected;
-    each_linear(f, [&](scheme const& how, cpu::const_view w, gradient_statistics<cpu> const& g) {
-        expected[g.node->module] =
-            solved_alone(f, how, w, g.inputs, *g.outputs).report.relative_error;
+    each_linear(f, [&](seen_linear const& seen) {
+        expected[seen.found.node->module] =
+            solved_alone(f, seen, *seen.found.outputs).report.relative_error;
     });
     REQUIRE(report.linears.size() == 28);
     // In the order of the model, though the last layer was solved first.
@@ -137,17 +150,42 @@ TEST_CASE("two-sided under a transform, inputs and weights are as the rounding s
     for (linear_report const& line : report.linears) {
         found[line.module] = line.relative_error.value();
     }
-    each_linear(f, [&](scheme const& how, cpu::const_view w, gradient_statistics<cpu> const& g) {
-        INFO(g.node->module);
-        solve_result const both = solved_alone(f, how, w, g.inputs, *g.outputs);
-        CHECK(found.at(g.node->module) == both.report.relative_error);
-        solve_result one = solve_gptq(
-            cpu{2}, w, g.inputs, factor_moment(cpu{2}, g.inputs, f.order, f.rel_damp, "linear"),
-            *how.weight, global_scale_of(*how.weight, 0.0F), "linear");
-        hessian const equal = fpq_test::diagonal_moment(w.rows, [](std::size_t) { return 1.0F; });
-        CHECK(solved_alone(f, how, w, g.inputs, equal).weight.codes == one.weight.codes);
-        two_sided_report(w, g.inputs, *g.outputs, 2, one);
+    each_linear(f, [&](seen_linear const& seen) {
+        std::string const& module = seen.found.node->module;
+        hessian const& inputs = seen.found.inputs;
+        quant_args const& args = *seen.how.weight;
+        INFO(module);
+        solve_result const both = solved_alone(f, seen, *seen.found.outputs);
+        CHECK(found.at(module) == both.report.relative_error);
+        solve_result one = solve_gptq(cpu{2}, seen.w, inputs,
+                                      factor_moment(cpu{2}, inputs, f.order, f.rel_damp, module),
+                                      args, global_scale_of(args, 0.0F), module);
+        hessian const equal =
+            fpq_test::diagonal_moment(seen.w.rows, [](std::size_t) { return 1.0F; });
+        CHECK(solved_alone(f, seen, equal).weight.codes == one.weight.codes);
+        two_sided_report(seen.w, inputs, *seen.found.outputs, 2, one);
         CHECK(both.report.relative_error < one.report.relative_error);
+    });
+}
+
+TEST_CASE("two-sided, inputs get the global scale of what the original model's tap holds",
+          "[pipeline]") {
+    harness_flags f = two_sided_run(format_family::nvfp);
+    f.evaluation.perplexity = false;
+    f.scheme.a_bits = 4;
+    f.scheme.pow2_global_scale = false;  // every size shows
+    f.scheme.transform = transform_kind::hadamard;
+    f.scheme.transform_block = 32;
+    run_report const report = go(f);
+    std::map<std::string, float> found;
+    for (linear_report const& line : report.linears) {
+        found[line.module] = line.input_global_scale;
+    }
+    REQUIRE(found.size() == 28);
+    each_linear(f, [&](seen_linear const& seen) {
+        INFO(seen.found.node->module);
+        CHECK(found.at(seen.found.node->module) ==
+              global_scale_of(*seen.how.input, seen.input_amax));
     });
 }
 
@@ -155,8 +193,8 @@ TEST_CASE("a two-sided export is what the run evaluated, on any number of thread
     temporary_directory const out;
     bool const turned = GENERATE(false, true);
     harness_flags f = two_sided_run(turned ? format_family::mxfp : format_family::nvfp);
+    f.scheme.a_bits = 4;
     if (turned) {  // with the 3 that FP-Quant's rule has as a global scale
-        f.scheme.a_bits = 4;
         f.scheme.transform = transform_kind::hadamard;
         f.scheme.transform_block = 32;
     }
@@ -175,8 +213,10 @@ TEST_CASE("a two-sided export is what the run evaluated, on any number of thread
 
 TEST_CASE("a two-sided run on two ranks writes the bytes of one", "[pipeline]") {
     temporary_directory const out;
-    harness_flags f = two_sided_run(format_family::mxfp);
+    harness_flags f = two_sided_run(format_family::nvfp);
     f.joint = 1;
+    f.scheme.a_bits = 4;
+    f.scheme.pow2_global_scale = false;
     f.output.kind = export_kind::realquant;
     f.output.directory = out.path() / "one";
     run_report const alone = go(f);
@@ -198,15 +238,26 @@ TEST_CASE("a two-sided run on two ranks writes the bytes of one", "[pipeline]") 
 }
 #endif
 
-TEST_CASE("what a backward pass over the original model cannot serve is refused", "[pipeline]") {
+TEST_CASE("a two-sided run takes inputs of any kind, and wants text", "[pipeline]") {
+    for (format_family const family : {format_family::nvfp, format_family::mxfp}) {
+        harness_flags f = two_sided_run(family);
+        f.scheme.a_bits = 4;
+        CHECK(why_not(f).empty());
+        f.calibration.dataset.clear();
+        CHECK(why_not(f).find("dataset_name_or_path") != std::string::npos);
+    }
+}
+
+TEST_CASE("two-sided without weights looks at inputs alone, by no backward pass", "[pipeline]") {
     harness_flags f = two_sided_run(format_family::nvfp);
-    CHECK(why_not(f).empty());
+    f.evaluation.perplexity = false;
+    f.scheme.w_bits = 16;
     f.scheme.a_bits = 4;
-    CHECK(why_not(f).find("objective: model.layers.0.self_attn.q_proj: expected weights alone") !=
-          std::string::npos);
-    f = two_sided_run(format_family::mxfp);
-    f.scheme.a_bits = 4;
-    CHECK(why_not(f).empty());
-    f.calibration.dataset.clear();
-    CHECK(why_not(f).find("dataset_name_or_path") != std::string::npos);
+    std::vector<std::string> notes;
+    run_plan const plan = plan_run(cpu{1}, recipe_of(f, notes), shipped_architectures);
+    CHECK_FALSE(plan.solves_by_gradients());
+    CHECK_FALSE(plan.calibration.dataset.empty());
+    for (phase_time const& p : go(f).phases) {
+        CHECK(p.phase != "gradients");
+    }
 }

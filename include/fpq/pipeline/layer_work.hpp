@@ -115,8 +115,9 @@ public:
     [[nodiscard]] layer_hooks<B> quantized_hooks(std::size_t layer,
                                                  input_scales const& scales) const;
 
-    /// What a backward pass is told of the inputs x at a tap: they become their transform.
-    void prepare_inputs(std::size_t layer, tap input, typename B::view x) const;
+    /// What a backward pass is told of the inputs x at a tap: they become their transform, whose
+    /// largest size is kept where a global scale follows from it.
+    void prepare_inputs(std::size_t layer, tap input, typename B::view x);
 
     /// What a backward pass found out about the linears of a layer, until forget().
     void take(std::vector<gradient_statistics<B>> found) { gradients_ = std::move(found); }
@@ -247,9 +248,14 @@ layer_hooks<B> layer_work<B>::quantized_hooks(std::size_t layer, input_scales co
 }
 
 template <class B>
-void layer_work<B>::prepare_inputs(std::size_t layer, tap input, typename B::view x) const {
-    if (block_transform const* const t = transform(scheme_at(layer, input))) {
+void layer_work<B>::prepare_inputs(std::size_t layer, tap input, typename B::view x) {
+    scheme const* const s = scheme_at(layer, input);
+    if (block_transform const* const t = transform(s)) {
         transform_inputs(backend_, *t, x);
+    }
+    if (s != nullptr && s->input && s->input->format.has_global) {
+        float& most = statistics_[index(input)].amax;
+        most = std::max(most, amax(backend_, x));
     }
 }
 

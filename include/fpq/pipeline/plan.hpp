@@ -105,6 +105,13 @@ struct run_plan {
             }));
     }
 
+    /// Whether layers are solved within a backward pass.
+    [[nodiscard]] bool solves_by_gradients() const {
+        return needs_of(methods).output_moment &&
+               std::any_of(schemes.begin(), schemes.end(),
+                           [](scheme const& s) { return s.weight.has_value(); });
+    }
+
     [[nodiscard]] bool quantizes_something() const noexcept { return !schemes.empty(); }
 };
 

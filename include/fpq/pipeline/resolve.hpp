@@ -76,25 +76,11 @@ private:
                            name_of(plan_.methods[i]));
             }
         }
-        if (needs_of(plan_.methods).output_moment) {
-            check_gradients();
+        // A backward pass begins behind the head.
+        if (plan_.solves_by_gradients() && plan_.scheme_of(graph_, graph_.head()) != nullptr) {
+            fail_usage("objective", graph_.head().module,
+                       "a head that stays as it is, with two_sided", "one that is quantized");
         }
-    }
-
-    /// What a backward pass over the original model cannot serve.
-    void check_gradients() const {
-        for_each_scheme([&](linear_node const& node, scheme const& s) {
-            auto const refuse = [&](char const* expected, char const* found) {
-                fail_usage("objective", node.module, expected, found);
-            };
-            if (&node == &graph_.head()) {
-                refuse("a head that stays as it is, with two_sided", "one that is quantized");
-            }
-            if (s.input && s.input->format.has_global) {
-                refuse("weights alone, or inputs without a global scale, with two_sided",
-                       "inputs whose global scale needs calibration");
-            }
-        });
     }
 
     /// Text for whatever must see inputs.

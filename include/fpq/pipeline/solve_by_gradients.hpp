@@ -58,6 +58,7 @@ template <class B>
     auto const solve = [&](std::size_t layer, decoder_layer<B>& weights,
                            std::vector<gradient_statistics<B>> found) {
         work.take(std::move(found));
+        work.finish_observing();
         work.transform_layer(layer, weights);
         run_report report;
         solved_layer& solved = out[layer];
