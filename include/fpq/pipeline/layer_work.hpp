@@ -333,12 +333,15 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
         line.set_loss(error, local);
         line.set_weight_peak(static_cast<double>(sizes[i]), error.signal);
         line.input_peak = input_peak;
-        bool const watched = seen || !gradients_.empty();
-        if (watched && result.report.energy > 0.0) {
-            line.relative_error = result.report.relative_error;
+        if (seen || !gradients_.empty()) {
+            line.objective = result.report.objective;
+            if (result.report.energy > 0.0) {
+                line.relative_error = result.report.relative_error;
+            }
         }
         line.damping_retries = result.report.damping_retries;
         line.damping = result.report.damping;
+        line.row_damping = result.report.row_damping;
         line.global_scale = result.weight.global_scale;
         line.input_global_scale = scales[index(nodes[i]->input)];
         report.add(std::move(line),
