@@ -185,10 +185,12 @@ TEST_CASE("statistics of gradients are the same bytes on several ranks", "[pipel
     }
 }
 
-TEST_CASE("wide linears get no moment of their gradients when that is asked", "[pipeline]") {
+TEST_CASE("linears get no moment of their gradients where that is asked", "[pipeline]") {
     random_model const model(five_layers());
     fpq::gradient_options options{{fpq::label_source::text, 0}};
-    options.widest_output = 24;  // as many as queries; the MLP has 36
+    options.inputs_alone = [](fpq::linear_node const& node) {
+        return node.out > 24;  // as many as queries; the MLP has 36
+    };
     swept const found = sweep(model, 2, options);
     for (auto const& [name, values] : found.values) {
         bool const wide =

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs for the two-sided objective: layers are solved within the backward pass, from the top down,
 // and written from the bottom up.
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <map>
 #include <string>
@@ -202,8 +204,12 @@ TEST_CASE("a two-sided export is what the run evaluated, on any number of thread
     f.output.kind = export_kind::realquant;
     f.output.directory = out.path() / "one";
     f.threads = 1;
-    double const in_run = go(f).evaluation->kl_mean;
-    CHECK(std::fabs(written_kl(f) - in_run) < 1e-6);
+    run_report const report = go(f);
+    for (std::string const& note : report.notes) {
+        INFO(note);
+        CHECK_FALSE(note.starts_with("verify: "));
+    }
+    CHECK(std::fabs(written_kl(f) - report.evaluation->kl_mean) < 1e-6);
     f.output.directory = out.path() / "three";
     f.threads = 3;
     (void)go(f);
@@ -237,6 +243,91 @@ TEST_CASE("a two-sided run on two ranks writes the bytes of one", "[pipeline]") 
     CHECK(shared.evaluation->kl_mean == alone.evaluation->kl_mean);
 }
 #endif
+
+TEST_CASE("two-sided, linears whose outputs do not fit the memory are solved for inputs alone",
+          "[pipeline]") {
+    harness_flags f = two_sided_run(format_family::mxfp);
+    f.evaluation.perplexity = false;
+    std::vector<std::string> notes;
+    recipe const r = recipe_of(f, notes);
+    cpu b{2};
+    b.budget.host = 4 << 20;
+    run_plan const plan = plan_run(b, r, shipped_architectures);
+    REQUIRE(plan.guided.size() == 8);
+    CHECK(plan.guided.front() == "model.layers.0.mlp.gate_proj");
+    CHECK(plan.peak_memory < plan_run(cpu{2}, r, shipped_architectures).peak_memory);
+    run_report const report = run(b, plan, shipped_architectures, fpq_test::no_progress);
+    CHECK(std::count_if(report.notes.begin(), report.notes.end(), [](std::string const& note) {
+              return note.starts_with("--host_memory 4194304: 8 of 28 linears");
+          }) == 1);
+    std::map<std::string, double> guided;
+    for (linear_report const& line : report.linears) {
+        INFO(line.module);
+        bool const wide = line.kind == "mlp.gate_proj" || line.kind == "mlp.up_proj";
+        CHECK(line.objective == (wide ? solve_objective::guided : solve_objective::two_sided));
+        CHECK((line.row_damping > 0.0) == !wide);
+        if (wide) {
+            guided[line.module] = line.relative_error.value();
+        }
+    }
+    each_linear(f, [&](seen_linear const& seen) {
+        auto const at = guided.find(seen.found.node->module);
+        if (at != guided.end()) {
+            hessian const& inputs = seen.found.inputs;
+            gptq_factor const factor = factor_moment(b, inputs, f.order, f.rel_damp, at->first);
+            CHECK(at->second ==
+                  solve_gptq(b, seen.w, inputs, factor, *seen.how.weight, 1.0F, at->first)
+                      .report.relative_error);
+        }
+    });
+}
+
+TEST_CASE("a two-sided run goes on with the layers that were not written", "[pipeline]") {
+    temporary_directory const out;
+    harness_flags f = two_sided_run(format_family::nvfp);
+    f.scheme.a_bits = 4;
+    f.output.kind = export_kind::realquant;
+    f.output.directory = out.path() / "alone";
+    double const kl = go(f).evaluation->kl_mean;
+    f.output.directory = out.path() / "again";
+    std::vector<std::string> notes;
+    cpu const b{2};
+    run_plan const plan = plan_run(b, recipe_of(f, notes), shipped_architectures);
+    struct stopped {};
+    CHECK_THROWS_AS(run(b, plan, shipped_architectures,
+                        [](progress_event const& e) {
+                            if (e.phase == "quantize" && e.done == 3) {
+                                throw stopped{};
+                            }
+                        }),
+                    stopped);
+    std::vector<std::size_t> swept;
+    run_report const report = run(b, plan, shipped_architectures, [&](progress_event const& e) {
+        if (e.phase == "backward") {
+            CHECK(e.total == 1);
+            swept.push_back(e.done);
+        }
+    });
+    CHECK(swept == std::vector<std::size_t>{1});  // of four layers
+    CHECK(report.evaluation->kl_mean == kl);
+    CHECK(read_text(out.path() / "again" / "model.safetensors") ==
+          read_text(out.path() / "alone" / "model.safetensors"));
+    // Less memory would solve some linears for something else.
+    f.output.directory = out.path() / "less";
+    cpu less{2};
+    less.budget.host = 4 << 20;
+    CHECK_THROWS_AS(
+        run(b, plan_run(b, recipe_of(f, notes), shipped_architectures), shipped_architectures,
+            [](progress_event const& e) {
+                if (e.phase == "quantize" && e.done == 1) {
+                    throw stopped{};
+                }
+            }),
+        stopped);
+    CHECK_THROWS_WITH(run(less, plan_run(less, recipe_of(f, notes), shipped_architectures),
+                          shipped_architectures, fpq_test::no_progress),
+                      Catch::Contains("another recipe"));
+}
 
 TEST_CASE("a two-sided run takes inputs of any kind, and wants text", "[pipeline]") {
     for (format_family const family : {format_family::nvfp, format_family::mxfp}) {

@@ -41,8 +41,8 @@ struct gradient_options {
     std::size_t keep_every = 1;
     /// The last layer that is swept, from the top down; those below it get no statistics.
     std::size_t lowest = 0;
-    /// A linear with more outputs than this gets no moment of its gradients; 0: all get one.
-    std::size_t widest_output = 0;
+    /// Linears that get no moment of their gradients; empty: all get one.
+    std::function<bool(linear_node const&)> inputs_alone{};
 };
 
 template <class B>
@@ -216,7 +216,7 @@ void gradient_sweep<B>::one_layer(std::size_t index, states& input, states& grad
     for (linear_node const& node : nodes) {
         sums& of = moments[node.row];
         of.inputs = make_moment(backend_, ranks_, node.in, windows_.size());
-        if (options_.widest_output == 0 || node.out <= options_.widest_output) {
+        if (!options_.inputs_alone || !options_.inputs_alone(node)) {
             of.outputs = make_moment(backend_, ranks_, node.out, windows_.size());
         }
     }
@@ -295,7 +295,7 @@ double gradient_sweep<B>::run(layer_sink const& sink, input_hook const& on_input
             if (!between.empty()) {
                 between.pop_back();
             }
-            progress_({"backward", layers - top + 1, layers, ""});
+            progress_({"backward", layers - top + 1, layers - options_.lowest, ""});
         }
         kept.pop_back();
     }

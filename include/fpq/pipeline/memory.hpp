@@ -57,9 +57,10 @@ struct layer_sizes {
                 widest_square = std::max(widest_square, square);
             }
             counted = true;
-            if (gradients) {  // every linear has two of its own
-                squares += std::uint64_t{node.in} * node.in + std::uint64_t{node.out} * node.out;
-                std::uint64_t const side = std::max(node.in, node.out);
+            if (gradients) {  // every linear has two of its own, or one
+                std::uint64_t const out = plan.is_guided(node) ? 0 : node.out;
+                squares += std::uint64_t{node.in} * node.in + out * out;
+                std::uint64_t const side = std::max<std::uint64_t>(node.in, out);
                 widest_square = std::max(widest_square, side * side);
             }
         }

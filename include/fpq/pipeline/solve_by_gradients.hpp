@@ -47,6 +47,7 @@ template <class B>
     gradient_options options;
     options.labels.seed = plan.calibration.seed;
     options.lowest = first;
+    options.inputs_alone = [&plan](linear_node const& node) { return plan.is_guided(node); };
     options.keep_every =
         layers_a_kept_state(graph.layers(), std::uint64_t{windows.size()} * windows.front().size() *
                                                 graph.config().hidden_size * sizeof(float));
