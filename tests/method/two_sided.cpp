@@ -54,3 +54,34 @@ TEST_CASE("two_sided, polish and joint work on one objective, of each member's o
         }
     }
 }
+
+TEST_CASE("without its outputs' moment a linear is solved for token-weighted inputs alone",
+          "[method]") {
+    std::size_t const m = 24;
+    std::size_t const n = 64;
+    fpq::cpu const b{1};
+    auto const w = fpq_test::gaussian(m * n, 61, 0, 0.05F);
+    fpq::hessian const inputs = fpq_test::correlated_moment(n, 300, 62);
+    std::vector<fpq::method> const chain{fpq::two_sided_method{fpq::quant_order::activation, 0.02},
+                                         fpq::polish_method{1}, fpq::joint_method{1}};
+    fpq::linear_group<fpq::cpu> group;
+    group.args = {fpq::nvfp4, fpq::scale_rule::sweep};
+    group.global_scale = 1024.0F;
+    group.members.push_back({"layer", fpq::as_view(w.data(), m, n), {}});
+    CHECK_THROWS_WITH(fpq::apply(b, {chain.front()}, group),
+                      Catch::Contains("expected the moments of its gradients"));
+    group.members.front().weighted_moment = &inputs;
+    fpq::apply(b, {chain.front()}, group);
+    fpq::solve_result const alone =
+        fpq::solve_gptq(b, group.members.front().weight, inputs,
+                        fpq::factor_moment(b, inputs, fpq::quant_order::activation, 0.02, "layer"),
+                        group.args, group.global_scale, "layer");
+    auto const& solved = group.members.front().result;
+    CHECK(solved.report.objective == fpq::solve_objective::guided);
+    CHECK(solved.weight.codes == alone.weight.codes);
+    CHECK(solved.report.damping == alone.report.damping);
+    CHECK(solved.report.row_damping == 0.0);
+    fpq::apply(b, chain, group);
+    CHECK(solved.report.objective == fpq::solve_objective::guided);
+    CHECK(solved.report.relative_error < alone.report.relative_error);
+}

@@ -49,7 +49,8 @@ std::vector<float> values_of(fpq::hessian const& h) {
 }
 
 swept sweep(fpq::cpu const& b, random_model const& model, fpq::gradient_options const& options,
-            fpq::rank_group& ranks) {
+            fpq::rank_group& ranks,
+            fpq::gradient_sweep<fpq::cpu>::input_hook const& on_input = {}) {
     fpq::token_windows const text = some_windows();
     fpq::decoder<fpq::cpu> const network = model.frame();
     fpq::progress_sink const quiet = [](fpq::progress_event const&) {};
@@ -57,8 +58,8 @@ swept sweep(fpq::cpu const& b, random_model const& model, fpq::gradient_options 
     fpq::gradient_sweep<fpq::cpu> sweeping(
         b, ranks, network, [&](std::size_t layer) { return model.layers[layer]; }, text, options, 0,
         quiet);
-    out.loss = sweeping.run([&](std::size_t layer, fpq::decoder_layer<fpq::cpu>& weights,
-                                std::vector<fpq::gradient_statistics<fpq::cpu>> const& found) {
+    auto const take = [&](std::size_t layer, fpq::decoder_layer<fpq::cpu>& weights,
+                          std::vector<fpq::gradient_statistics<fpq::cpu>> const& found) {
         out.order.push_back(layer);
         for (auto const& one : found) {
             REQUIRE(one.node->layer == layer);
@@ -72,7 +73,8 @@ swept sweep(fpq::cpu const& b, random_model const& model, fpq::gradient_options 
         for (auto& linear : weights.linears) {  // nobody needs them any more
             std::fill_n(linear.weight.view().data, linear.weight.view().size(), NAN);
         }
-    });
+    };
+    out.loss = sweeping.run(take, on_input);
     return out;
 }
 
@@ -183,10 +185,12 @@ TEST_CASE("statistics of gradients are the same bytes on several ranks", "[pipel
     }
 }
 
-TEST_CASE("wide linears get no moment of their gradients when that is asked", "[pipeline]") {
+TEST_CASE("linears get no moment of their gradients where that is asked", "[pipeline]") {
     random_model const model(five_layers());
     fpq::gradient_options options{{fpq::label_source::text, 0}};
-    options.widest_output = 24;  // as many as queries; the MLP has 36
+    options.inputs_alone = [](fpq::linear_node const& node) {
+        return node.out > 24;  // as many as queries; the MLP has 36
+    };
     swept const found = sweep(model, 2, options);
     for (auto const& [name, values] : found.values) {
         bool const wide =
@@ -194,6 +198,45 @@ TEST_CASE("wide linears get no moment of their gradients when that is asked", "[
         REQUIRE_FALSE((wide && name.ends_with("out")));
     }
     REQUIRE(found.values.size() == 5 * (7 + 5));
+}
+
+TEST_CASE("a hook changes the inputs that statistics are of, and no gradient", "[pipeline]") {
+    random_model const model(five_layers());
+    fpq::gradient_options const options{{fpq::label_source::model, 21}};
+    swept const plain = sweep(model, 1, options);
+    std::map<fpq::tap, std::size_t> seen;  // rows
+    fpq::lone_rank alone;
+    auto const turn = [&](std::size_t layer, fpq::tap input, fpq::cpu::view x) {
+        REQUIRE(layer < 5);
+        seen[input] += x.rows;
+        for (std::size_t t = 0; t < x.rows; ++t) {  // columns change places and size
+            std::rotate(x.row(t), x.row(t) + 1, x.row(t) + x.cols);
+            x(t, 0) *= 2.0F;
+        }
+    };
+    swept const turned = sweep(fpq::cpu{1}, model, options, alone, turn);
+    REQUIRE(turned.loss == plain.loss);
+    REQUIRE(seen.size() == 4);
+    for (auto const& [input, rows] : seen) {
+        REQUIRE(rows == 5 * windows * tokens);  // once for all linears that read it
+    }
+    for (auto const& [name, values] : plain.values) {
+        INFO(name);
+        if (name.ends_with("out")) {
+            REQUIRE(turned.values.at(name) == values);
+            continue;
+        }
+        auto const n =
+            static_cast<std::size_t>(std::lround(std::sqrt(static_cast<double>(values.size()))));
+        std::vector<double> expected(n * n);
+        for (std::size_t i = 0; i < n; ++i) {
+            for (std::size_t j = 0; j < n; ++j) {
+                expected[i * n + j] = (i == 0 ? 2.0 : 1.0) * (j == 0 ? 2.0 : 1.0) *
+                                      static_cast<double>(values[(i + 1) % n * n + (j + 1) % n]);
+            }
+        }
+        require_near(turned.values.at(name), expected);
+    }
 }
 
 TEST_CASE("the loss of a sweep against the text is the model's", "[pipeline]") {

@@ -52,6 +52,8 @@ run_report whole_report() {
             l.rows = 4;
             l.cols = 32;
             l.sqnr_db = 20.0;
+            l.objective = layer == 0 ? solve_objective::guided : solve_objective::two_sided;
+            l.row_damping = 0.5 * static_cast<double>(layer);
             l.relative_error = 0.01 * static_cast<double>(layer + 1);
             l.weight_peak = 5.0;
             l.input_peak = 40.0 * static_cast<double>(layer + 1);
@@ -121,6 +123,8 @@ TEST_CASE("the page says what the report says, and needs nothing but itself", "[
     CHECK(has(page, "self_attn.q_proj, layer 1: 0.02"));
     CHECK_FALSE(has(page, "lm_head, layer"));
     CHECK(has(page, "<td>lm_head</td>"));
+    CHECK(count(page, "<td>two_sided</td>") == 2);
+    CHECK(count(page, "<td>guided</td>") == 2);
     for (char const* const element : {"figure", "table", "div", "details", "p", "ul", "li"}) {
         INFO(element);
         CHECK(count(page, std::string("<") + element + ">") +
@@ -220,7 +224,13 @@ TEST_CASE("what reports say of peaks and errors comes back from their JSON", "[p
         CHECK(back.layer == l.layer);
         CHECK(back.weight_peak == l.weight_peak);
         CHECK(back.input_peak == l.input_peak);
+        CHECK(back.objective == l.objective);
+        CHECK(back.row_damping == l.row_damping);
     }
+    nlohmann::json other = to_json(r.linears.front());
+    other["objective"] = "three_sided";
+    CHECK_THROWS_WITH(linear_report_from(other),
+                      Catch::Contains("expected output, two_sided, guided or null"));
     eval_result const e = eval_result_from(to_json(*r.evaluation));
     CHECK(e.nll_se == 0.01);
     CHECK(e.nll_difference_se == 0.002);

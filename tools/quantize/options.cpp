@@ -208,7 +208,9 @@ flag_group run_flags(harness_flags& f, run_options& run) {
               run.memory.device = read_bytes("--gpu_memory", bounds::memory_bytes, text);
           }},
          {"host_memory", "BYTES",
-          "for hidden states; what does not fit lies in a mapped file under TMPDIR", "no limit",
+          "for hidden states; what does not fit lies in a mapped file under TMPDIR. Linears whose "
+          "outputs do not fit --objective two_sided are solved for their inputs alone",
+          "no limit",
           [&run](std::string const& text) {
               run.memory.host = read_bytes("--host_memory", bounds::memory_bytes, text);
           }},

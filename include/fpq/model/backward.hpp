@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 7. The backward pass of every family, from its table, one layer at a time: a layer's
 // forward is made again from its stored input, then taken back. Gradients of inputs and of the
-// outputs of linears only; weights get none. Inputs of linears are as the forward pass makes them:
-// no hook changes them here.
+// outputs of linears only; weights get none. Inputs of linears are as the forward pass makes them;
+// a hook may change what is told of them, which changes no gradient.
 #pragma once
 
 #include <cstddef>
@@ -24,10 +24,13 @@ namespace fpq {
 /// What a caller may see of a backward pass.
 template <class B>
 struct gradient_hooks {
+    /// Called once for each tap with x (tokens, width), before on_linear of its linears: what it
+    /// writes is what they are told. From one thread at a time. May be empty.
+    std::function<void(tap input, typename B::view x)> on_input;
     /// Called once for each linear of a layer, its row of the table, with x (tokens, in), what it
-    /// reads, and dy (tokens, out), the gradient at its output: before a norm, a residual or an
-    /// activation is added to it. Taps come in reverse, linears of a tap in their order. From one
-    /// thread at a time; both are gone after the call. May be empty.
+    /// reads or on_input made of that, and dy (tokens, out), the gradient at its output: before a
+    /// norm, a residual or an activation is added to it. Taps come in reverse, linears of a tap in
+    /// their order. From one thread at a time; both are gone after the call. May be empty.
     std::function<void(std::size_t row, typename B::const_view x, typename B::const_view dy)>
         on_linear;
 };
@@ -101,12 +104,15 @@ typename B::tensor normed(B const& b, decoder<B> const& network, typename B::vec
     return y;
 }
 
-/// Gives each linear that reads `input` to the hook, and adds up dx (tokens, width) from the
-/// gradients of their outputs.
+/// Gives each linear that reads `input` to the hooks, which may change x, and adds up dx (tokens,
+/// width) from the gradients of their outputs.
 template <class B>
 void backward_linears(B const& b, model_graph const& graph, decoder_layer<B> const& layer,
-                      tap input, typename B::const_view x, linear_outputs<B> const& gradients,
+                      tap input, typename B::view x, linear_outputs<B> const& gradients,
                       gradient_hooks<B> const& hooks, typename B::view dx) {
+    if (hooks.on_input) {
+        hooks.on_input(input, x);
+    }
     std::size_t next = 0;
     for_each_linear(graph, layer, input, [&](std::size_t first) {
         linear_weights<B> const& w = layer.linears[first];

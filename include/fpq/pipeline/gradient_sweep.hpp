@@ -41,8 +41,8 @@ struct gradient_options {
     std::size_t keep_every = 1;
     /// The last layer that is swept, from the top down; those below it get no statistics.
     std::size_t lowest = 0;
-    /// A linear with more outputs than this gets no moment of its gradients; 0: all get one.
-    std::size_t widest_output = 0;
+    /// Linears that get no moment of their gradients; empty: all get one.
+    std::function<bool(linear_node const&)> inputs_alone{};
 };
 
 template <class B>
@@ -54,6 +54,9 @@ public:
     /// changes nothing for the layers below.
     using layer_sink = std::function<void(std::size_t layer, decoder_layer<B>& weights,
                                           std::vector<gradient_statistics<B>> found)>;
+    /// Sees what the linears of a tap read, some windows at a time, and may change it: their
+    /// statistics are of what it writes, gradients are those of the model.
+    using input_hook = std::function<void(std::size_t layer, tap input, typename B::view x)>;
 
     /// `windows` are those of all ranks and of one length, at least one each; all references
     /// outlive the sweep. `beside`: bytes of the card that the work on a layer takes.
@@ -67,7 +70,7 @@ public:
     /// Memory: ceil(layers / keep_every) + keep_every times the hidden states of the rank's
     /// windows, what one batch of windows needs in trace_layer, and for each linear of one layer up
     /// to 4 (in, in) and 4 (out, out) matrices while they are summed.
-    double run(layer_sink const& sink);
+    double run(layer_sink const& sink, input_hook const& on_input = {});
 
 private:
     using states = typename B::states;
@@ -81,7 +84,8 @@ private:
     double backward_from_head(states& last);
 
     /// Gradients behind a layer become those before it.
-    void one_layer(std::size_t index, states& input, states& gradients, layer_sink const& sink);
+    void one_layer(std::size_t index, states& input, states& gradients, layer_sink const& sink,
+                   input_hook const& on_input);
 
     template <class F>
     void for_each_batch(F const& f) {
@@ -202,7 +206,7 @@ double gradient_sweep<B>::backward_from_head(states& last) {
 
 template <class B>
 void gradient_sweep<B>::one_layer(std::size_t index, states& input, states& gradients,
-                                  layer_sink const& sink) {
+                                  layer_sink const& sink, input_hook const& on_input) {
     struct sums {
         std::unique_ptr<typename B::moment> inputs, outputs;
     };
@@ -212,12 +216,15 @@ void gradient_sweep<B>::one_layer(std::size_t index, states& input, states& grad
     for (linear_node const& node : nodes) {
         sums& of = moments[node.row];
         of.inputs = make_moment(backend_, ranks_, node.in, windows_.size());
-        if (options_.widest_output == 0 || node.out <= options_.widest_output) {
+        if (!options_.inputs_alone || !options_.inputs_alone(node)) {
             of.outputs = make_moment(backend_, ranks_, node.out, windows_.size());
         }
     }
     for_each_batch([&](window_range at, std::size_t row, std::size_t count) {
         gradient_hooks<B> hooks;
+        if (on_input) {
+            hooks.on_input = [&](tap at_tap, typename B::view x) { on_input(index, at_tap, x); };
+        }
         hooks.on_linear = [&](std::size_t r, typename B::const_view x, typename B::const_view dy) {
             tensor<B> weighed = make(backend_, x.rows, x.cols);
             weigh_rows(backend_, x, mean_squares(backend_, dy), weighed.view());
@@ -249,7 +256,7 @@ void gradient_sweep<B>::one_layer(std::size_t index, states& input, states& grad
 }
 
 template <class B>
-double gradient_sweep<B>::run(layer_sink const& sink) {
+double gradient_sweep<B>::run(layer_sink const& sink, input_hook const& on_input) {
     std::size_t const layers = network_.graph().layers();
     std::size_t const every = options_.keep_every;
     std::vector<states> kept;  // inputs of layers 0, k, 2k ..., then the model's output
@@ -283,11 +290,12 @@ double gradient_sweep<B>::run(layer_sink const& sink) {
             between.push_back(std::move(fresh));
         }
         for (; top > std::max(first, options_.lowest); --top) {
-            one_layer(top - 1, between.empty() ? kept.back() : between.back(), gradients, sink);
+            one_layer(top - 1, between.empty() ? kept.back() : between.back(), gradients, sink,
+                      on_input);
             if (!between.empty()) {
                 between.pop_back();
             }
-            progress_({"backward", layers - top + 1, layers, ""});
+            progress_({"backward", layers - top + 1, layers - options_.lowest, ""});
         }
         kept.pop_back();
     }

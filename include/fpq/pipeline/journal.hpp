@@ -112,6 +112,9 @@ inline nlohmann::json run_identity(run_plan const& plan, checkpoint const& sourc
     recipe["calibration"].erase("dataset");
     recipe["evaluation"].erase("texts");
     recipe["output"].erase("directory");
+    if (!plan.guided.empty()) {  // by the memory that there is
+        recipe["guided"] = plan.guided;
+    }
     bool const looks_at_text =
         !calibration.empty() || !evaluation.empty() || plan.calibration.dataset == "self";
     nlohmann::json files = looks_at_text ? detail::content_identity(source, plan.threads)

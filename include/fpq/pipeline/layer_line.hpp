@@ -374,6 +374,7 @@ void layer_line<B>::one_solved_layer(std::size_t index, streams<B>& flow) {
         reader_.begin(index + 1);
         clock_.enter("evaluate");
         flow.evaluation->advance_original(backend_, layer);
+        work_.transform_layer(index, layer);
         for (linear_node const& node : graph_.layer(index)) {
             for (quantized_linear const& linear : solved.linears) {
                 if (linear.module == node.module) {
@@ -383,9 +384,7 @@ void layer_line<B>::one_solved_layer(std::size_t index, streams<B>& flow) {
                 }
             }
         }
-        input_scales scales;
-        scales.fill(1.0F);
-        flow.evaluation->advance(backend_, layer, work_.quantized_hooks(index, scales));
+        flow.evaluation->advance(backend_, layer, work_.quantized_hooks(index, solved.scales));
     }
     clock_.enter("write");
     writer_.write(index, std::move(solved.linears), std::move(solved.lines), solved.bytes);

@@ -115,6 +115,10 @@ public:
     [[nodiscard]] layer_hooks<B> quantized_hooks(std::size_t layer,
                                                  input_scales const& scales) const;
 
+    /// What a backward pass is told of the inputs x at a tap: they become their transform, whose
+    /// largest size is kept where a global scale follows from it.
+    void prepare_inputs(std::size_t layer, tap input, typename B::view x);
+
     /// What a backward pass found out about the linears of a layer, until forget().
     void take(std::vector<gradient_statistics<B>> found) { gradients_ = std::move(found); }
 
@@ -244,6 +248,18 @@ layer_hooks<B> layer_work<B>::quantized_hooks(std::size_t layer, input_scales co
 }
 
 template <class B>
+void layer_work<B>::prepare_inputs(std::size_t layer, tap input, typename B::view x) {
+    scheme const* const s = scheme_at(layer, input);
+    if (block_transform const* const t = transform(s)) {
+        transform_inputs(backend_, *t, x);
+    }
+    if (s != nullptr && s->input && s->input->format.has_global) {
+        float& most = statistics_[index(input)].amax;
+        most = std::max(most, amax(backend_, x));
+    }
+}
+
+template <class B>
 void layer_work<B>::finish_observing() {
     std::array<float, tap_count> most{};
     for (std::size_t i = 0; i < tap_count; ++i) {
@@ -317,12 +333,15 @@ std::vector<quantized_linear> layer_work<B>::solve(std::vector<linear_node const
         line.set_loss(error, local);
         line.set_weight_peak(static_cast<double>(sizes[i]), error.signal);
         line.input_peak = input_peak;
-        bool const watched = seen || !gradients_.empty();
-        if (watched && result.report.energy > 0.0) {
-            line.relative_error = result.report.relative_error;
+        if (seen || !gradients_.empty()) {
+            line.objective = result.report.objective;
+            if (result.report.energy > 0.0) {
+                line.relative_error = result.report.relative_error;
+            }
         }
         line.damping_retries = result.report.damping_retries;
         line.damping = result.report.damping;
+        line.row_damping = result.report.row_damping;
         line.global_scale = result.weight.global_scale;
         line.input_global_scale = scales[index(nodes[i]->input)];
         report.add(std::move(line),

@@ -44,7 +44,7 @@ struct layer_sizes {
         method_needs const needs = needs_of(plan.methods);
         bool const looks = !plan.calibration.dataset.empty();
         bool const moments = looks && needs.second_moment;
-        bool const gradients = looks && needs.output_moment;
+        bool const gradients = looks && plan.solves_by_gradients();
         std::array<bool, tap_count> seen{};
         for (linear_node const& node :
              graph.layers() > 0 ? graph.layer(0) : std::span<linear_node const>()) {
@@ -57,9 +57,10 @@ struct layer_sizes {
                 widest_square = std::max(widest_square, square);
             }
             counted = true;
-            if (gradients) {  // every linear has two of its own
-                squares += std::uint64_t{node.in} * node.in + std::uint64_t{node.out} * node.out;
-                std::uint64_t const side = std::max(node.in, node.out);
+            if (gradients) {  // every linear has two of its own, or one
+                std::uint64_t const out = plan.is_guided(node) ? 0 : node.out;
+                squares += std::uint64_t{node.in} * node.in + out * out;
+                std::uint64_t const side = std::max<std::uint64_t>(node.in, out);
                 widest_square = std::max(widest_square, side * side);
             }
         }
@@ -82,7 +83,7 @@ inline constexpr std::uint64_t moment_levels = 4;
 /// Bytes that a backward pass holds beside one layer: hidden states of several layers, and what
 /// the layers above have become.
 inline std::uint64_t gradient_memory_of(run_plan const& plan, model_graph const& graph) {
-    if (!needs_of(plan.methods).output_moment || plan.calibration.dataset.empty()) {
+    if (!plan.solves_by_gradients() || plan.calibration.dataset.empty()) {
         return 0;
     }
     std::uint64_t const state =

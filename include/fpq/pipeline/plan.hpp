@@ -61,8 +61,9 @@ struct run_plan {
     std::vector<scheme> schemes;   ///< distinct
     std::vector<std::size_t> how;  ///< of graph.linears(), into schemes, then of the head; or none
     std::vector<method> methods;
-    calibration_args calibration;  ///< dataset empty: none
-    evaluation_args evaluation;    ///< with the texts that it reads
+    std::vector<std::string> guided;  ///< linears whose outputs' side is over the memory budget
+    calibration_args calibration;     ///< dataset empty: none
+    evaluation_args evaluation;       ///< with the texts that it reads
     evaluated_text evaluates = evaluated_text::own;
     std::optional<planned_output> output;
     int threads = 0;       ///< of the backend that it was made for
@@ -103,6 +104,18 @@ struct run_plan {
             std::count_if(how.begin(), how.end(), [this](std::size_t which) {
                 return which != none && schemes[which].input.has_value();
             }));
+    }
+
+    /// Whether layers are solved within a backward pass.
+    [[nodiscard]] bool solves_by_gradients() const {
+        return needs_of(methods).output_moment &&
+               std::any_of(schemes.begin(), schemes.end(),
+                           [](scheme const& s) { return s.weight.has_value(); });
+    }
+
+    /// Whether a linear is solved without the second moment of its outputs' gradients.
+    [[nodiscard]] bool is_guided(linear_node const& node) const {
+        return std::find(guided.begin(), guided.end(), node.module) != guided.end();
     }
 
     [[nodiscard]] bool quantizes_something() const noexcept { return !schemes.empty(); }

@@ -18,6 +18,7 @@
 #include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/evaluated_text.hpp"
 #include "fpq/quant/error_stats.hpp"
+#include "fpq/solve/options.hpp"
 
 namespace fpq {
 
@@ -30,9 +31,11 @@ struct linear_report {
     std::size_t cols = 0;
     std::optional<double> sqnr_db;  // of the (transformed) weight; empty: all of it is 0
     local_loss local;
-    std::optional<double> relative_error;  // tr(dW H dW^T) / tr(W H W^T)
+    std::optional<solve_objective> objective;  // what it was solved for; empty: no input was seen
+    std::optional<double> relative_error;      // of dW over that of W under the objective
     int damping_retries = 0;
-    double damping = 0.0;
+    double damping = 0.0;      // added to the diagonal of the inputs' second moment
+    double row_damping = 0.0;  // added to that of the outputs' gradients, two-sided
     std::size_t dead_columns = 0;
     float global_scale = 1.0F;
     float input_global_scale = 1.0F;

@@ -10,10 +10,12 @@
 #include <string>
 #include <utility>
 
+#include "fpq/core/hosted/error.hpp"
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/evaluated_text.hpp"
 #include "fpq/pipeline/report.hpp"
+#include "fpq/solve/options.hpp"
 #include "fpq/version.hpp"
 
 namespace fpq {
@@ -78,9 +80,11 @@ inline nlohmann::json to_json(linear_report const& l) {
             {"worst_row_sqnr_db", l.sqnr_db ? json_of(l.local.worst_row_db) : nlohmann::json()},
             {"nonzero_blocks", l.local.blocks},
             {"zeroed_blocks", l.local.zeroed_blocks},
+            {"objective", l.objective ? nlohmann::json(name_of(*l.objective)) : nlohmann::json()},
             {"relative_error", json_of(l.relative_error)},
             {"damping_retries", l.damping_retries},
             {"damping", l.damping},
+            {"row_damping", l.row_damping},
             {"dead_columns", l.dead_columns},
             {"weight_global_scale", l.global_scale},
             {"input_global_scale", l.input_global_scale},
@@ -97,7 +101,21 @@ inline std::optional<double> number_of(nlohmann::json const& value) {
                              : std::optional(value.get<double>());
 }
 
-/// The inverse of to_json. Throws nlohmann::json::exception for anything else.
+/// Null: nothing; else the inverse of name_of. Throws fpq::error (input) for anything else.
+inline std::optional<solve_objective> objective_from(nlohmann::json const& value) {
+    if (value.is_null()) {
+        return std::nullopt;
+    }
+    for (solve_objective const one :
+         {solve_objective::output, solve_objective::two_sided, solve_objective::guided}) {
+        if (value == name_of(one)) {
+            return one;
+        }
+    }
+    fail_input("report", "objective", "output, two_sided, guided or null", value.dump());
+}
+
+/// The inverse of to_json. Throws nlohmann::json::exception or fpq::error for anything else.
 inline linear_report linear_report_from(nlohmann::json const& row) {
     linear_report l;
     l.module = row.at("module");
@@ -109,9 +127,11 @@ inline linear_report linear_report_from(nlohmann::json const& row) {
     l.local.worst_row_db = number_of(row.at("worst_row_sqnr_db")).value_or(l.local.worst_row_db);
     l.local.blocks = row.at("nonzero_blocks");
     l.local.zeroed_blocks = row.at("zeroed_blocks");
+    l.objective = objective_from(row.at("objective"));
     l.relative_error = number_of(row.at("relative_error"));
     l.damping_retries = row.at("damping_retries");
     l.damping = row.at("damping");
+    l.row_damping = row.at("row_damping");
     l.dead_columns = row.at("dead_columns");
     l.global_scale = row.at("weight_global_scale");
     l.input_global_scale = row.at("input_global_scale");

@@ -35,6 +35,7 @@
 #include "fpq/pipeline/resolve_schemes.hpp"
 #include "fpq/pipeline/strangers.hpp"
 #include "fpq/pipeline/words.hpp"
+#include "fpq/solve/two_sided.hpp"
 
 namespace fpq {
 
@@ -76,28 +77,11 @@ private:
                            name_of(plan_.methods[i]));
             }
         }
-        if (needs_of(plan_.methods).output_moment) {
-            check_gradients();
+        // A backward pass begins behind the head.
+        if (plan_.solves_by_gradients() && plan_.scheme_of(graph_, graph_.head()) != nullptr) {
+            fail_usage("objective", graph_.head().module,
+                       "a head that stays as it is, with two_sided", "one that is quantized");
         }
-    }
-
-    /// What a backward pass over the original model cannot serve.
-    void check_gradients() const {
-        for_each_scheme([&](linear_node const& node, scheme const& s) {
-            auto const refuse = [&](char const* expected, char const* found) {
-                fail_usage("objective", node.module, expected, found);
-            };
-            if (&node == &graph_.head()) {
-                refuse("a head that stays as it is, with two_sided", "one that is quantized");
-            }
-            if (!s.transform.is_identity()) {
-                refuse("no transform with two_sided", "one");
-            }
-            if (s.input && s.input->format.has_global) {
-                refuse("weights alone, or inputs without a global scale, with two_sided",
-                       "inputs whose global scale needs calibration");
-            }
-        });
     }
 
     /// Text for whatever must see inputs.
@@ -339,6 +323,31 @@ private:
     run_plan plan_;
 };
 
+/// The linears of a plan that `budget` bytes are too few for, two-sided, and a note of them.
+inline void choose_guided(run_plan& plan, model_graph const& graph, std::uint64_t budget) {
+    std::uint64_t most = 0;
+    std::size_t solved = 0;
+    for (linear_node const& node : graph.linears()) {
+        scheme const* const s = plan.scheme_of(graph, node);
+        if (s == nullptr || !s->weight) {
+            continue;
+        }
+        ++solved;
+        std::uint64_t const bytes = two_sided_bytes(node.out, node.in);
+        if (bytes > budget) {
+            plan.guided.push_back(node.module);
+            most = std::max(most, bytes);
+        }
+    }
+    if (!plan.guided.empty()) {
+        plan.notes.push_back("--host_memory " + std::to_string(budget) + ": " +
+                             std::to_string(plan.guided.size()) + " of " + std::to_string(solved) +
+                             " linears, the first " + plan.guided.front() +
+                             ", are solved for token-weighted inputs alone (guided): their " +
+                             "outputs take up to " + std::to_string(most) + " bytes");
+    }
+}
+
 }  // namespace detail
 
 /// Decides everything for a run on `b`. Throws fpq::error: usage for what cannot be, by flag and
@@ -361,6 +370,9 @@ run_plan resolve(B const& b, recipe const& r, checkpoint const& source, model_gr
         plan.device_memory = layer_memory_of(plan, graph, length * windows_at_once(b, length));
         require_device_memory(b, plan.device_memory);
     } else {
+        if (plan.solves_by_gradients() && b.budget.host != 0) {
+            detail::choose_guided(plan, graph, b.budget.host);
+        }
         plan.peak_memory = cpu_memory_of(plan, graph);
     }
     return plan;

@@ -126,7 +126,7 @@ run_report run(B const& b, run_plan const& whole, architecture_list known,
         }
         detail::require_windows_for(ranks, windows.calibration.size());
         report.calibration_tokens = windows.calibration.size() * plan.calibration.sequence_length;
-        if (needs_of(plan.methods).output_moment) {
+        if (plan.solves_by_gradients()) {
             flow.gradients = std::move(windows.calibration);
         } else {
             flow.calibration.emplace(b, ranks, model.network(), windows.calibration,

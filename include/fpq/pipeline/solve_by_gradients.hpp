@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor 8. Layers that are solved before their turn, within the backward pass that finds out what
-// their outputs are worth: the top one first, on statistics of the original model.
+// their outputs are worth: the top one first, on statistics of the original model, whose inputs are
+// told as the rounding sees them, transformed.
 #pragma once
 
 #include <cstddef>
@@ -23,9 +24,11 @@
 
 namespace fpq {
 
-/// A layer that was solved before its turn: codes and scales, its lines of the report, its bytes.
+/// A layer that was solved before its turn: codes and scales, the global scales of its inputs, its
+/// lines of the report, its bytes.
 struct solved_layer {
     std::vector<quantized_linear> linears;
+    input_scales scales{};
     std::vector<linear_report> lines;
     std::uint64_t bytes = 0;
 };
@@ -44,6 +47,7 @@ template <class B>
     gradient_options options;
     options.labels.seed = plan.calibration.seed;
     options.lowest = first;
+    options.inputs_alone = [&plan](linear_node const& node) { return plan.is_guided(node); };
     options.keep_every =
         layers_a_kept_state(graph.layers(), std::uint64_t{windows.size()} * windows.front().size() *
                                                 graph.config().hidden_size * sizeof(float));
@@ -52,20 +56,24 @@ template <class B>
         b, ranks, network,
         [&](std::size_t layer) { return load_layer(b, model.source(), graph, layer); }, windows,
         options, plan.device_memory, progress);
-    loss = sweep.run([&](std::size_t layer, decoder_layer<B>& weights,
-                         std::vector<gradient_statistics<B>> found) {
+    auto const solve = [&](std::size_t layer, decoder_layer<B>& weights,
+                           std::vector<gradient_statistics<B>> found) {
         work.take(std::move(found));
-        input_scales scales;
-        scales.fill(1.0F);
+        work.finish_observing();
+        work.transform_layer(layer, weights);
         run_report report;
         solved_layer& solved = out[layer];
+        solved.scales = work.find_input_scales(layer);
         solved.linears = solve_on_ranks(
-            b, ranks, work, plan, graph, groups_of(layer), scales, report,
+            b, ranks, work, plan, graph, groups_of(layer), solved.scales, report,
             [&](linear_node const& node) { return weights.linears[node.row].weight.view(); },
             [](linear_nodes const&) {});
         solved.lines = std::move(report.linears);
         solved.bytes = report.quantized_bytes;
         work.forget();
+    };
+    loss = sweep.run(solve, [&](std::size_t layer, tap input, typename B::view x) {
+        work.prepare_inputs(layer, input, x);
     });
     return out;
 }

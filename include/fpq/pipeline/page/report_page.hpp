@@ -160,22 +160,26 @@ inline std::string linear_part(run_report const& report) {
         return {};
     }
     std::vector<std::vector<std::string>> rows{{"linear", "rows", "columns", "SQNR, dB",
-                                                "worst row", "relative error", "largest weight",
-                                                "largest input channel"}};
+                                                "worst row", "objective", "relative error",
+                                                "largest weight", "largest input channel"}};
     for (linear_report const& l : report.linears) {
         rows.push_back(
             {l.module, std::to_string(l.rows), std::to_string(l.cols),
              optional_number(l.sqnr_db, "{:.2f}"),
              optional_number(l.sqnr_db ? std::optional(l.local.worst_row_db) : std::nullopt,
                              "{:.2f}"),
-             optional_number(l.relative_error, "{:.6f}"), optional_number(l.weight_peak, "{:.1f}"),
-             optional_number(l.input_peak, "{:.1f}")});
+             l.objective ? name_of(*l.objective) : "", optional_number(l.relative_error, "{:.6f}"),
+             optional_number(l.weight_peak, "{:.1f}"), optional_number(l.input_peak, "{:.1f}")});
     }
     return heading("Errors and outliers") + figures({error_chart(report), outlier_chart(report)}) +
            paragraph(
                "The relative error of outputs is tr(dW H dW\u1d40) / tr(W H W\u1d40), H the "
-               "second moment of the inputs that calibration saw; of weights it is the share "
-               "of their energy. Outliers are of weights after a transform, if there is one, "
+               "second moment of the inputs that calibration saw (for the objective two_sided, "
+               "tr(G dW H dW\u1d40) / tr(G W H W\u1d40), G that of the gradients at the outputs "
+               "and "
+               "H with its tokens weighted by these; guided: with such an H, without G); of "
+               "weights it is the share of their energy. Outliers are of weights after a "
+               "transform, if there is one, "
                "and of the rms of input channels; they are multiples of the rms of all.",
                "faint") +
            folded("every linear", table(rows));
