@@ -37,6 +37,14 @@ struct smooth_args {
 /// Exponents of a search: i / smooth_exponents for i from 0 to smooth_exponents.
 inline constexpr std::size_t smooth_exponents = 20;
 
+/// What is tried for one input: no scales, and those of all exponents or of the given one.
+[[nodiscard]] constexpr std::size_t smooth_candidates(smooth_args const& args) noexcept {
+    return args.alpha ? 2 : smooth_exponents + 2;
+}
+
+/// Tokens whose inputs a search looks at, evenly spread over those of the calibration.
+inline constexpr std::size_t smooth_tokens = 1024;
+
 /// What is known of channels, one value each; channels that share a scale are one.
 struct channel_sizes {
     std::vector<float> input_amax;   ///< max |x|
