@@ -83,6 +83,10 @@ TEST_CASE("in a run with everything only what the CPU has no use for is named", 
                     "0.02",
                     "--objective",
                     "two_sided",
+                    "--smooth",
+                    "smoothquant",
+                    "--smooth_alpha",
+                    "0.5",
                     "--polish",
                     "1",
                     "--joint",
@@ -148,6 +152,29 @@ TEST_CASE("the two-sided objective alone looks at text, in drawn labels too", "[
         INFO(flag);
         CHECK(!t.says(flag));
     }
+}
+
+TEST_CASE("smoothing alone looks at text, and is idle where no weight is quantized", "[tools]") {
+    words const text{"--dataset_name_or_path", "t.txt", "--num_sequences", "4"};
+    taken const acts = take(with(with(small, text), {"--smooth", "SmoothQuant"}));
+    CHECK(acts.refused == "");
+    CHECK(acts.what.smoothing == smooth_args{smooth_rule::smoothquant, {}});
+    CHECK(acts.notes.empty());
+    CHECK(take(with(small, {"--smooth", "none"})).notes.empty());
+    CHECK(take(with(nothing, {"--smooth", "awq", "--smooth_alpha", "0.5"}))
+              .says("--smooth: nothing is quantized"));
+    CHECK(take(with(small, {"--smooth_alpha", "0.5"}))
+              .says("--smooth_alpha: it is an option of --smooth"));
+    CHECK(has(take(with(small, {"--smooth_alpha", "1.5"})).refused,
+              "--smooth_alpha: expected a number from 0 to 1"));
+    CHECK(has(take(with(small, {"--smooth", "quik"})).refused,
+              "--smooth: expected none, smoothquant, awq"));
+    // Over a recipe file.
+    recipe const file = take(with(small, {"--smooth", "awq", "--smooth_alpha", "0.5"})).what;
+    CHECK(take({}, &file).what == file);
+    CHECK(take({"--smooth_alpha", "0.25"}, &file).what.smoothing ==
+          smooth_args{smooth_rule::awq, 0.25});
+    CHECK(take({"--smooth", "none"}, &file).what.smoothing == smooth_args{});
 }
 
 TEST_CASE("flags that contradict each other are refused by name", "[tools]") {

@@ -142,6 +142,8 @@ TEST_CASE("recipes survive JSON, and become the flags they came from", "[pipelin
             f.polish = 2;
             f.joint = 3;
             f.two_sided = a_bits == 16;
+            f.smooth = family == format_family::mxfp ? smooth_rule::awq : smooth_rule::smoothquant;
+            f.smooth_alpha = a_bits == 16 ? std::optional<double>() : 0.25;
             f.scheme.transform = transform_kind::gsr;
             f.scheme.transform_block = 64;
             f.scheme.pow2_global_scale = false;
@@ -348,6 +350,10 @@ TEST_CASE("recipe files are refused by the place at fault", "[pipeline]") {
              {R"({"methods": []})", "r.methods"},
              {R"({"methods": [{"awq": {}}]})", "r.methods[0].awq"},
              {R"({"methods": [{"gptq": {"rel_damp": 2}}]})", "rel_damp: expected a number from 0"},
+             {R"({"smoothing": {"rule": "quik"}})", "r.smoothing.rule: expected none, smoothquant"},
+             {R"({"smoothing": {"rule": "awq", "alpha": 2}})", "alpha: expected a number from 0"},
+             {R"({"smoothing": {"alpha": 0.5}})", "rule: expected smoothquant or awq beside"},
+             {R"({"smoothing": "awq"})", "r.smoothing: expected an object"},
              {R"({"calibration": {"sequence_length": 1}})", "sequence_length"},
              {R"({"output": {"kind": "reel"}})", "realquant"},
              {R"({"evaluation": {"texts": "a"}})", "r.evaluation.texts: expected a list"}}) {

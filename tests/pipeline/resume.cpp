@@ -137,6 +137,7 @@ struct layout_case {
     bool hadamard;
     export_kind kind;
     char const* layout;
+    smooth_rule smooth = smooth_rule::none;
 };
 
 }  // namespace
@@ -146,7 +147,8 @@ TEST_CASE("a killed run goes on at the next layer and ends in the same bytes", "
     temporary_directory const dir;
     std::filesystem::path const model = small_model(dir.path() / "model");
     for (layout_case const& c :
-         {layout_case{format_family::nvfp, 4, false, export_kind::realquant, "compressed-tensors"},
+         {layout_case{format_family::nvfp, 4, false, export_kind::realquant, "compressed-tensors",
+                      smooth_rule::awq},
           layout_case{format_family::mxfp, 4, true, export_kind::realquant, "fp_quant"},
           layout_case{format_family::nvfp, 4, false, export_kind::pseudoquant, "fp_quant"},
           layout_case{format_family::mxfp, 16, false, export_kind::realquant, "auto"}}) {
@@ -157,6 +159,7 @@ TEST_CASE("a killed run goes on at the next layer and ends in the same bytes", "
         f.scheme.w_group_size = f.scheme.a_group_size = 32;
         f.output.kind = c.kind;
         f.output.layout = c.layout;
+        f.smooth = c.smooth;
         INFO(c.layout << " " << static_cast<int>(c.family));
         run_report const alone = go(f);
         auto const expected = bytes_of(dir.path() / "alone");

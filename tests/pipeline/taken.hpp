@@ -103,6 +103,8 @@ inline std::string some_value(flag_spec const& flag) {
         {"ignore", "x"},
         {"quantization_order", "activation"},
         {"rel_damp", "0.02"},
+        {"smooth", "awq"},
+        {"smooth_alpha", "0.5"},
         {"transform_class", "hadamard"},
         {"export_quantized_model", "realquant"},
         {"export_format", "fp_quant"},

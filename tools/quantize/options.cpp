@@ -123,25 +123,33 @@ flag_group format_flags(harness_flags& f) {
 }
 
 flag_group solver_flags(harness_flags& f) {
-    return {"Solver and transform",
-            {switch_flag("gptq", f.gptq, true, "GPTQ instead of rounding to nearest"),
-             choice_flag("quantization_order", f.order, fpq::detail::order_words,
-                         fpq::detail::order_synonyms, "of GPTQ's columns"),
-             {"rel_damp", "X", "GPTQ's damping, of the mean Hessian diagonal", "0.01",
-              [&f](std::string const& text) {
-                  f.rel_damp = read_real("--rel_damp", bounds::rel_damp, text);
-              }},
-             choice_flag("objective", f.two_sided, fpq::detail::objective_words, {},
-                         "what GPTQ and what follows minimise: the error at a linear's output, or "
-                         "what the loss feels of it"),
-             count_flag("polish", f.polish, bounds::polish,
-                        "coordinate-descent passes after the solver"),
-             count_flag("joint", f.joint, bounds::joint,
-                        "coordinate-descent sweeps over scales and codes, after --polish"),
-             choice_flag("transform_class", f.scheme.transform, fpq::detail::transform_words(),
-                         fpq::detail::transform_synonyms, "rotation of inputs and weights"),
-             count_flag("hadamard_group_size", f.scheme.transform_block, bounds::transform_block,
-                        "width of the transform's blocks")}};
+    return {
+        "Solver and transform",
+        {switch_flag("gptq", f.gptq, true, "GPTQ instead of rounding to nearest"),
+         choice_flag("quantization_order", f.order, fpq::detail::order_words,
+                     fpq::detail::order_synonyms, "of GPTQ's columns"),
+         {"rel_damp", "X", "GPTQ's damping, of the mean Hessian diagonal", "0.01",
+          [&f](std::string const& text) {
+              f.rel_damp = read_real("--rel_damp", bounds::rel_damp, text);
+          }},
+         choice_flag("objective", f.two_sided, fpq::detail::objective_words, {},
+                     "what GPTQ and what follows minimise: the error at a linear's output, or "
+                     "what the loss feels of it"),
+         count_flag("polish", f.polish, bounds::polish,
+                    "coordinate-descent passes after the solver"),
+         count_flag("joint", f.joint, bounds::joint,
+                    "coordinate-descent sweeps over scales and codes, after --polish"),
+         choice_flag("smooth", f.smooth, fpq::detail::smooth_words, fpq::detail::smooth_synonyms,
+                     "scales per input channel, folded into norms and weights before the "
+                     "solver"),
+         {"smooth_alpha", "X", "their exponent, from 0 to 1", "searched for every input",
+          [&f](std::string const& text) {
+              f.smooth_alpha = read_real("--smooth_alpha", bounds::smooth_alpha, text);
+          }},
+         choice_flag("transform_class", f.scheme.transform, fpq::detail::transform_words(),
+                     fpq::detail::transform_synonyms, "rotation of inputs and weights"),
+         count_flag("hadamard_group_size", f.scheme.transform_block, bounds::transform_block,
+                    "width of the transform's blocks")}};
 }
 
 flag_group output_flags(harness_flags& f) {

@@ -59,6 +59,7 @@ inline constexpr count_bounds windows{0, std::uint64_t{1} << 32, "0: all"};
 inline constexpr count_bounds task_batch{0, 4096, "0: as many as are served side by side"};
 inline constexpr count_bounds threads{0, 4096, "0: all processors"};
 inline constexpr real_bounds rel_damp{0.0, 1.0};
+inline constexpr real_bounds smooth_alpha{0.0, 1.0};
 
 }  // namespace bounds
 

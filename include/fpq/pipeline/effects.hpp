@@ -61,7 +61,9 @@ struct recipe_facts {
                    std::holds_alternative<two_sided_method>(m);
         });
         method_needs const needs = needs_of(r.methods);
-        looks = (weights && (needs.second_moment || needs.output_moment)) || input_globals;
+        smooths = weights && r.smoothing.acts();
+        looks =
+            (weights && (needs.second_moment || needs.output_moment)) || input_globals || smooths;
         writes = r.output.kind != export_kind::none;
         evaluates = r.evaluation.perplexity;
         asks_tasks = !r.evaluation.tasks.names.empty();
@@ -88,7 +90,8 @@ struct recipe_facts {
     bool transforms = false;
     bool random = false;  ///< a transform that draws
     bool gptq = false;
-    bool looks = false;  ///< something needs calibration text
+    bool smooths = false;  ///< scales of inputs are folded
+    bool looks = false;    ///< something needs calibration text
     bool writes = false;
     bool evaluates = false;
     bool evaluates_calibration = false;
@@ -154,7 +157,7 @@ inline constexpr std::string_view no_export = "nothing is written without --save
 /// Every flag that has to do with a recipe or that is the harness's, in the order of the help.
 /// Those that are about the program's files and words (--recipe, --report, --verbose ...) have no
 /// row.
-inline constexpr std::array<flag_effect, 57> flag_effects{{
+inline constexpr std::array<flag_effect, 59> flag_effects{{
     {"model_name_or_path", detail::always, {}},
     {"dataset_name_or_path",
      [](recipe_facts const& f, std::string_view) { return f.looks || f.evaluates_calibration; },
@@ -213,6 +216,10 @@ inline constexpr std::array<flag_effect, 57> flag_effects{{
          return detail::if_gptq(f, v) || v == "output";
      },
      "it is an option of --gptq"},
+    {"smooth", [](recipe_facts const& f, std::string_view v) { return f.smooths || v == "none"; },
+     detail::not_quantized},
+    {"smooth_alpha", [](recipe_facts const& f, std::string_view) { return f.smooths; },
+     "it is an option of --smooth"},
     {"polish", [](recipe_facts const& f, std::string_view v) { return f.weights || v == "0"; },
      detail::not_quantized},
     {"joint", [](recipe_facts const& f, std::string_view v) { return f.weights || v == "0"; },

@@ -16,6 +16,7 @@
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"
 #include "fpq/pipeline/plan.hpp"
+#include "fpq/solve/smooth.hpp"
 
 namespace fpq {
 
@@ -44,7 +45,16 @@ inline run_work count_work(run_plan const& plan, model_graph const& graph,
     // Every layer runs twice over the calibration text (watched, then quantized), and twice over
     // that of an evaluation (the original, then quantized).
     // A backward pass: once forward, once more for what it needs, and back.
-    double const passes = (needs.output_moment ? 4.0 : 2.0) * calibration + 2.0 * evaluation;
+    // Smoothing watches once more.
+    bool const smooths = plan.smoothing.acts();
+    double const passes = (needs.output_moment ? 4.0
+                           : smooths           ? 3.0
+                                               : 2.0) *
+                              calibration +
+                          2.0 * evaluation;
+    double const candidates =
+        smooths ? static_cast<double>(smooth_candidates(plan.smoothing)) : 0.0;
+    double const sample = std::min(static_cast<double>(smooth_tokens), calibration);
     double solve_per_square = 0.0;  // operations for each (out, in, in)
     double solve_per_value = 0.0;   // for each (out, in)
     for (method const& m : plan.methods) {
@@ -65,6 +75,11 @@ inline run_work count_work(run_plan const& plan, model_graph const& graph,
             return;
         }
         work.rounded[static_cast<std::size_t>(s - plan.schemes.data())] += in * out;
+        if (node.layer < graph.layers()) {
+            work.rounded[static_cast<std::size_t>(s - plan.schemes.data())] +=
+                candidates * in * out;
+            work.products += candidates * 2.0 * sample * in * out;
+        }
         if (needs.output_moment) {  // both moments, and their factors, are the linear's own
             work.products += calibration * (in * in + out * out);
             work.solving += (solve_per_square + 4.0) * out * in * (in + out) +

@@ -22,6 +22,7 @@
 #include "fpq/pipeline/presets.hpp"
 #include "fpq/pipeline/recipe.hpp"
 #include "fpq/pipeline/scheme_flags.hpp"
+#include "fpq/solve/smooth.hpp"
 
 namespace fpq {
 
@@ -51,6 +52,8 @@ struct harness_flags {
     bool two_sided = false;  // --objective two_sided
     int polish = 0;
     int joint = 0;
+    smooth_rule smooth = smooth_rule::none;
+    std::optional<double> smooth_alpha;  // unset: searched
     std::filesystem::path model;
     calibration_args calibration;
     output_args output;
@@ -350,6 +353,8 @@ inline harness_flags flags_of(recipe const& r) {
     }
     f.scheme.transform = base.common.transform.kind;
     f.scheme.transform_block = base.common.transform.block;
+    f.smooth = r.smoothing.rule;
+    f.smooth_alpha = r.smoothing.alpha;
     for (method const& m : r.methods) {
         if (auto const* const g = std::get_if<gptq_method>(&m)) {
             f.gptq = true;
@@ -411,6 +416,12 @@ inline recipe recipe_of(harness_flags const& flags, std::vector<std::string>& no
     }
     if (flags.ignore) {
         r.ignore = *flags.ignore;
+    }
+    if (flags.smooth_alpha) {
+        require_within("smooth_alpha", bounds::smooth_alpha, *flags.smooth_alpha);
+    }
+    if (flags.smooth != smooth_rule::none) {
+        r.smoothing = {flags.smooth, flags.smooth_alpha};
     }
     r.methods.clear();
     if (flags.gptq) {

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "fpq/model/opened_model.hpp"
 #include "fpq/pipeline/journal.hpp"
 #include "fpq/pipeline/layer_reader.hpp"
+#include "fpq/pipeline/layer_smoothing.hpp"
 #include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/layer_writer.hpp"
 #include "fpq/pipeline/low_sqnr.hpp"
@@ -87,6 +89,14 @@ private:
     void within(std::size_t index, std::string const& detail, double begin, double share,
                 std::size_t done, std::size_t of);
 
+    /// Whether something of a layer must see inputs before it is solved.
+    [[nodiscard]] bool needs_inputs(std::size_t layer) const {
+        return work_.needs_inputs(layer) || smoothing_.acts(layer);
+    }
+
+    /// Folds scales of the layer's inputs, where the plan has any.
+    void smooth_layer(std::size_t index, decoder_layer<B>& layer, streams<B>& flow);
+
     /// Whether anything behind layer `index` needs inputs.
     [[nodiscard]] bool is_watched_after(std::size_t index) const;
 
@@ -107,6 +117,7 @@ private:
     std::chrono::steady_clock::time_point layer_begin_;
     scheme_transforms transforms_;
     layer_work<B> work_;
+    layer_smoothing<B> smoothing_;
     quantized_sink<B> sink_;
     row_stream<B> rows_;
     std::vector<layer_record> finished_;      // by an interrupted run
@@ -134,6 +145,7 @@ layer_line<B>::layer_line(B const& b, rank_group& ranks, run_plan const& plan,
       clock_(report),
       transforms_(transforms_of(plan)),
       work_(b, ranks, plan, graph_, transforms_),
+      smoothing_(b, ranks, plan, graph_, transforms_),
       sink_(plan, model, std::move(identity)),
       rows_(plan, model, sink_),
       writer_(b, sink_),
@@ -188,6 +200,9 @@ void layer_line<B>::run(streams<B>& flow) {
     if (std::string low = low_sqnr_note(report_.linears, plan_, graph_); !low.empty()) {
         report_.notes.push_back(std::move(low));
     }
+    if (std::string found = smoothing_note(report_.linears); !found.empty()) {
+        report_.notes.push_back(std::move(found));
+    }
     clock_.enter("write");
     writer_.finish();
     rows_.finish();
@@ -231,7 +246,7 @@ std::vector<linear_nodes> layer_line<B>::solved_groups(std::size_t layer) const 
 
 template <class B>
 bool layer_line<B>::streams_rows(std::size_t layer, streams<B> const& flow) const {
-    if (B::is_queued || !flow.empty() || work_.needs_inputs(layer)) {
+    if (B::is_queued || !flow.empty() || needs_inputs(layer)) {
         return false;  // rows are streamed by the host's kernels
     }
     for (auto const& group : work_.groups(layer)) {
@@ -308,14 +323,16 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         clock_.enter("evaluate");
         flow.evaluation->advance_original(backend_, layer);
     }
+    smooth_layer(index, layer, flow);
     clock_.enter("transform");
     work_.transform_layer(index, layer);
     if (work_.needs_inputs(index)) {
         clock_.enter("observe");
         std::size_t const windows = flow.calibration->windows();
+        double const begin = smoothing_.acts(index) ? 0.2 : 0.0;
         flow.calibration->observe(backend_, layer, [&](window_range at) {
-            within(index, fmt::format("window {}/{}", at.first + 1, windows), 0.0, 0.4, at.first,
-                   windows);
+            within(index, fmt::format("window {}/{}", at.first + 1, windows), begin, 0.4 - begin,
+                   at.first, windows);
             return work_.observing_hooks(index, at, windows);
         });
         work_.finish_observing();
@@ -337,6 +354,9 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         });
     reader_.begin(index + 1);
     work_.forget();
+    if (smoothing_.acts(index)) {
+        smoothing_.tell(std::span(report_.linears).subspan(reported));
+    }
     layer_hooks<B> const hooks = work_.quantized_hooks(index, scales);
     auto const advance = [&] {
         if (flow.calibration && is_watched_after(index)) {
@@ -351,7 +371,7 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
     writer_.write(
         index, std::move(solved),
         {report_.linears.begin() + static_cast<std::ptrdiff_t>(reported), report_.linears.end()},
-        report_.quantized_bytes - bytes);
+        report_.quantized_bytes - bytes, smoothing_.take_folded());
     if constexpr (!B::is_queued) {
         advance();
     }
@@ -359,6 +379,23 @@ void layer_line<B>::one_layer(std::size_t index, streams<B>& flow) {
         clock_.enter("evaluate");
         flow.evaluation->advance(backend_, layer, hooks);
     }
+}
+
+template <class B>
+void layer_line<B>::smooth_layer(std::size_t index, decoder_layer<B>& layer, streams<B>& flow) {
+    if (!smoothing_.acts(index)) {
+        return;
+    }
+    clock_.enter("smooth");
+    std::size_t const windows = flow.calibration->windows();
+    flow.calibration->observe(backend_, layer, [&](window_range at) {
+        within(index, fmt::format("window {}/{}", at.first + 1, windows), 0.0, 0.2, at.first,
+               windows);
+        return smoothing_.sampling_hooks(index, at, windows);
+    });
+    smoothing_.smooth(index, layer, [this](std::string const& tensor) {
+        return model_.source().at(tensor).type;
+    });
 }
 
 template <class B>
@@ -400,7 +437,7 @@ void layer_line<B>::within(std::size_t index, std::string const& detail, double 
 template <class B>
 bool layer_line<B>::is_watched_after(std::size_t index) const {
     for (std::size_t later = index + 1; later <= graph_.layers(); ++later) {
-        if (later >= finished_.size() && work_.needs_inputs(later)) {
+        if (later >= finished_.size() && needs_inputs(later)) {
             return true;
         }
     }

@@ -23,12 +23,18 @@ public:
     /// `sink` outlives the writer.
     layer_writer(B const& b, quantized_sink<B>& sink) : backend_(b), sink_(sink) {}
 
-    /// A solved layer, its lines of the report and its bytes. Waits for the one before.
+    /// A solved layer, its lines of the report and its bytes, and what else of it was changed.
+    /// Waits for the one before.
     void write(std::size_t index, std::vector<quantized_linear> solved,
-               std::vector<linear_report> lines, std::uint64_t bytes) {
+               std::vector<linear_report> lines, std::uint64_t bytes,
+               std::vector<tensor_data> folded = {}) {
         finish();
         written_ = std::move(solved);
-        auto const all = [this, index, lines = std::move(lines), bytes] {
+        auto const all = [this, index, lines = std::move(lines), bytes,
+                          folded = std::move(folded)] {
+            for (tensor_data const& tensor : folded) {
+                sink_.write(tensor);
+            }
             for (quantized_linear const& linear : written_) {
                 sink_.write(linear);
             }

@@ -21,6 +21,7 @@
 #include "fpq/model/evaluate.hpp"
 #include "fpq/pipeline/gradient_statistics.hpp"
 #include "fpq/pipeline/plan.hpp"
+#include "fpq/solve/smooth.hpp"
 
 namespace fpq {
 
@@ -104,6 +105,31 @@ inline std::uint64_t gradient_memory_of(run_plan const& plan, model_graph const&
     return states_of_sweep(graph.layers(), every) * state + packed + trace + head;
 }
 
+/// Bytes that the search for scales of a layer's inputs holds beside the layer: the samples of all
+/// taps, and for one the outputs that are to be met and a candidate's weights.
+inline std::uint64_t smoothing_memory_of(run_plan const& plan, model_graph const& graph) {
+    if (!plan.smoothing.acts() || graph.layers() == 0) {
+        return 0;
+    }
+    std::uint64_t const tokens = std::min<std::uint64_t>(smooth_tokens, plan.calibration_tokens);
+    std::array<std::uint64_t, tap_count> width{};
+    std::array<std::uint64_t, tap_count> out{};
+    std::array<std::uint64_t, tap_count> values{};
+    for (linear_node const& node : graph.layer(0)) {
+        std::size_t const at = static_cast<std::size_t>(node.input);
+        width[at] = node.in;
+        out[at] += node.out;
+        values[at] += node.values();
+    }
+    std::uint64_t samples = 0;
+    std::uint64_t widest = 0;
+    for (std::size_t at = 0; at < tap_count; ++at) {
+        samples += tokens * width[at];
+        widest = std::max(widest, tokens * (width[at] + 2 * out[at]) + 2 * values[at]);
+    }
+    return (samples + widest) * sizeof(float);
+}
+
 /// Bytes at the widest moment of a run on the CPU, without texts and evaluation: one layer in
 /// float32, the second moments of its taps, the largest linear while it is solved (working copy,
 /// decoded, packed, factor), hidden states, a window.
@@ -115,9 +141,10 @@ inline std::uint64_t cpu_memory_of(run_plan const& plan, model_graph const& grap
         looks ? std::uint64_t{plan.calibration_tokens} * c.hidden_size * 4 : 0;
     std::uint64_t const window = std::uint64_t{plan.calibration.sequence_length} *
                                  (c.intermediate_size * 3 + c.hidden_size * 4) * 4;
-    return layer.values * 4 + layer.widest * 12 + layer.widest_square * 12 +
-           layer.squares * 4 * detail::moment_levels + hidden + gradient_memory_of(plan, graph) +
-           (looks ? window : 0) + detail::process_memory;
+    std::uint64_t const solving =
+        layer.widest * 12 + layer.widest_square * 12 + layer.squares * 4 * detail::moment_levels;
+    return layer.values * 4 + std::max(solving, smoothing_memory_of(plan, graph)) + hidden +
+           gradient_memory_of(plan, graph) + (looks ? window : 0) + detail::process_memory;
 }
 
 /// Bytes of the host at the widest moment of a run on a card: the libraries, pinned memory, and a

@@ -29,10 +29,10 @@
 
 namespace fpq {
 
-enum class tensor_action : std::uint8_t { quantize, copy, drop };
+enum class tensor_action : std::uint8_t { quantize, copy, fold, drop };
 
 constexpr char const* name_of(tensor_action action) noexcept {
-    constexpr char const* names[] = {"quantize", "copy", "drop"};
+    constexpr char const* names[] = {"quantize", "copy", "fold", "drop"};
     return names[static_cast<int>(action)];
 }
 
@@ -61,6 +61,7 @@ struct run_plan {
     std::vector<scheme> schemes;   ///< distinct
     std::vector<std::size_t> how;  ///< of graph.linears(), into schemes, then of the head; or none
     std::vector<method> methods;
+    smooth_args smoothing;            ///< before the methods work on a layer
     std::vector<std::string> guided;  ///< linears whose outputs' side is over the memory budget
     calibration_args calibration;     ///< dataset empty: none
     evaluation_args evaluation;       ///< with the texts that it reads

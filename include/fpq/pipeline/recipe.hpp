@@ -12,6 +12,7 @@
 
 #include "fpq/graph/scheme.hpp"
 #include "fpq/method/methods.hpp"
+#include "fpq/solve/smooth.hpp"
 
 namespace fpq {
 
@@ -77,6 +78,7 @@ struct recipe {
     std::vector<module_rule> rules;
     std::vector<std::string> ignore{"lm_head"};  ///< patterns; stronger than rules
     std::vector<method> methods{rtn_method{}};   ///< in the order in which they work
+    smooth_args smoothing{};                     ///< scales of inputs, folded before them
     calibration_args calibration;
     output_args output;
     evaluation_args evaluation;

@@ -216,6 +216,11 @@ inline nlohmann::json to_json(recipe const& r) {
                                       {"thinking", tasks.thinking},
                                       {"include", utf8_escaped(tasks.include.string())}};
     }
+    if (r.smoothing.acts()) {
+        out["smoothing"] = {{"rule", name_of(r.smoothing.rule)}};
+        out["smoothing"]["alpha"] =
+            r.smoothing.alpha ? nlohmann::json(*r.smoothing.alpha) : nlohmann::json();
+    }
     if (!r.calibration.text_column.empty()) {
         out["calibration"]["text_column"] = utf8_escaped(r.calibration.text_column);
     }
@@ -229,8 +234,8 @@ inline recipe recipe_from_json(nlohmann::json const& json, std::string const& pl
         return recipe_from_json(json.at("recipe"), place + ": recipe");
     }
     detail::recipe_object const o(json, place);
-    o.only({"model", "rules", "ignore", "methods", "calibration", "output", "evaluation", "threads",
-            "carried"});  // the last: of an export, for who verifies it
+    o.only({"model", "rules", "ignore", "methods", "smoothing", "calibration", "output",
+            "evaluation", "threads", "carried"});  // the last: of an export, for who verifies it
     recipe r;
     o.read("model", r.model);
     o.read_strings("ignore", r.ignore);
@@ -258,6 +263,19 @@ inline recipe recipe_from_json(nlohmann::json const& json, std::string const& pl
         for (std::size_t i = 0; i < methods->size(); ++i) {
             r.methods.push_back(
                 detail::method_of((*methods)[i], o.at("methods[" + std::to_string(i) + "]")));
+        }
+    }
+    if (nlohmann::json const* const part = o.find("smoothing")) {
+        detail::recipe_object const s(*part, o.at("smoothing"));
+        s.only({"rule", "alpha"});
+        s.read_word("rule", detail::smooth_words, detail::smooth_synonyms, r.smoothing.rule);
+        double alpha = 0.0;
+        s.read_real("alpha", bounds::smooth_alpha, alpha);
+        if (s.find("alpha") != nullptr) {
+            r.smoothing.alpha = alpha;
+        }
+        if (r.smoothing.alpha && !r.smoothing.acts()) {
+            s.refuse("rule", "smoothquant or awq beside an alpha");
         }
     }
     if (nlohmann::json const* const part = o.find("calibration")) {

@@ -39,8 +39,10 @@ struct linear_report {
     std::size_t dead_columns = 0;
     float global_scale = 1.0F;
     float input_global_scale = 1.0F;
-    std::optional<double> weight_peak;  // max |w| / rms(w), of the (transformed) weight
-    std::optional<double> input_peak;   // rms of the largest input channel / rms of all of them
+    std::optional<double> weight_peak;   // max |w| / rms(w), of the (transformed) weight
+    std::optional<double> input_peak;    // rms of the largest input channel / rms of all of them
+    std::optional<double> smooth_alpha;  // of its input's scales; empty: none are folded
+    std::optional<double> smooth_error_ratio;  // of their search, over no scales; empty: no search
 
     void set_loss(error_stats const& error, local_loss const& where) {
         if (error.signal > 0.0 || error.noise > 0.0) {

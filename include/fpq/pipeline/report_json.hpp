@@ -89,7 +89,9 @@ inline nlohmann::json to_json(linear_report const& l) {
             {"weight_global_scale", l.global_scale},
             {"input_global_scale", l.input_global_scale},
             {"weight_peak_to_rms", json_of(l.weight_peak)},
-            {"input_peak_to_rms", json_of(l.input_peak)}};
+            {"input_peak_to_rms", json_of(l.input_peak)},
+            {"smooth_alpha", json_of(l.smooth_alpha)},
+            {"smooth_error_ratio", json_of(l.smooth_error_ratio)}};
 }
 
 /// The inverse of json_of. Throws nlohmann::json::exception for anything else.
@@ -137,6 +139,8 @@ inline linear_report linear_report_from(nlohmann::json const& row) {
     l.input_global_scale = row.at("input_global_scale");
     l.weight_peak = number_of(row.at("weight_peak_to_rms"));
     l.input_peak = number_of(row.at("input_peak_to_rms"));
+    l.smooth_alpha = number_of(row.at("smooth_alpha"));
+    l.smooth_error_ratio = number_of(row.at("smooth_error_ratio"));
     return l;
 }
 

@@ -33,6 +33,7 @@
 #include "fpq/pipeline/recipe_json.hpp"
 #include "fpq/pipeline/resolve_layout.hpp"
 #include "fpq/pipeline/resolve_schemes.hpp"
+#include "fpq/pipeline/smoothed_taps.hpp"
 #include "fpq/pipeline/strangers.hpp"
 #include "fpq/pipeline/words.hpp"
 #include "fpq/solve/two_sided.hpp"
@@ -55,6 +56,7 @@ public:
         plan_.recipe = to_json(recipe_);
         scheme_chooser(recipe_, graph_, plan_).choose();
         check_methods();
+        check_smoothing();
         check_needs();
         plan_entries();
         plan_output();
@@ -84,6 +86,52 @@ private:
         }
     }
 
+    /// Which inputs have scales folded; a note counts those of quantized linears that cannot.
+    void check_smoothing() {
+        plan_.smoothing = recipe_.smoothing;
+        if (!plan_.smoothing.acts()) {
+            return;
+        }
+        if (needs_of(plan_.methods).output_moment) {
+            fail_usage("smooth", {}, "--objective output beside it", "two_sided");
+        }
+        std::size_t scaled = 0;
+        std::vector<std::string> left;  // the first linear that reads each
+        for (std::size_t layer = 0; layer < graph_.layers(); ++layer) {
+            for (tap const at : layer_taps) {
+                linear_node const* const reader = first_reader(layer, at);
+                if (reader == nullptr) {
+                    continue;
+                }
+                if (smoothed_target(plan_, graph_, layer, at)) {
+                    ++scaled;
+                } else {
+                    left.push_back(reader->module);
+                }
+            }
+        }
+        if (!left.empty()) {
+            plan_.notes.push_back(
+                "--smooth: nothing quantized makes the inputs of " + left.front() +
+                (left.size() > 1
+                     ? " and " + std::to_string(left.size() - 1) + " more: they have no scales"
+                     : ": they have no scales"));
+        }
+        if (scaled == 0) {
+            plan_.smoothing = {};
+        }
+    }
+
+    /// The first linear of a layer that reads a tap and has a quantized weight.
+    [[nodiscard]] linear_node const* first_reader(std::size_t layer, tap at) const {
+        for (linear_node const& node : graph_.layer(layer)) {
+            if (node.input == at && weight_scheme(node) != nullptr) {
+                return &node;
+            }
+        }
+        return nullptr;
+    }
+
     /// Text for whatever must see inputs.
     void check_needs() {
         bool weights = false;
@@ -101,13 +149,18 @@ private:
                     : std::string(name_of(plan_.methods.back())) + " needs calibration text";
             fail_usage("dataset_name_or_path", what, "a file, a directory or self", "nothing");
         }
+        if (!calibrates() && plan_.smoothing.acts()) {
+            fail_usage("dataset_name_or_path", "--smooth needs calibration text",
+                       "a file, a directory or self", "nothing");
+        }
         if (!calibrates() && global_inputs) {
             fail_usage("dataset_name_or_path",
                        "nvfp inputs need calibration text for their global scale",
                        "a file, a directory or self", "nothing");
         }
-        choose_evaluation(moment || global_inputs);
-        if (!moment && !global_inputs) {
+        bool const looked_at = moment || global_inputs || plan_.smoothing.acts();
+        choose_evaluation(looked_at);
+        if (!looked_at) {
             plan_.calibration.dataset.clear();  // nothing would look at it
         }
         std::string const longer =
@@ -186,6 +239,7 @@ private:
                     std::string(word_of(scale_words, s.weight->format.scale));
             }
         });
+        std::set<std::string> const folded = folded_tensors();
         std::set<std::string> needed;
         graph_.for_each_tensor([&](std::string const& name) {
             (void)source_.at(name);
@@ -199,6 +253,9 @@ private:
             if (auto const at = quantized.find(name); at != quantized.end()) {
                 entry.action = tensor_action::quantize;
                 entry.why = at->second;
+            } else if (folded.contains(name)) {
+                entry.action = tensor_action::fold;
+                entry.why = "norm or bias, divided by scales";
             } else if (!needed.contains(name)) {
                 bool const tied = name == graph_.head().weight() && graph_.config().tied_head;
                 bool const made_anew = !tied && is_derived_tensor(name);
@@ -231,6 +288,20 @@ private:
         for (auto const* notes : {&graph_.config().notes, &graph_.config().contradictions}) {
             plan_.notes.insert(plan_.notes.end(), notes->begin(), notes->end());
         }
+    }
+
+    /// The norms and biases that smoothing changes.
+    [[nodiscard]] std::set<std::string> folded_tensors() const {
+        std::set<std::string> out;
+        for (std::size_t layer = 0; layer < graph_.layers(); ++layer) {
+            for (tap const at : layer_taps) {
+                if (auto const target = smoothed_target(plan_, graph_, layer, at)) {
+                    out.insert(folded_tensor(graph_, layer, *target));
+                }
+            }
+        }
+        out.erase(std::string());
+        return out;
     }
 
     /// The modules that clients would convert but that hold plain weights, in the order of the
@@ -304,7 +375,7 @@ private:
         }
         constexpr std::string_view suffix = ".weight";
         for (plan_entry const& entry : plan_.entries) {
-            if (entry.action != tensor_action::copy) {
+            if (entry.action != tensor_action::copy && entry.action != tensor_action::fold) {
                 continue;
             }
             tensor_ref const& tensor = source_.at(entry.tensor);
@@ -361,6 +432,9 @@ run_plan resolve(B const& b, recipe const& r, checkpoint const& source, model_gr
         if (std::any_of(plan.methods.begin(), plan.methods.end(),
                         [](method const& m) { return std::holds_alternative<joint_method>(m); })) {
             detail::require_on_host<B>("--joint");
+        }
+        if (plan.smoothing.acts()) {
+            detail::require_on_host<B>("--smooth");
         }
         if (needs_of(plan.methods).output_moment) {
             detail::require_on_host<B>("--objective two_sided");

@@ -60,6 +60,8 @@ public:
     void finish_layer(std::size_t layer, std::vector<linear_report> linears, std::uint64_t bytes);
 
     void write(quantized_linear const& linear);
+    /// A norm or bias that the plan folds scales into.
+    void write(tensor_data const& folded);
 
     /// Opens what was written and compares it; then publishes it. `report` is what a later run is
     /// told should this one be cut short in between.
@@ -152,6 +154,17 @@ void quantized_sink<B>::write(quantized_linear const& linear) {
         of_layer_[tensor.name] = print;
         writer_->write(tensor);
     }
+}
+
+template <class B>
+void quantized_sink<B>::write(tensor_data const& folded) {
+    if (!writer_) {
+        return;
+    }
+    std::uint64_t const print = fingerprint(folded.bytes);
+    fingerprints_[folded.name] = print;
+    of_layer_[folded.name] = print;
+    writer_->write(folded);
 }
 
 template <class B>

@@ -19,6 +19,7 @@
 #include "fpq/format/quant_args.hpp"
 #include "fpq/format/transform_kind.hpp"
 #include "fpq/pipeline/recipe.hpp"
+#include "fpq/solve/smooth.hpp"
 
 namespace fpq {
 
@@ -92,6 +93,11 @@ inline constexpr std::array<std::string_view, 4> layout_words{"auto", "compresse
                                                               "fp_quant", "modelopt"};
 inline constexpr std::array<std::string_view, 5> element_choices{"auto", "e2m3", "e3m2", "e4m3",
                                                                  "e5m2"};
+inline constexpr word_list<smooth_rule, 3> smooth_words{{{smooth_rule::none, "none"},
+                                                         {smooth_rule::smoothquant, "smoothquant"},
+                                                         {smooth_rule::awq, "awq"}}};
+inline constexpr std::array<synonym, 3> smooth_synonyms{
+    {{"off", "none"}, {"sq", "smoothquant"}, {"smooth_quant", "smoothquant"}}};
 inline constexpr word_list<bool, 2> objective_words{{{false, "output"}, {true, "two_sided"}}};
 inline constexpr word_list<bool, 2> global_words{{{true, "pow2"}, {false, "exact"}}};
 
