@@ -3,8 +3,10 @@
 // includes it sees declarations, and no unit takes long.
 #pragma once
 
+#include "fpq/pipeline/layer_smoothing.hpp"
 #include "fpq/pipeline/plan_run.hpp"
 #include "fpq/pipeline/run.hpp"
+#include "fpq/pipeline/solve_by_gradients.hpp"
 #include "line/calls.hpp"
 #include "line/texts.hpp"
 #include "line/work.hpp"
@@ -18,6 +20,15 @@ extern template run_windows read_windows<line_backend>(line_backend const&, run_
                                                        progress_sink const&);
 extern template double estimate_seconds<line_backend>(line_backend const&, run_plan const&,
                                                       run_work const&);
+// smooth.cpp
+extern template class layer_smoothing<line_backend>;
+#if !defined(FPQ_LINE_GPU)
+// by_gradients.cpp
+extern template std::vector<solved_layer> solve_by_gradients<cpu>(
+    cpu const&, rank_group&, run_plan const&, opened_model<cpu> const&, layer_work<cpu>&,
+    token_windows const&, std::size_t, std::function<std::vector<linear_nodes>(std::size_t)> const&,
+    progress_sink const&, double&);
+#endif
 // layers.cpp
 namespace detail {
 extern template class layer_line<line_backend>;
