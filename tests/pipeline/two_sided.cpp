@@ -242,7 +242,6 @@ TEST_CASE("a two-sided run on two ranks writes the bytes of one", "[pipeline]") 
           read_text(out.path() / "two" / "model.safetensors"));
     CHECK(shared.evaluation->kl_mean == alone.evaluation->kl_mean);
 }
-#endif
 
 TEST_CASE("two-sided, linears whose outputs do not fit the memory are solved for inputs alone",
           "[pipeline]") {
@@ -328,6 +327,7 @@ TEST_CASE("a two-sided run goes on with the layers that were not written", "[pip
                           shipped_architectures, fpq_test::no_progress),
                       Catch::Contains("another recipe"));
 }
+#endif
 
 TEST_CASE("a two-sided run takes inputs of any kind, and wants text", "[pipeline]") {
     for (format_family const family : {format_family::nvfp, format_family::mxfp}) {
