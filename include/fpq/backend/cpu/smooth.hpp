@@ -65,9 +65,12 @@ inline channel_sizes sizes_of(smooth_problem const& p) {
         std::size_t const c = p.channel_of[j];
         counts[c] += static_cast<double>(p.sample.rows);
         out.input_amax[c] = std::max(out.input_amax[c], p.input_amax[j]);
-        for (cpu::const_view const w : p.weights) {
-            for (std::size_t i = 0; i < w.rows; ++i) {
-                out.weight_amax[c] = std::max(out.weight_amax[c], std::fabs(w(i, j)));
+    }
+    for (cpu::const_view const w : p.weights) {
+        for (std::size_t i = 0; i < w.rows; ++i) {
+            for (std::size_t j = 0; j < width; ++j) {
+                float& most = out.weight_amax[p.channel_of[j]];
+                most = std::max(most, std::fabs(w(i, j)));
             }
         }
     }
