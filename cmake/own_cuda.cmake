@@ -44,8 +44,9 @@ function(fpq_kernels part)
     target_link_libraries(fpq_kernels_${part} PUBLIC fpq::cuda PRIVATE fpq_own_cuda)
 endfunction()
 if(FPQ_HAVE_CUDA AND (FPQ_BUILD_TESTS OR FPQ_BUILD_BENCH OR FPQ_BUILD_TOOLS))
-    foreach(part IN ITEMS quantize gemm gptq forward observe)
+    foreach(part IN ITEMS quantize gemm gptq two_sided forward backward observe)
         fpq_kernels(${part})
     endforeach()
+    target_link_libraries(fpq_kernels_two_sided PUBLIC fpq_kernels_gptq)  # factors
     target_link_libraries(fpq_kernels_observe PUBLIC fpq_kernels_quantize)  # global_amax
 endif()

@@ -14,6 +14,7 @@
 #include "fpq/format/element.hpp"
 #include "fpq/format/grid_rule.hpp"
 #include "fpq/format/minifloat.hpp"
+#include "fpq/format/near_scale.hpp"
 #include "fpq/format/pack.hpp"
 #include "fpq/format/packed.hpp"
 #include "fpq/format/quant_args.hpp"

@@ -4,9 +4,11 @@
 // program that includes fpq/cuda/instantiate.cuh.
 #pragma once
 
+#include "fpq/cuda/api/backward.hpp"
 #include "fpq/cuda/api/forward.hpp"
 #include "fpq/cuda/api/gemm.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/api/paged.hpp"
 #include "fpq/cuda/api/quantize.hpp"
 #include "fpq/cuda/api/score.hpp"
+#include "fpq/cuda/api/two_sided.hpp"

@@ -5,7 +5,9 @@
 //   arch=compute_120f,code=sm_120
 #pragma once
 
+#include "fpq/cuda/backward/instantiate.cuh"
 #include "fpq/cuda/forward/instantiate.cuh"
 #include "fpq/cuda/gemm/instantiate.cuh"
 #include "fpq/cuda/gptq/instantiate.cuh"
 #include "fpq/cuda/quantize/instantiate.cuh"
+#include "fpq/cuda/two_sided/instantiate.cuh"

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/gptq/checks.hpp"
@@ -281,13 +280,8 @@ status read_gptq_report(cudaStream_t stream, gptq_layer const& layer,
     if (s.ok()) {
         s = from_cuda(cudaStreamSynchronize(stream), "read_gptq_report: wait");
     }
-    if (s.ok() && sums.not_finite != gptq_sums::none_found) {
-        char what[80];
-        std::snprintf(what, sizeof what, "launch_gptq: w[%llu, %llu]", sums.not_finite / layer.cols,
-                      sums.not_finite % layer.cols);
-        return refuse_numbers(what, "a finite number", "NaN or infinity");
-    }
-    report = {sums.loss, sums.energy};
+    if (s.ok()) s = detail::refuse_weight("launch_gptq", sums, layer);
+    if (s.ok()) report = {sums.loss, sums.energy};
     return s;
 }
 

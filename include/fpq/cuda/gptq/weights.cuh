@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 
 #include "fpq/core/bits.hpp"
 #include "fpq/core/half.hpp"
+#include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/gptq/block_sum.cuh"
 #include "fpq/cuda/gptq/pack.hpp"
 #include "fpq/format/packed.hpp"
@@ -23,6 +25,22 @@ struct gptq_sums {
     double energy;                  // tr(W H W^T)
     unsigned long long not_finite;  // row-major index of the first such weight, or none_found
 };
+
+namespace detail {
+
+/// A weight of the layer that was found not to be finite, by place.
+inline status refuse_weight(char const* who, gptq_sums const& sums,
+                            gptq_layer const& layer) noexcept {
+    if (sums.not_finite == gptq_sums::none_found) {
+        return {};
+    }
+    char what[80];
+    std::snprintf(what, sizeof what, "%s: w[%llu, %llu]", who, sums.not_finite / layer.cols,
+                  sums.not_finite % layer.cols);
+    return refuse_numbers(what, "a finite number", "NaN or infinity");
+}
+
+}  // namespace detail
 
 /// Nothing found and nothing summed yet. One thread.
 template <int Threads>
