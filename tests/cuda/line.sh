@@ -58,6 +58,7 @@ calibrated="--dataset_name_or_path $text/calib.txt --num_sequences 16 --sequence
 measured="--eval_perplexity --eval_data $text/eval.txt --eval_windows 8"
 for flags in "nvfp --w_observer sweep --quantization_order activation" "nvfp --a_bits 4" \
     "nvfp --w_observer sweep --quantization_order activation --polish 2" \
+    "nvfp --w_observer sweep --objective two_sided" \
     "mxfp --a_bits 4 --transform_class hadamard --hadamard_group_size 32"; do
     name=gptq.$(tr ' ' '_' <<< "$flags")
     for device in cpu cuda; do

@@ -4,6 +4,7 @@
 #pragma once
 
 #if defined(FPQ_LINE_GPU)
+#include "fpq/backend/cuda/backward.hpp"
 #include "fpq/backend/cuda/forward.hpp"
 #include "fpq/backend/cuda/generate.hpp"
 #include "fpq/backend/cuda/gpu.hpp"
@@ -14,6 +15,7 @@
 #include "fpq/backend/cuda/score.hpp"
 #include "fpq/backend/cuda/solve.hpp"
 #include "fpq/backend/cuda/states.hpp"
+#include "fpq/backend/cuda/two_sided.hpp"
 
 namespace fpq {
 using line_backend = gpu;

@@ -22,13 +22,11 @@ extern template double estimate_seconds<line_backend>(line_backend const&, run_p
                                                       run_work const&);
 // smooth.cpp
 extern template class layer_smoothing<line_backend>;
-#if !defined(FPQ_LINE_GPU)
 // by_gradients.cpp
-extern template std::vector<solved_layer> solve_by_gradients<cpu>(
-    cpu const&, rank_group&, run_plan const&, opened_model<cpu> const&, layer_work<cpu>&,
-    token_windows const&, std::size_t, std::function<std::vector<linear_nodes>(std::size_t)> const&,
-    progress_sink const&, double&);
-#endif
+extern template std::vector<solved_layer> solve_by_gradients<line_backend>(
+    line_backend const&, rank_group&, run_plan const&, opened_model<line_backend> const&,
+    layer_work<line_backend>&, token_windows const&, std::size_t,
+    std::function<std::vector<linear_nodes>(std::size_t)> const&, progress_sink const&, double&);
 // layers.cpp
 namespace detail {
 extern template class layer_line<line_backend>;

@@ -20,12 +20,9 @@ struct joint_method {
 
 template <class B>
 void joint_method::apply(B const& b, linear_group<B>& group) const {
-    detail::require_on_host<B>("--joint");
-    if constexpr (!B::is_queued) {
-        for (group_member<B>& m : group.members) {
-            solve_joint(b, m.weight, input_moment(group, m), output_moment(m), sweeps,
-                        group.dead_columns_zeroed, m.result);
-        }
+    for (group_member<B>& m : group.members) {
+        solve_joint(b, m.weight, input_moment(group, m), output_moment(m), sweeps,
+                    group.dead_columns_zeroed, m.result);
     }
 }
 

@@ -21,15 +21,8 @@ struct polish_method {
 template <class B>
 void polish_method::apply(B const& b, linear_group<B>& group) const {
     for (group_member<B>& m : group.members) {
-        if constexpr (!B::is_queued) {
-            if (m.result.report.objective != solve_objective::output) {
-                solve_polish(b, m.weight, *m.weighted_moment, output_moment(m), passes,
-                             group.dead_columns_zeroed, m.result);
-                continue;
-            }
-        }
-        solve_polish(b, m.weight, *group.second_moment, passes, group.dead_columns_zeroed,
-                     m.result);
+        solve_polish(b, m.weight, input_moment(group, m), output_moment(m), passes,
+                     group.dead_columns_zeroed, m.result);
     }
 }
 

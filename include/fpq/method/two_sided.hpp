@@ -28,27 +28,22 @@ struct two_sided_method {
 
 template <class B>
 void two_sided_method::apply(B const& b, linear_group<B>& group) const {
-    detail::require_on_host<B>("--objective two_sided");
-    if constexpr (!B::is_queued) {
-        for (group_member<B>& m : group.members) {
-            if (m.weighted_moment == nullptr) {
-                fail_usage("--objective two_sided", m.module, "the moments of its gradients",
-                           "none");
-            }
-            if (m.output_moment == nullptr) {
-                m.result =
-                    solve_gptq(b, m.weight, *m.weighted_moment,
-                               factor_moment(b, *m.weighted_moment, order, rel_damp, m.module),
-                               group.args, group.global_scale, m.module);
-                m.result.report.objective = solve_objective::guided;
-                continue;
-            }
-            m.result = solve_two_sided(b, m.weight, *m.weighted_moment, *m.output_moment, order,
-                                       rel_damp, std::numeric_limits<std::size_t>::max(),
-                                       group.args, group.global_scale, m.module);
+    for (group_member<B>& m : group.members) {
+        if (m.weighted_moment == nullptr) {
+            fail_usage("--objective two_sided", m.module, "the moments of its gradients", "none");
         }
-        group.dead_columns_zeroed = true;
+        if (m.output_moment == nullptr) {
+            m.result = solve_gptq(b, m.weight, *m.weighted_moment,
+                                  factor_moment(b, *m.weighted_moment, order, rel_damp, m.module),
+                                  group.args, group.global_scale, m.module);
+            m.result.report.objective = solve_objective::guided;
+            continue;
+        }
+        m.result = solve_two_sided(b, m.weight, *m.weighted_moment, *m.output_moment, order,
+                                   rel_damp, std::numeric_limits<std::size_t>::max(), group.args,
+                                   group.global_scale, m.module);
     }
+    group.dead_columns_zeroed = true;
 }
 
 }  // namespace fpq

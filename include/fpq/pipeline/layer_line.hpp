@@ -162,18 +162,16 @@ void layer_line<B>::run(streams<B>& flow) {
             fmt::format("goes on with an interrupted run: {} of {} layers were done",
                         finished_.size(), layers));
     }
-    if constexpr (!B::is_queued) {
-        if (flow.gradients && finished_.size() < layers) {
-            clock_.enter("gradients");
-            double loss = 0.0;
-            ahead_ = solve_by_gradients<B>(
-                backend_, ranks_, plan_, model_, work_, *flow.gradients, finished_.size(),
-                [this](std::size_t layer) { return solved_groups(layer); }, progress_, loss);
-            report_.notes.push_back(
-                fmt::format("solved for what the loss feels of {} tokens' outputs, labels drawn "
-                            "from the model: {:.4f} nats a token",
-                            flow.gradients->size() * flow.gradients->front().size(), loss));
-        }
+    if (flow.gradients && finished_.size() < layers) {
+        clock_.enter("gradients");
+        double loss = 0.0;
+        ahead_ = solve_by_gradients<B>(
+            backend_, ranks_, plan_, model_, work_, *flow.gradients, finished_.size(),
+            [this](std::size_t layer) { return solved_groups(layer); }, progress_, loss);
+        report_.notes.push_back(
+            fmt::format("solved for what the loss feels of {} tokens' outputs, labels drawn "
+                        "from the model: {:.4f} nats a token",
+                        flow.gradients->size() * flow.gradients->front().size(), loss));
     }
     layer_begin_ = std::chrono::steady_clock::now();
     for (std::size_t layer = 0; layer < layers; ++layer) {

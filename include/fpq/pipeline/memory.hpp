@@ -168,10 +168,23 @@ inline std::uint64_t layer_memory_of(run_plan const& plan, model_graph const& gr
                                   (c.hidden_size * 7 + c.heads * c.head_dim * 2 +
                                    c.kv_heads * c.head_dim * 2 + c.intermediate_size * 3);
     std::uint64_t const watching = layer.squares * 4 * detail::moment_levels + through;
-    std::uint64_t const solving = layer.squares * 4 + layer.widest_square * 12 + layer.widest * 10;
-    std::uint64_t const vocabulary =
-        plan.evaluation.perplexity ? std::uint64_t{c.vocab_size} * c.hidden_size * 2 : 0;
-    return weights + std::max(watching, solving) + vocabulary + (std::uint64_t{256} << 20);
+    bool const gradients = plan.solves_by_gradients() && !plan.calibration.dataset.empty();
+    bool const descends = gradients || plan.has<joint_method>();
+    // Both second moments whole, and of the layer w, errors and two products of them.
+    std::uint64_t const both_sides = descends ? layer.widest_square * 12 + layer.widest * 20 : 0;
+    std::uint64_t const solving =
+        layer.squares * 4 + layer.widest_square * 12 + layer.widest * 10 + both_sides;
+    std::uint64_t const vocabulary = plan.evaluation.perplexity || gradients
+                                         ? std::uint64_t{c.vocab_size} * c.hidden_size * 2
+                                         : 0;
+    // Beside what goes through: gradients and kept activations, and of a window the scores of heads
+    // that share keys; behind the layers a few rows of logits.
+    std::uint64_t const length = std::max<std::uint64_t>(1, plan.calibration.sequence_length);
+    std::uint64_t const back =
+        gradients
+            ? through + c.heads / c.kv_heads * std::min<std::uint64_t>(1024, length) * length * 12
+            : 0;
+    return weights + std::max(watching + back, solving) + vocabulary + (std::uint64_t{256} << 20);
 }
 
 /// Bytes of memory that this process may have: the machine's, or the limit of its group where that

@@ -4,17 +4,17 @@
 // it of a recipe; everything after reads the plan alone.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "fpq/core/hosted/natural_order.hpp"
@@ -105,6 +105,13 @@ struct run_plan {
             std::count_if(how.begin(), how.end(), [this](std::size_t which) {
                 return which != none && schemes[which].input.has_value();
             }));
+    }
+
+    /// Whether one of its methods is an M.
+    template <class M>
+    [[nodiscard]] bool has() const {
+        return std::any_of(methods.begin(), methods.end(),
+                           [](method const& m) { return std::holds_alternative<M>(m); });
     }
 
     /// Whether layers are solved within a backward pass.

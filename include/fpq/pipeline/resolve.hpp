@@ -394,6 +394,28 @@ private:
     run_plan plan_;
 };
 
+/// Refuses, for a device, a descent over groups that its kernels do not hold.
+inline void require_narrow_groups(run_plan const& plan, model_graph const& graph) {
+    constexpr std::size_t most = 128;  // cuda::descent_tile::most_width
+    bool const two_sided = needs_of(plan.methods).output_moment;
+    char const* what = nullptr;
+    for (method const& m : plan.methods) {
+        what = std::holds_alternative<joint_method>(m) ? "--joint on a GPU"
+               : std::holds_alternative<polish_method>(m) && two_sided
+                   ? "--polish with --objective "
+                     "two_sided on a GPU"
+                   : what;
+    }
+    for (linear_node const& node : graph.linears()) {
+        scheme const* const s = what == nullptr ? nullptr : plan.scheme_of(graph, node);
+        if (s != nullptr && s->weight &&
+            std::min(s->weight->format.group_of(node.in), node.in) > most) {
+            fail_usage(what, node.module, "groups of up to 128 columns, or --device cpu",
+                       std::to_string(s->weight->format.group_of(node.in)));
+        }
+    }
+}
+
 /// The linears of a plan that `budget` bytes are too few for, two-sided, and a note of them.
 inline void choose_guided(run_plan& plan, model_graph const& graph, std::uint64_t budget) {
     std::uint64_t most = 0;
@@ -429,16 +451,10 @@ run_plan resolve(B const& b, recipe const& r, checkpoint const& source, model_gr
     plan.threads = b.threads;
     plan.backend = name_of(b);
     if constexpr (B::is_queued) {
-        if (std::any_of(plan.methods.begin(), plan.methods.end(),
-                        [](method const& m) { return std::holds_alternative<joint_method>(m); })) {
-            detail::require_on_host<B>("--joint");
-        }
         if (plan.smoothing.acts()) {
             detail::require_on_host<B>("--smooth");
         }
-        if (needs_of(plan.methods).output_moment) {
-            detail::require_on_host<B>("--objective two_sided");
-        }
+        detail::require_narrow_groups(plan, graph);
         std::size_t const length = std::max<std::size_t>(1, plan.calibration.sequence_length);
         plan.peak_memory = host_memory_of(plan, graph);
         plan.device_memory = layer_memory_of(plan, graph, length * windows_at_once(b, length));

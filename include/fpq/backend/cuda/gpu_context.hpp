@@ -18,6 +18,7 @@
 #include "fpq/backend/cuda/status.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/cuda/api/gptq.hpp"
+#include "fpq/cuda/api/two_sided.hpp"
 #include "fpq/cuda/gptq/linear_algebra.hpp"
 
 namespace fpq {
@@ -87,9 +88,15 @@ public:
     [[nodiscard]] cuda::linear_algebra& libraries() noexcept { return libraries_; }
     [[nodiscard]] cuda::gptq_workspace& gptq_scratch() noexcept { return gptq_scratch_; }
     [[nodiscard]] cuda::gptq_factor& factor() noexcept { return factor_; }
+    [[nodiscard]] cuda::gptq_factor& row_factor() noexcept { return row_factor_; }
+    [[nodiscard]] cuda::two_sided_workspace& two_sided_scratch() noexcept {
+        return two_sided_scratch_;
+    }
     /// Gives the solvers' memory back to the pool, for what comes next.
     void release_scratch() noexcept {
         gptq_scratch_ = {};
+        two_sided_scratch_ = {};
+        row_factor_ = {};
         factor_ = {};
         libraries_.release();
     }
@@ -167,7 +174,9 @@ private:
     std::vector<std::vector<std::uint8_t>> spare_;
     cuda::linear_algebra libraries_;
     cuda::gptq_workspace gptq_scratch_;
+    cuda::two_sided_workspace two_sided_scratch_;
     cuda::gptq_factor factor_;
+    cuda::gptq_factor row_factor_;
     std::unique_ptr<std::array<copy_lane, 2>> lanes_;
     arrays arrays_ = arrays::pooled;
     std::multimap<std::size_t, void*> kept_;  // by bytes
