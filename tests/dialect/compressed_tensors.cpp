@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fpq/dialect/layouts.hpp"
 #include "fpq/dialect/quantized_source.hpp"
-#include "fpq/dialect/registry.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "support/dialects.hpp"
 #include "support/export_fixture.hpp"
@@ -238,5 +238,5 @@ TEST_CASE("dialect names are read with either separator", "[io]") {
     CHECK(fpq::find_dialect("compressed_tensors") == &fpq::compressed_tensors);
     CHECK(fpq::find_dialect("compressed-tensors") == &fpq::compressed_tensors);
     CHECK(fpq::find_dialect("fp_quant") == &fpq::fp_quant);
-    CHECK(fpq::find_dialect("gguf") == nullptr);
+    CHECK(fpq::find_dialect("onnx") == nullptr);
 }

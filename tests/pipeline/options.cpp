@@ -12,7 +12,7 @@
 
 #include "catch.hpp"
 #include "evaluate/options.hpp"
-#include "fpq/dialect/registry.hpp"
+#include "fpq/dialect/layouts.hpp"
 #include "fpq/pipeline/recipe_json.hpp"
 #include "inspect/options.hpp"
 #include "pipeline/line.hpp"
@@ -145,6 +145,9 @@ TEST_CASE("every word flag refuses what it does not know, with its choices", "[t
               "--w_bits: --format nvfp4: expected 4, found 16"));
     std::vector<std::string_view> names{"auto"};
     for (dialect const* const d : dialects) {
+        names.push_back(d->name);
+    }
+    for (dialect const* const d : fpq::single_file_dialects) {
         names.push_back(d->name);
     }
     CHECK(std::equal(names.begin(), names.end(), fpq::detail::layout_words.begin(),

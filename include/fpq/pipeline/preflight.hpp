@@ -124,10 +124,9 @@ void check_inputs(run_plan const& plan, opened_model<B> const& model) {
     checkpoint const& source = model.source();
     if (plan.output) {
         planned_output const& out = *plan.output;
-        std::vector<shard_layout> const shards = plan_shards(out.tensors, out.max_shard_size);
         std::vector<std::string> const files = output_files(out, source);
         output_place const place =
-            check_output_directory(out.directory, files, planned_bytes(shards));
+            check_output_directory(out.directory, files, planned_bytes(out.shards));
         require_distinct(source.directory(), place.directory);
         require_own_output(place, files);
     }
