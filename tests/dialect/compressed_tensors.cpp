@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/dialect/layouts.hpp"
+#include "fpq/dialect/registry.hpp"
 #include "fpq/dialect/quantized_source.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "support/dialects.hpp"
@@ -232,11 +232,4 @@ TEST_CASE("compressed-tensors and modelopt refuse what they cannot hold", "[io]"
     head.linears[0].head = true;
     CHECK(refused(fpq::compressed_tensors, head).empty());
     CHECK(refused(fpq::modelopt, head).find("--ignore " + module) != std::string::npos);
-}
-
-TEST_CASE("dialect names are read with either separator", "[io]") {
-    CHECK(fpq::find_dialect("compressed_tensors") == &fpq::compressed_tensors);
-    CHECK(fpq::find_dialect("compressed-tensors") == &fpq::compressed_tensors);
-    CHECK(fpq::find_dialect("fp_quant") == &fpq::fp_quant);
-    CHECK(fpq::find_dialect("onnx") == nullptr);
 }

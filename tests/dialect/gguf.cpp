@@ -365,3 +365,11 @@ TEST_CASE("GGUF refuses by name what no client of it runs", "[io]") {
     other.model_type = "olmo2";
     has(refused(plan_for(config_of(other), q, weights(fpq::mxfp4))), "model_type");
 }
+
+TEST_CASE("dialect names are read with either separator", "[io]") {
+    CHECK(fpq::find_dialect("compressed_tensors") == &fpq::compressed_tensors);
+    CHECK(fpq::find_dialect("compressed-tensors") == &fpq::compressed_tensors);
+    CHECK(fpq::find_dialect("fp_quant") == &fpq::fp_quant);
+    CHECK(fpq::find_dialect("gguf") == &fpq::gguf);
+    CHECK(fpq::find_dialect("onnx") == nullptr);
+}

@@ -12,7 +12,6 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/printable.hpp"
-#include "fpq/dialect/gguf.hpp"
 #include "fpq/dialect/gguf_verify.hpp"
 #include "fpq/io/file/look.hpp"
 #include "fpq/io/gguf/gguf_file.hpp"

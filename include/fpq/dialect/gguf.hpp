@@ -42,8 +42,6 @@
 
 namespace fpq {
 
-inline constexpr std::string_view gguf_file_name = "model.gguf";
-
 namespace detail {
 
 inline std::string format_words(quant_format const& f) {

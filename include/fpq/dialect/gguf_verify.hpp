@@ -31,6 +31,9 @@
 
 namespace fpq {
 
+/// Of an export, in its directory.
+inline constexpr std::string_view gguf_file_name = "model.gguf";
+
 namespace detail {
 
 /// Collects the lines; one method a family of faults.
