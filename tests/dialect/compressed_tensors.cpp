@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/dialect/registry.hpp"
 #include "fpq/dialect/quantized_source.hpp"
+#include "fpq/dialect/registry.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "support/dialects.hpp"
 #include "support/export_fixture.hpp"

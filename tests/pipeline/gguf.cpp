@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The line into a GGUF file, beside a compressed-tensors export of the same run: the same codes,
 // scales and other tensors, under other names and in the order of rows that the file has.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -128,6 +129,27 @@ TEST_CASE("GPTQ solves alike into a GGUF file, and folded norms are in it", "[pi
     checkpoint const other(out.path() / "c");
     compare(gguf_file(out.path() / "g" / "model.gguf"), other,
             model_graph(load_model_config(other, shipped_architectures)));
+}
+
+TEST_CASE("a GGUF file is written anew in its place, and stays beside other weights",
+          "[pipeline]") {
+    temporary_directory const out;
+    harness_flags f = run_into(out.path(), "tiny-llama", format_family::mxfp, "gguf");
+    auto const stays = [&] {
+        run_report const report = go(f);
+        return std::any_of(report.notes.begin(), report.notes.end(), [](std::string const& note) {
+            return note.starts_with("model.gguf stays beside");
+        });
+    };
+    CHECK_FALSE(stays());
+    CHECK_FALSE(stays());
+    f.output.layout = "compressed-tensors";
+    CHECK(stays());
+    CHECK(std::filesystem::exists(f.output.directory / "model.gguf"));
+    CHECK(std::filesystem::exists(f.output.directory / "model.safetensors"));
+    f.output.layout = "gguf";
+    CHECK_FALSE(stays());
+    CHECK_FALSE(std::filesystem::exists(f.output.directory / "model.safetensors"));
 }
 
 TEST_CASE("faults of a GGUF file are named", "[pipeline]") {

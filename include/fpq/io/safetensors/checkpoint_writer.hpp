@@ -173,7 +173,7 @@ public:
     /// The weights and quantization files of an earlier checkpoint, which a new one replaces.
     [[nodiscard]] static bool is_old_weights(std::string_view name) {
         return (name.starts_with("model") && name.ends_with(".safetensors")) ||
-               name == "model.gguf" || name == "hf_quant_config.json";
+               name == "hf_quant_config.json";
     }
 
 private:
