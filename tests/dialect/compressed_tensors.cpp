@@ -233,10 +233,3 @@ TEST_CASE("compressed-tensors and modelopt refuse what they cannot hold", "[io]"
     CHECK(refused(fpq::compressed_tensors, head).empty());
     CHECK(refused(fpq::modelopt, head).find("--ignore " + module) != std::string::npos);
 }
-
-TEST_CASE("dialect names are read with either separator", "[io]") {
-    CHECK(fpq::find_dialect("compressed_tensors") == &fpq::compressed_tensors);
-    CHECK(fpq::find_dialect("compressed-tensors") == &fpq::compressed_tensors);
-    CHECK(fpq::find_dialect("fp_quant") == &fpq::fp_quant);
-    CHECK(fpq::find_dialect("gguf") == nullptr);
-}

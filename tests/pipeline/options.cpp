@@ -147,6 +147,7 @@ TEST_CASE("every word flag refuses what it does not know, with its choices", "[t
     for (dialect const* const d : dialects) {
         names.push_back(d->name);
     }
+    names.emplace_back("gguf");
     CHECK(std::equal(names.begin(), names.end(), fpq::detail::layout_words.begin(),
                      fpq::detail::layout_words.end()));
 }

@@ -20,7 +20,7 @@ constexpr std::string_view place = "--save_path DIR";
 constexpr std::string_view order = "--quantization_order activation";
 constexpr std::string_view damping = "--rel_damp X";
 constexpr std::string_view layout =
-    "--export_format auto, compressed-tensors, fp_quant or modelopt";
+    "--export_format auto, compressed-tensors, fp_quant, modelopt or gguf";
 constexpr std::string_view ignored = "--ignore PATTERN";
 constexpr std::string_view some = "--rule PATTERN=PRESET, and --ignore PATTERN";
 constexpr std::string_view rotation = "--transform_class hadamard";

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // fpq-inspect: what a checkpoint holds, how far its quantized tensors are from the original, and
 // what a client would get wrong without saying so.
+#include <filesystem>
 #include <optional>
 
 #include "common/command_line.hpp"
 #include "common/console.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
+#include "inspect/gguf.hpp"
 #include "inspect/name_filter.hpp"
 #include "inspect/options.hpp"
 #include "inspect/print.hpp"
@@ -18,6 +20,9 @@ namespace {
 using namespace fpq::tools;
 
 int inspect(inspect_options const& options) {
+    if (std::optional<std::filesystem::path> const file = gguf_of(options.directory)) {
+        return inspect_gguf(*file, options);
+    }
     name_filter const filter(options.only);
     fpq::checkpoint source(options.directory);
     std::optional<fpq::checkpoint> original;

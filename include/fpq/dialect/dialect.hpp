@@ -9,6 +9,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -19,6 +22,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/format/packed.hpp"
+#include "fpq/graph/graph.hpp"
 #include "fpq/graph/scheme.hpp"
 #include "fpq/io/safetensors/checkpoint.hpp"
 #include "fpq/io/safetensors/dtype.hpp"
@@ -41,11 +45,12 @@ struct export_linear {
 
 /// All that a layout needs to know before a byte is solved.
 struct export_plan {
-    std::vector<scheme> schemes;           ///< distinct
-    std::vector<export_linear> linears;    ///< in the order in which they will be written
-    std::vector<std::string> unquantized;  ///< modules that clients would convert and must not
-    bool pseudo = false;                   ///< fp_quant: dequantized bf16 weights
-    bool omit_scale_dtype = false;         ///< compressed-tensors readers before 2025-11
+    std::vector<scheme> schemes;               ///< distinct
+    std::vector<export_linear> linears;        ///< in the order in which they will be written
+    std::vector<std::string> unquantized;      ///< modules that clients would convert and must not
+    bool pseudo = false;                       ///< fp_quant: dequantized bf16 weights
+    bool omit_scale_dtype = false;             ///< compressed-tensors readers before 2025-11
+    std::shared_ptr<model_graph const> graph;  ///< for layouts with names of their own
 
     [[nodiscard]] scheme const& scheme_of(export_linear const& linear) const {
         return schemes[linear.how];
@@ -119,6 +124,29 @@ struct stored_linear {
     std::vector<float> dense;
 };
 
+/// What a layout adds whose tensors all lie in one file of another container, under names of its
+/// own. Its block formats are planned as U8 tensors of (rows, bytes of a row).
+struct single_file {
+    std::string_view name;
+    /// Why no client could load the model, apart from its quantized linears; empty when one can.
+    std::optional<refusal> (*refuses)(export_plan const&);
+    /// Tensors that stand for facts of the config.
+    std::vector<tensor_data> (*made)(export_plan const&);
+    /// A tensor that is not quantized as the file will have it; `copy` fills it, borrowing the
+    /// bytes where they are the same. Throws fpq::error (input) for one that the file has no name
+    /// for.
+    tensor_plan (*planned)(export_plan const&, tensor_ref const&);
+    tensor_data (*copy)(export_plan const&, tensor_ref const&);
+    /// The file, of these tensors in this order.
+    shard_layout (*lay_out)(export_plan const&, std::vector<tensor_plan> const&, checkpoint const&);
+    /// All that is wrong with a written file, as verify_checkpoint says it.
+    std::vector<std::string> (*verify)(std::filesystem::path const&);
+    /// function(name, bytes) for every tensor of a written file. Throws fpq::error (input).
+    void (*for_each_tensor)(
+        std::filesystem::path const&,
+        std::function<void(std::string const&, std::span<std::byte const>)> const&);
+};
+
 /// A checkpoint layout: plan, write, read and verify together. One constexpr object a file, all of
 /// them in registry.hpp. A quantized linear is one thing (codes, scale bytes, global scales,
 /// transform); a layout names and shapes it, and never changes a rule.
@@ -144,6 +172,8 @@ struct dialect {
     void (*verify)(checkpoint const&, std::vector<std::string>& findings);
     /// Ends of the names of a quantized linear's tensors; its plain bias is not among them.
     std::span<std::string_view const> parts{};
+    /// Null: tensors lie in safetensors files, and those that are not quantized keep their names.
+    single_file const* file = nullptr;
 };
 
 namespace detail {

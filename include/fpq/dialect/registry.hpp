@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor 6. The layouts that fpq knows, and what is common to every export.
+// Floor 6. The layouts that fpq reads and writes, and what is common to every export.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,23 +20,8 @@
 
 namespace fpq {
 
-/// In the order in which `auto` tries them.
+/// Directories of safetensors files, in the order in which `auto` tries them.
 inline constexpr std::array<dialect const*, 3> dialects{&compressed_tensors, &fp_quant, &modelopt};
-
-/// Null when no layout has that name; '_' and '-' are the same.
-inline dialect const* find_dialect(std::string_view name) {
-    auto const plain = [](std::string_view text) {
-        std::string out(text);
-        std::replace(out.begin(), out.end(), '-', '_');
-        return out;
-    };
-    for (dialect const* const d : dialects) {
-        if (plain(d->name) == plain(name)) {
-            return d;
-        }
-    }
-    return nullptr;
-}
 
 /// Why `d` cannot hold the plan; empty when it can.
 inline std::optional<refusal> refuses(dialect const& d, export_plan const& plan) {
@@ -44,7 +30,7 @@ inline std::optional<refusal> refuses(dialect const& d, export_plan const& plan)
             return why;
         }
     }
-    return std::nullopt;
+    return d.file == nullptr ? std::nullopt : d.file->refuses(plan);
 }
 
 }  // namespace fpq

@@ -47,6 +47,51 @@ inline void compare_copy(checkpoint const& source, checkpoint const& written,
 
 }  // namespace detail
 
+namespace detail {
+
+/// The same of a layout that is one file: quantized tensors have the fingerprints of what was
+/// written, the others what the layout makes of the model's, and its verifier finds no fault.
+inline void check_single_file(run_plan const& plan, checkpoint const& source,
+                              std::filesystem::path const& written_to,
+                              tensor_prints const& fingerprints, run_report& report) {
+    planned_output const& out = *plan.output;
+    single_file const& file = *out.layout->file;
+    tensor_prints expected = fingerprints;
+    for (plan_entry const& entry : plan.entries) {
+        if (entry.action == tensor_action::copy) {
+            tensor_data const copy = file.copy(out.linears, source.at(entry.tensor));
+            expected[copy.name] = fingerprint(copy.bytes);
+            source.release(entry.tensor);
+        }
+    }
+    for (tensor_data const& made : file.made(out.linears)) {
+        expected[made.name] = fingerprint(made.bytes);
+    }
+    std::filesystem::path const path = written_to / file.name;
+    std::string const place = (out.directory / file.name).string();
+    file.for_each_tensor(path, [&](std::string const& name, std::span<std::byte const> bytes) {
+        auto const at = expected.find(name);
+        if (at == expected.end() || at->second != fingerprint(bytes)) {
+            fail_input(
+                "written tensor differs", place + ": " + name,
+                at == expected.end() ? "no tensor of this name" : "the bytes that were written",
+                "others");
+        }
+        expected.erase(at);
+    });
+    if (!expected.empty()) {
+        fail_input("written tensor differs", place, expected.begin()->first, "none");
+    }
+    for (std::string const& finding : file.verify(path)) {
+        if (!finding.starts_with("warning: ")) {
+            fail_input("written file has a fault", place, "none", finding);
+        }
+        report.notes.push_back("verify: " + finding);
+    }
+}
+
+}  // namespace detail
+
 /// Opens the files of a plan, which lie in `written_to`: quantized tensors have the fingerprints of
 /// what was written, the others the bytes of the model, and all agree with each other as a reader
 /// of the files finds them. Warnings go to the report. Throws fpq::error (input), for a fault, too.
@@ -54,6 +99,10 @@ template <class B>
 void check_written(run_plan const& plan, opened_model<B> const& model,
                    std::filesystem::path const& written_to, tensor_prints const& fingerprints,
                    run_report& report) {
+    if (plan.output->layout->file != nullptr) {
+        detail::check_single_file(plan, model.source(), written_to, fingerprints, report);
+        return;
+    }
     checkpoint written(written_to);
     std::filesystem::path const& directory = plan.output->directory;
     std::vector<std::pair<std::string, std::uint64_t>> const expected(fingerprints.begin(),

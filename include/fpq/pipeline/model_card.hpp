@@ -105,6 +105,11 @@ inline std::string model_card(run_plan const& plan, run_report const& report) {
             "the client.\n";
     } else if (layout == "modelopt") {
         text += "TensorRT-LLM, vLLM and SGLang read this layout.\n";
+    } else if (layout == "gguf") {
+        text +=
+            "llama.cpp reads `model.gguf` (`llama-cli -m model.gguf`) and chooses itself how it "
+            "rounds inputs. `fpq-inspect DIRECTORY --verify` checks it.\n";
+        return text;
     } else {
         text +=
             "vLLM (`vllm serve DIRECTORY`), SGLang and Transformers with `compressed-tensors` read "

@@ -26,7 +26,7 @@ namespace fpq {
 /// Relative paths of all files that a run writes.
 inline std::vector<std::string> output_files(planned_output const& out, checkpoint const& source) {
     std::vector<std::string> names{"README.md", "recipe.json", std::string(index_name)};
-    for (shard_layout const& shard : plan_shards(out.tensors, out.max_shard_size)) {
+    for (shard_layout const& shard : out.shards) {
         names.push_back(shard.file);
     }
     for (named_json const& file : out.layout->files(out.linears, source.config())) {

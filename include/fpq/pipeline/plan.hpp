@@ -51,6 +51,7 @@ struct planned_output {
     std::uint64_t max_shard_size = 0;  ///< bytes
     export_plan linears;
     std::vector<tensor_plan> tensors;  ///< all of the output
+    std::vector<shard_layout> shards;  ///< where these will lie
     std::uint64_t bytes = 0;           ///< of these
 };
 

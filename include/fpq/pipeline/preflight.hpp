@@ -124,10 +124,9 @@ void check_inputs(run_plan const& plan, opened_model<B> const& model) {
     checkpoint const& source = model.source();
     if (plan.output) {
         planned_output const& out = *plan.output;
-        std::vector<shard_layout> const shards = plan_shards(out.tensors, out.max_shard_size);
         std::vector<std::string> const files = output_files(out, source);
         output_place const place =
-            check_output_directory(out.directory, files, planned_bytes(shards));
+            check_output_directory(out.directory, files, planned_bytes(out.shards));
         require_distinct(source.directory(), place.directory);
         require_own_output(place, files);
     }
@@ -158,8 +157,13 @@ run_windows read_windows(B const& b, run_plan const& plan, opened_model<B> const
     run_windows out;
     if (plan.output) {
         for (std::string const& name : other_weights(plan.output->directory)) {
-            out.notes.push_back(name + " stays beside the new weights in " +
-                                plan.output->directory.string());
+            auto const& files = plan.output->shards;
+            bool const replaced = std::any_of(
+                files.begin(), files.end(), [&](auto const& shard) { return shard.file == name; });
+            if (!replaced) {
+                out.notes.push_back(name + " stays beside the new weights in " +
+                                    plan.output->directory.string());
+            }
         }
         output_place const place = find_output_place(plan.output->directory);
         if (place.staging() != place.beside() &&

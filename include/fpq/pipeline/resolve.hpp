@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -340,6 +341,7 @@ private:
         out.max_shard_size = o.max_shard_size;
         out.linears.pseudo = o.kind == export_kind::pseudoquant;
         out.linears.unquantized = unquantized();
+        out.linears.graph = std::make_shared<model_graph const>(graph_);
         std::vector<std::size_t> renumbered(plan_.schemes.size(), run_plan::none);
         for_each_scheme([&](linear_node const& node, scheme const& s) {
             std::size_t& index = renumbered[static_cast<std::size_t>(&s - plan_.schemes.data())];
@@ -359,8 +361,13 @@ private:
                 out.tensors.push_back(std::move(tensor));
             }
         }
-        strangers().refuse_in(out);
-        plan_copies(out);
+        if (out.layout->file == nullptr) {
+            strangers().refuse_in(out);
+            plan_copies(out);
+            out.shards = plan_shards(out.tensors, out.max_shard_size);
+        } else {
+            plan_single_file(*out.layout->file, out);
+        }
         for (tensor_plan const& tensor : out.tensors) {
             out.bytes += tensor.byte_count();
         }
@@ -386,6 +393,28 @@ private:
             }
             out.tensors.push_back({entry.tensor, tensor.type, tensor.shape, group});
         }
+    }
+
+    /// All that is not quantized, under the names of the file.
+    void plan_single_file(single_file const& file, planned_output& out) const {
+        if (out.max_shard_size != output_args{}.max_shard_size) {
+            fail_usage("max_shard_size", out.layout->name, "no limit: the layout is one file",
+                       std::to_string(out.max_shard_size));
+        }
+        if (!recipe_.evaluation.tasks.names.empty()) {
+            fail_usage("lm_eval", out.layout->name,
+                       "a layout that fpq reads (compressed-tensors, fp_quant or modelopt)",
+                       "tasks");
+        }
+        for (plan_entry const& entry : plan_.entries) {
+            if (entry.action == tensor_action::copy || entry.action == tensor_action::fold) {
+                out.tensors.push_back(file.planned(out.linears, source_.at(entry.tensor)));
+            }
+        }
+        for (tensor_data const& made : file.made(out.linears)) {
+            out.tensors.push_back({made.name, made.type, made.shape, made.name});
+        }
+        out.shards.push_back(file.lay_out(out.linears, out.tensors, source_));
     }
 
     recipe const& recipe_;

@@ -9,6 +9,7 @@
 
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/dialect/dialect.hpp"
+#include "fpq/dialect/layouts.hpp"
 #include "fpq/dialect/registry.hpp"
 #include "fpq/pipeline/words.hpp"
 

@@ -61,7 +61,7 @@ public:
 
     void write(quantized_linear const& linear);
     /// A norm or bias that the plan folds scales into.
-    void write(tensor_data const& folded);
+    void write(tensor_data const& of_model);
 
     /// Opens what was written and compares it; then publishes it. `report` is what a later run is
     /// told should this one be cut short in between.
@@ -75,6 +75,8 @@ private:
     /// What is not quantized, the files beside the weights and those that the layout makes: first,
     /// so that what is written can be opened as soon as a layer of it is done.
     void write_rest();
+    /// A tensor that is not quantized.
+    void write_copy(tensor_ref const& tensor);
 
     run_plan const& plan_;
     opened_model<B> const& model_;
@@ -97,7 +99,7 @@ quantized_sink<B>::quantized_sink(run_plan const& plan, opened_model<B> const& m
     }
     planned_output const& out = *plan.output;
     require_distinct(model_.source().directory(), out.directory);
-    writer_.emplace(out.directory, out.tensors, out.max_shard_size,
+    writer_.emplace(out.directory, out.tensors, out.shards,
                     [this](staging_directory& left) { return goes_on(left); });
     find_earlier_result();
     if (!earlier_.is_null()) {
@@ -157,10 +159,15 @@ void quantized_sink<B>::write(quantized_linear const& linear) {
 }
 
 template <class B>
-void quantized_sink<B>::write(tensor_data const& folded) {
+void quantized_sink<B>::write(tensor_data const& of_model) {
     if (!writer_) {
         return;
     }
+    single_file const* const file = plan_.output->layout->file;
+    tensor_data const folded =
+        file == nullptr ? of_model
+                        : file->copy(plan_.output->linears, {of_model.name, of_model.type,
+                                                             of_model.shape, of_model.bytes});
     std::uint64_t const print = fingerprint(folded.bytes);
     fingerprints_[folded.name] = print;
     of_layer_[folded.name] = print;
@@ -189,6 +196,11 @@ bool quantized_sink<B>::goes_on(staging_directory& left) {
                       output_files(*plan_.output, model_.source()), plan_.restart)) {
         return false;
     }
+    if (plan_.output->layout->file != nullptr) {
+        lost_ = "layers that an interrupted run had finished are done again: fpq does not read " +
+                std::string(plan_.output->layout->name) + " back";
+        return false;
+    }
     earlier_work work = finished_layers(left.journal(), left.path());
     finished_ = std::move(work.layers);
     lost_ = std::move(work.lost);
@@ -207,14 +219,37 @@ void quantized_sink<B>::find_earlier_result() {
 }
 
 template <class B>
+void quantized_sink<B>::write_copy(tensor_ref const& tensor) {
+    checkpoint const& source = model_.source();
+    single_file const* const file = plan_.output->layout->file;
+    if (file == nullptr) {
+        writer_->write(tensor.name, tensor.bytes,
+                       [&](auto piece) { source.release(tensor.name, piece); });
+        return;
+    }
+    tensor_data const copy = file->copy(plan_.output->linears, tensor);
+    bool const borrowed = copy.bytes.data() == tensor.bytes.data();
+    writer_->write(copy.name, copy.bytes, [&](auto piece) {
+        if (borrowed) {
+            source.release(tensor.name, piece);
+        }
+    });
+    source.release(tensor.name);
+}
+
+template <class B>
 void quantized_sink<B>::write_rest() {
     for (plan_entry const& entry : plan_.entries) {
         if (entry.action == tensor_action::copy) {
-            writer_->write(entry.tensor, model_.source().at(entry.tensor).bytes,
-                           [&](auto piece) { model_.source().release(entry.tensor, piece); });
+            write_copy(model_.source().at(entry.tensor));
         }
     }
     planned_output const& out = *plan_.output;
+    if (out.layout->file != nullptr) {
+        for (tensor_data const& made : out.layout->file->made(out.linears)) {
+            writer_->write(made);
+        }
+    }
     writer_->add_json("recipe.json", shared_recipe(plan_));
     for (named_json const& file : out.layout->files(out.linears, model_.source().config())) {
         writer_->add_json(file.name, file.content);

@@ -89,8 +89,8 @@ inline constexpr word_list<scale_rule, 5> mx_rules{{{scale_rule::fp_quant, "fp_q
                                                     {scale_rule::ceil, "ceil"},
                                                     {scale_rule::divisor_7_25, "divisor_7_25"}}};
 /// The names of dialect/registry.hpp, which a test compares, and auto.
-inline constexpr std::array<std::string_view, 4> layout_words{"auto", "compressed-tensors",
-                                                              "fp_quant", "modelopt"};
+inline constexpr std::array<std::string_view, 5> layout_words{"auto", "compressed-tensors",
+                                                              "fp_quant", "modelopt", "gguf"};
 inline constexpr std::array<std::string_view, 5> element_choices{"auto", "e2m3", "e3m2", "e4m3",
                                                                  "e5m2"};
 inline constexpr word_list<smooth_rule, 3> smooth_words{{{smooth_rule::none, "none"},
@@ -257,7 +257,7 @@ inline constexpr std::array<synonym, 3> mx_synonyms{
     {{"ocp", "floor"}, {"round_even", "even"}, {"fpquant", "fp_quant"}}};
 inline constexpr std::array<synonym, 3> element_synonyms{
     {{"e4m3fn", "e4m3"}, {"fp8_e4m3", "e4m3"}, {"fp8_e5m2", "e5m2"}}};
-inline constexpr std::array<synonym, 13> layout_synonyms{
+inline constexpr std::array<synonym, 15> layout_synonyms{
     {{"llm-compressor", "compressed-tensors"},
      {"llmcompressor", "compressed-tensors"},
      {"vllm", "compressed-tensors"},
@@ -270,6 +270,8 @@ inline constexpr std::array<synonym, 13> layout_synonyms{
      {"nvidia-modelopt", "modelopt"},
      {"tensorrt-llm", "modelopt"},
      {"trtllm", "modelopt"},
+     {"llama.cpp", "gguf"},
+     {"llamacpp", "gguf"},
      {"default", "auto"}}};
 
 }  // namespace detail

@@ -20,10 +20,7 @@
 #include "fpq/io/chat/chat_lexer.hpp"
 #include "fpq/io/chat/chat_parser.hpp"
 #include "fpq/io/chat/chat_value.hpp"
-#include "fpq/io/file/look.hpp"
-#include "fpq/io/file/whole_file.hpp"
-#include "fpq/io/json/json_file.hpp"
-#include "fpq/io/json/json_value.hpp"
+#include "fpq/io/chat/find_chat_template.hpp"
 #include "fpq/io/text/text_unicode.hpp"
 
 namespace fpq {
@@ -81,59 +78,13 @@ private:
     std::shared_ptr<std::vector<chat::statement> const> body_;
 };
 
-namespace detail {
-
-/// The template that a JSON file holds: a text, or a list of named ones of which "default" counts.
-inline std::optional<std::string> template_of(json_value const& root) {
-    auto const found = root.find("chat_template");
-    if (!found || !found->json().is_array()) {
-        return found ? std::optional<std::string>(found->as<std::string>()) : std::nullopt;
-    }
-    for (json_value const& each : found->elements()) {
-        if (each.required<std::string>("name") == "default") {
-            return each.required<std::string>("template");
-        }
-    }
-    return std::nullopt;
-}
-
-}  // namespace detail
-
-/// The chat template of a checkpoint directory: chat_template.jinja, else that of
-/// tokenizer_config.json, else of chat_template.json; nothing when there is none.
-/// Errors: fpq::error (input) for files that are not understood.
+/// find_chat_template, ready to render. Errors: also for a template that is not understood.
 inline std::optional<chat_template> open_chat_template(std::filesystem::path const& directory) {
-    nlohmann::ordered_json tokens = nlohmann::ordered_json::object();
-    std::optional<std::string> source;
-    std::string name;
-    auto const take = [&](char const* file) {
-        auto const path = directory / file;
-        if (!is_there(path)) {
-            return;
-        }
-        nlohmann::json const json = read_json_file(path);
-        json_value const root(json, path.string());
-        for (char const* key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
-            if (auto const token = root.find(key); token && !tokens.contains(key)) {
-                tokens[key] = token->json().is_object() ? token->required<std::string>("content")
-                                                        : token->as<std::string>();
-            }
-        }
-        if (!source && (source = detail::template_of(root))) {
-            name = path.string() + ": chat_template";
-        }
-    };
-    auto const plain = directory / "chat_template.jinja";
-    if (is_there(plain)) {
-        source = detail::read_whole_file(plain);
-        name = plain.string();
-    }
-    take("tokenizer_config.json");
-    take("chat_template.json");
-    if (!source) {
+    std::optional<chat_template_text> found = find_chat_template(directory);
+    if (!found) {
         return std::nullopt;
     }
-    return chat_template(*source, name, std::move(tokens));
+    return chat_template(found->source, found->name, std::move(found->tokens));
 }
 
 }  // namespace fpq

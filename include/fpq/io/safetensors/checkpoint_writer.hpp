@@ -62,8 +62,14 @@ public:
     template <class GoesOn>
     checkpoint_writer(std::filesystem::path const& directory, std::vector<tensor_plan> plan,
                       std::uint64_t max_shard_size, GoesOn goes_on)
+        : checkpoint_writer(directory, plan, plan_shards(plan, max_shard_size), goes_on) {}
+
+    /// The same into files that are laid out already, of whatever container.
+    template <class GoesOn>
+    checkpoint_writer(std::filesystem::path const& directory, std::vector<tensor_plan> plan,
+                      std::vector<shard_layout> shards, GoesOn goes_on)
         : plan_(std::move(plan)),
-          shards_(plan_shards(plan_, max_shard_size)),
+          shards_(std::move(shards)),
           staging_(directory),
           written_(plan_.size(), false) {
         for (std::size_t s = 0; s < shards_.size(); ++s) {
