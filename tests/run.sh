@@ -82,9 +82,9 @@ configure() {
     return 0
 }
 
-# Units are compiled several at a time (cmake/merged_units.cmake), but each once by itself as well: the
-# tests' under the sanitizers, the line's for a CUDA device. Benchmarks, which are not run, and
-# what only a device runs, where there is none, are compiled without optimization.
+# The release build compiles units several at a time (cmake/merged_units.cmake); under the sanitizers
+# each is compiled by itself. Benchmarks, which are not run, and what only a CUDA device runs, where
+# there is none, are compiled without optimization.
 gpu_flags=-O0
 [ -e /dev/nvidia0 ] && gpu_flags=
 
@@ -104,11 +104,9 @@ if has_stage sanitize; then
         second=(-DCMAKE_CXX_COMPILER=clang++)
     fi
     rm -f "$root/sanitizer_probe"
-    merged=line
-    [ -d "$root/release/CMakeFiles/fpq_line_gpu.dir" ] || merged=  # it is not seen alone elsewhere
     say "Address and undefined-behaviour sanitizers (${second[*]:-the default compiler}): build and test"
     configure "$root/sanitize" "${second[@]}" -DCMAKE_BUILD_TYPE=None -DFPQ_BUILD_BENCH=OFF -DFPQ_BUILD_CUDA=OFF \
-        -DFPQ_TEST_STRUCTURE=OFF -DFPQ_LIGHT_FLAGS=-O0 "-DFPQ_MERGED_UNITS=$merged" "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer $sanitizers" &&
+        -DFPQ_TEST_STRUCTURE=OFF -DFPQ_LIGHT_FLAGS=-O0 "-DCMAKE_CXX_FLAGS=-O1 -g1 -fno-omit-frame-pointer $sanitizers" &&
         build sanitize "$root/sanitize" && run_ctest sanitize "$root/sanitize"
 fi
 
