@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The whole check, from a clone: installs what is missing, builds, runs every test, again under the
 # sanitizers, fuzzes, and checks format and lint. Needs no terminal and no GPU.
-# Environment: FPQ_FUZZ_SECONDS (40 a target; 0: none), FPQ_BUILD_ROOT (build), FPQ_JOBS (cores),
+# Environment: FPQ_FUZZ_SECONDS (25 a target; 0: none), FPQ_BUILD_ROOT (build), FPQ_JOBS (cores),
 # FPQ_SHARED (../shared), FPQ_STAGES ("release sanitize fuzz lint"; a subset while working).
 # Ends with `N passed, N failed, N skipped`; exit code 0 only when nothing failed.
 set -u
@@ -110,10 +110,10 @@ if has_stage sanitize; then
         build sanitize "$root/sanitize" && run_ctest sanitize "$root/sanitize"
 fi
 
-if has_stage fuzz && [ "${FPQ_FUZZ_SECONDS:-40}" -gt 0 ]; then
-    say "Fuzz: ${FPQ_FUZZ_SECONDS:-40} s a target"
+if has_stage fuzz && [ "${FPQ_FUZZ_SECONDS:-25}" -gt 0 ]; then
+    say "Fuzz: ${FPQ_FUZZ_SECONDS:-25} s a target"
     mkdir -p "$root/fuzz"
-    bash tests/fuzz/run.sh "${FPQ_FUZZ_SECONDS:-40}" "$root/fuzz" "$jobs" 2>&1 | tee "$root/fuzz/log"
+    bash tests/fuzz/run.sh "${FPQ_FUZZ_SECONDS:-25}" "$root/fuzz" "$jobs" 2>&1 | tee "$root/fuzz/log"
     fuzz_status=${PIPESTATUS[0]}
     if [ "$fuzz_status" -eq 77 ]; then
         skip "fuzzing"
