@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every header compiles alone, and twice in one file, with our warnings as errors; no code is made.
 # A header that a unit of the build includes first is left to that unit: tests/run.sh compiles each
-# unit by itself under the sanitizers, which has seen the header alone.
+# unit by itself, those below tests/structure in the release build and the others under the
+# sanitizers, and has then seen the header alone.
 # usage: headers_alone.sh [--self-test] COMPILER INCLUDE_DIR [FLAG...]
 set -u
 self_test=0
