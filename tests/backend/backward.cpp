@@ -3,11 +3,12 @@
 // forward formulas in double. Every test's function is sum of c y with random c, so that c is the
 // gradient at y. Tolerances are in units of the largest gradient: float32 sums of a few dozen terms
 // lose some 1e-7 each.
+#include "fpq/backend/cpu/backward/linear.hpp"
+
 #include <cmath>
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/backend/cpu/backward/linear.hpp"
 #include "fpq/backend/cpu/backward/rows.hpp"
 #include "model/random_model.hpp"
 #include "support/numeric_gradient.hpp"

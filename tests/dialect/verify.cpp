@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of dialect/verify.hpp and the refusals of dialect/quantized_source.hpp: each fault that an
 // engine would load in silence is put into a good export, and must be named.
+#include "fpq/dialect/quantized_source.hpp"
+
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -9,7 +11,6 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/dialect/quantized_source.hpp"
 #include "fpq/dialect/registry.hpp"
 #include "fpq/graph/families.hpp"
 #include "fpq/graph/graph.hpp"

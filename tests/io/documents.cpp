@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The shapes in which people have calibration texts, and the files that hold them.
+#include "fpq/io/text/document_store.hpp"
+
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -16,7 +18,6 @@
 #include "catch.hpp"
 #include "fpq/io/chat/chat_template.hpp"
 #include "fpq/io/text/document.hpp"
-#include "fpq/io/text/document_store.hpp"
 #include "fpq/io/text/text.hpp"
 #include "support/sanitized.hpp"
 #include "tokenizer_fixture.hpp"

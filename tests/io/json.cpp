@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // JSON files and the values in them: what is refused, and the line that says so.
+#include "fpq/io/json/json_file.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
@@ -10,7 +12,6 @@
 
 #include "catch.hpp"
 #include "fpq/core/hosted/error.hpp"
-#include "fpq/io/json/json_file.hpp"
 #include "fpq/io/json/json_text.hpp"
 #include "fpq/io/json/json_value.hpp"
 #include "tokenizer_fixture.hpp"

@@ -137,7 +137,7 @@ TEST_CASE("a family of one's own is quantized, written in two layouts, verified 
         fpq_test::model_on_cpu const original(b, f.model, known);
         CHECK(written.is_quantized());
         CHECK(fpq_test::findings_of(written.source(), &written.graph()).empty());
-        evaluation_text const text{f.evaluation.texts, 48, 0, 4, true};
+        evaluation_text const text{f.evaluation.texts, 48, 0, f.evaluation.windows, true};
         eval_result const again =
             evaluate_models(b, written, &original, evaluation_windows(original, text),
                             fpq_test::no_progress)

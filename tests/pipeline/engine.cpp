@@ -16,6 +16,7 @@
 #include "pipeline/models.hpp"
 #include "support/engine_answers.hpp"
 #include "support/files.hpp"
+#include "support/sanitized.hpp"
 
 using namespace fpq_test;
 
@@ -23,10 +24,28 @@ namespace {
 
 using engine_on_cpu = fpq::engine<fpq::cpu>;
 
+/// Windows that are scored, and mixtures of requests. Under sanitizers both are smaller: a window
+/// still takes two batches, and requests still wait for a place and for room.
+#if defined(FPQ_TEST_SANITIZED)
+constexpr std::size_t window_tokens = 64;
+constexpr std::size_t window_count = 2;
+constexpr std::size_t many = 8;
+constexpr std::size_t few = 6;
+constexpr std::size_t longest = 60;
+constexpr std::size_t room = 300;
+#else
+constexpr std::size_t window_tokens = 96;
+constexpr std::size_t window_count = 3;
+constexpr std::size_t many = 20;
+constexpr std::size_t few = 8;
+constexpr std::size_t longest = 120;
+constexpr std::size_t room = 600;
+#endif
+
 /// The windows of the repository's text by the model's own tokenizer.
 fpq::evaluation_set windows_of(model_on_cpu const& model) {
     fpq::evaluation_text const text{
-        {repo_dir() / "examples" / "text" / "eval.txt"}, 96, 0, 3, true};
+        {repo_dir() / "examples" / "text" / "eval.txt"}, window_tokens, 0, window_count, true};
     return fpq::evaluation_windows(model, text);
 }
 
@@ -49,7 +68,7 @@ double engine_nll(model_on_cpu const& model, fpq::evaluation_set const& set) {
             ++count;
         }
     }
-    REQUIRE(count == set.windows.size() * 95);
+    REQUIRE(count == set.windows.size() * (window_tokens - 1));
     return sum / static_cast<double>(count);
 }
 
@@ -61,9 +80,9 @@ double window_nll(model_on_cpu const& model, fpq::evaluation_set const& set) {
 
 /// Requests in a mixture and each alone: the same bits.
 void require_alone(model_on_cpu const& model, std::size_t count) {
-    auto const requests = mixed_requests(count, 120, model.config().vocab_size);
+    auto const requests = mixed_requests(count, longest, model.config().vocab_size);
     engine_on_cpu e(fpq::cpu{2}, model,
-                    {.cache_tokens = 600, .page = 8, .batch_tokens = 64, .sequences = 5});
+                    {.cache_tokens = room, .page = 8, .batch_tokens = 64, .sequences = 5});
     auto const together = run_all(e, requests, 6);
     for (std::size_t i = 0; i < requests.size(); ++i) {
         engine_on_cpu one(fpq::cpu{1}, model, {.cache_tokens = 200});
@@ -146,7 +165,7 @@ TEST_CASE("every layout that is read: the engine scores as the evaluation does",
         double const expected = window_nll(model, set);
         // Inputs that are quantized round the other way where a last bit differs.
         CHECK(engine_nll(model, set) == Approx(expected).margin(c.a_bits == 16 ? 1e-5 : 5e-3));
-        require_alone(model, 8);
+        require_alone(model, few);
     }
 }
 
@@ -159,6 +178,6 @@ TEST_CASE("requests to a model of bf16 weights, together and alone", "[engine]")
         take_fast_products();
         double const expected = window_nll(model, set);
         CHECK(engine_nll(model, set) == Approx(expected).margin(1e-5));
-        require_alone(model, 20);
+        require_alone(model, many);
     }
 }

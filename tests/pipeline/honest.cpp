@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Figures of a run: null where nothing was measured, an error where nothing could be.
+#include "fpq/pipeline/low_sqnr.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -12,7 +14,6 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/pipeline/low_sqnr.hpp"
 #include "fpq/pipeline/report.hpp"
 #include "fpq/pipeline/report_json.hpp"
 #include "pipeline/models.hpp"

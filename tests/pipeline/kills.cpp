@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A run is stopped at ten steps of each of its phases, and at all of publishing; the same command
 // goes on to the same bytes.
+#include "fpq/pipeline/report_json.hpp"
+
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,7 +16,6 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "pipeline/stopped_disk.hpp"
 #include "support/sanitized.hpp"

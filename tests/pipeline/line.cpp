@@ -6,6 +6,7 @@
 #include "fpq/linalg/openblas.hpp"
 #include "fpq/linalg/products.hpp"
 #include "pipeline/models.hpp"
+#include "support/sanitized.hpp"
 
 namespace fpq_test {
 
@@ -24,6 +25,10 @@ fpq::harness_flags small_run(fpq::format_family family) {
     f.evaluation.perplexity = true;
     f.evaluation.texts = {repo_dir() / "examples" / "text" / "eval.txt"};
     f.evaluation.windows = 4;
+#if defined(FPQ_TEST_SANITIZED)  // the same code as with more windows, which take minutes
+    f.calibration.num_sequences = 4;
+    f.evaluation.windows = 2;
+#endif
     return f;
 }
 

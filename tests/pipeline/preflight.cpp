@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is found before the first layer, and by a rehearsal that writes nothing.
+#include "fpq/pipeline/memory.hpp"
+
 #include <cstddef>
 #include <filesystem>
 #include <functional>
@@ -8,7 +10,6 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/pipeline/memory.hpp"
 #include "pipeline/line.hpp"
 #include "support/tiny_checkpoint.hpp"
 

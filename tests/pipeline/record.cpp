@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a run leaves on record: the recipe and the model card of an export, the report, and the
 // figures of each text of an evaluation.
+#include "fpq/pipeline/recipe_json.hpp"
+
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -8,7 +10,6 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/pipeline/recipe_json.hpp"
 #include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "support/files.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A run that was killed and one that goes on end in the bytes and the report of a run alone.
+#include "fpq/pipeline/output_files.hpp"
+
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,7 +15,6 @@
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
 #include "fpq/io/file/staging_directory.hpp"
-#include "fpq/pipeline/output_files.hpp"
 #include "fpq/pipeline/report_json.hpp"
 #include "pipeline/line.hpp"
 #include "support/sanitized.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs with --smooth: what is written is what the run evaluated, at any number of threads and
 // ranks; an interrupted run goes on; what cannot have scales is named.
+#include "fpq/backend/cpu/cpu.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -8,7 +10,6 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "fpq/backend/cpu/cpu.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/ranks.hpp"
 #include "fpq/graph/families.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs for the two-sided objective: layers are solved within the backward pass, from the top down,
 // and written from the bottom up.
+#include "fpq/pipeline/layer_work.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -15,7 +17,6 @@
 #include "fpq/backend/cpu/solve.hpp"
 #include "fpq/core/hosted/error.hpp"
 #include "fpq/core/hosted/ranks.hpp"
-#include "fpq/pipeline/layer_work.hpp"
 #include "fpq/pipeline/line.hpp"
 #include "line/backward.hpp"
 #include "line/instances.hpp"

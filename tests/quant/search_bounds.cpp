@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables that say which scales can win: no loss lies below its bound, wherever in its cell a
 // value is, and bounds are close enough to be of use.
+#include "fpq/quant/kernels/sweep_bounds.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -9,7 +11,6 @@
 #include "catch.hpp"
 #include "fpq/format/minifloat.hpp"
 #include "fpq/quant/kernels/mse_bounds.hpp"
-#include "fpq/quant/kernels/sweep_bounds.hpp"
 
 using fpq::kernels::mse_bounds;
 using fpq::kernels::nvfp_sweep_bounds;

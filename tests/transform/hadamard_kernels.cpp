@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Hadamard kernels, alone and in front of quantization, against the plain loops, bit for bit.
+#include "fpq/transform/hadamard_quantize.hpp"
+
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -7,7 +9,6 @@
 
 #include "catch.hpp"
 #include "fpq/core/random.hpp"
-#include "fpq/transform/hadamard_quantize.hpp"
 #include "support/limited_simd.hpp"
 
 using fpq::simd_level;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine.
-#include "fpq/model/engine.hpp"
+#include "fpq/backend/cpu/paged.hpp"
 
 #include "fpq/backend/cpu/choose.hpp"
 #include "fpq/backend/cpu/forward.hpp"
-#include "fpq/backend/cpu/paged.hpp"
+#include "fpq/model/engine.hpp"
 #include "line/models.hpp"
 
 namespace fpq {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The chain of methods.
-#include "fpq/backend/cpu/solve.hpp"
-
 #include "fpq/method/methods.hpp"
+
+#include "fpq/backend/cpu/solve.hpp"
 #include "line/backend.hpp"
 #include "line/solvers.hpp"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // GPTQ.
-#include "fpq/backend/cpu/solve.hpp"
-
 #include "fpq/method/gptq.hpp"
+
+#include "fpq/backend/cpu/solve.hpp"
 #include "line/backend.hpp"
 
 namespace fpq {

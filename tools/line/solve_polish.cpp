@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Descent on codes.
-#include "fpq/backend/cpu/solve.hpp"
-
 #include "fpq/method/polish.hpp"
+
+#include "fpq/backend/cpu/solve.hpp"
 #include "line/backend.hpp"
 
 namespace fpq {

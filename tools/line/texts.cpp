@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The texts of a run, read and cut.
-#include "line/texts.hpp"
-
 #include "fpq/pipeline/read_texts.hpp"
+
+#include "line/texts.hpp"
 
 namespace fpq {
 

@@ -4,11 +4,11 @@
 // it of a recipe; everything after reads the plan alone.
 #pragma once
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
