@@ -30,11 +30,13 @@ struct descent_tile {
     static constexpr std::size_t rows_of(std::size_t width) noexcept {
         return width <= 64 ? 128 : 32;
     }
-    /// Floats of one warp's row: w, errors, changes, what a group's changes are.
-    static constexpr int row_values = 4 * most_width;
+    /// Floats of one warp's row: w, errors, changes.
+    static constexpr int row_values = 3 * most_width;
+    /// Rows whose pull at the rows below is at hand: those that are visited, and the next.
+    static constexpr int ring = 8;
     static constexpr std::size_t shared_bytes(std::size_t rows, std::size_t width) noexcept {
-        return sizeof(float) * (rows * width + width * (width + pad) + 3 * width + 2 * rows +
-                                static_cast<std::size_t>(warps) * row_values) +
+        return sizeof(float) * (rows * width + width * (width + pad) + (warps + 1) * width +
+                                (ring + 1) * rows + static_cast<std::size_t>(warps) * row_values) +
                static_cast<std::size_t>(warps) * most_width;
     }
 };
@@ -79,7 +81,6 @@ struct descent_row {
     float* error;
     float* slope;
     float* change;
-    float* step;  // of one group's errors
     std::uint8_t* code;
     float const* h;  // (width, h_pitch)
     std::uint32_t h_pitch;
@@ -208,72 +209,65 @@ __device__ inline bool scale_to_try(descent_layer const& a, int lane, group_scal
     return tried.value != 0.0F;
 }
 
-/// Visits the groups of one row's block, by one warp. Returns whether anything changed.
+/// Visits the group of columns [first, first + length) of a row's block, by one warp, and carries
+/// what it changes to the slopes of the row's `inside` columns. Returns whether anything changed.
 template <class Codec, int Most>
-__device__ bool visit_row(descent_layer const& a, descent_row const& r, Codec const& codec,
-                          std::uint32_t row, std::uint32_t col0, std::uint32_t inside) {
+__device__ bool visit_group(descent_layer const& a, descent_row const& r, Codec const& codec,
+                            std::size_t g, std::uint32_t first, int length, std::uint32_t inside) {
     auto const lane = static_cast<int>(threadIdx.x % 32);
-    bool any = false;
-    for (std::uint32_t first = 0; first < inside; first += a.group) {
-        auto const length = static_cast<int>(min(a.group, inside - first));
-        std::size_t const g = std::size_t{row} * a.groups + (col0 + first) / a.group;
-        group_scale const old =
-            decode_group_scale(a.format.scale, a.scales[g], a.zeros[g], a.global_scale);
-        group_scale tried{};
-        descent_candidate<Codec, Most> mine;
-        double gain = 0;
-        if (scale_to_try(a, lane, old, tried)) {
-            gain = mine.consider(r, codec, first, length, old, tried);
-        }
-        double best = gain;
-        int winner = lane;  // the first of equals
-        FPQ_UNROLL
-        for (int distance = 16; distance > 0; distance /= 2) {
-            double const other = __shfl_xor_sync(0xFFFFFFFFu, best, distance);
-            int const whose = __shfl_xor_sync(0xFFFFFFFFu, winner, distance);
-            bool const better = other < best || (other == best && whose < winner);
-            best = better ? other : best;
-            winner = better ? whose : winner;
-        }
-        if (!(best < 0.0)) {
-            continue;
-        }
-        any = true;
-        if (lane == winner) {
-#pragma unroll descent_candidate < Codec, Most> ::unrolled
-            for (int j = 0; j < Most; ++j) {
-                if (j < length) {
-                    r.code[first + static_cast<std::uint32_t>(j)] = mine.code[j];
-                }
-            }
-            a.scales[g] = tried.stored;
-            a.zeros[g] = tried.zero;
-        }
-        float const value = __shfl_sync(0xFFFFFFFFu, tried.value, winner);
-        auto const zero = static_cast<std::uint8_t>(
-            __shfl_sync(0xFFFFFFFFu, static_cast<int>(tried.zero), winner));
-        __syncwarp();
-        for (int j = lane; j < length; j += 32) {
-            std::uint32_t const at = first + static_cast<std::uint32_t>(j);
-            float const left = add_rn(r.w[at], -mul_rn(codec.decode(r.code[at], zero), value));
-            float const step = left - r.error[at];
-            r.step[j] = step;
-            r.error[at] = left;
-            r.change[at] += step;
-        }
-        __syncwarp();
-        for (std::uint32_t c = static_cast<std::uint32_t>(lane); c < inside; c += 32) {
-            float slope = r.slope[c];
-#pragma unroll 8
-            for (int j = 0; j < length; ++j) {
-                slope = fma_rn(r.step[j],
-                               r.h[(first + static_cast<std::uint32_t>(j)) * r.h_pitch + c], slope);
-            }
-            r.slope[c] = slope;
-        }
-        __syncwarp();
+    group_scale const old =
+        decode_group_scale(a.format.scale, a.scales[g], a.zeros[g], a.global_scale);
+    group_scale tried{};
+    descent_candidate<Codec, Most> mine;
+    double gain = 0;
+    if (scale_to_try(a, lane, old, tried)) {
+        gain = mine.consider(r, codec, first, length, old, tried);
     }
-    return any;
+    double best = gain;
+    int winner = lane;  // the first of equals
+    FPQ_UNROLL
+    for (int distance = 16; distance > 0; distance /= 2) {
+        double const other = __shfl_xor_sync(0xFFFFFFFFu, best, distance);
+        int const whose = __shfl_xor_sync(0xFFFFFFFFu, winner, distance);
+        bool const better = other < best || (other == best && whose < winner);
+        best = better ? other : best;
+        winner = better ? whose : winner;
+    }
+    if (!(best < 0.0)) {
+        return false;
+    }
+    if (lane == winner) {
+#pragma unroll descent_candidate < Codec, Most> ::unrolled
+        for (int j = 0; j < Most; ++j) {
+            if (j < length) {
+                r.code[first + static_cast<std::uint32_t>(j)] = mine.code[j];
+            }
+        }
+        a.scales[g] = tried.stored;
+        a.zeros[g] = tried.zero;
+    }
+    float const value = __shfl_sync(0xFFFFFFFFu, tried.value, winner);
+    auto const zero =
+        static_cast<std::uint8_t>(__shfl_sync(0xFFFFFFFFu, static_cast<int>(tried.zero), winner));
+    __syncwarp();
+    for (int j = lane; j < length; j += 32) {
+        std::uint32_t const at = first + static_cast<std::uint32_t>(j);
+        float const left = add_rn(r.w[at], -mul_rn(codec.decode(r.code[at], zero), value));
+        r.change[at] = left - r.error[at];
+        r.error[at] = left;
+    }
+    __syncwarp();
+    for (std::uint32_t c = static_cast<std::uint32_t>(lane); c < inside; c += 32) {
+        float slope = r.slope[c];
+#pragma unroll 8
+        for (int j = 0; j < length; ++j) {
+            std::uint32_t const at = first + static_cast<std::uint32_t>(j);
+            slope = fma_rn(r.change[at], r.h[at * r.h_pitch + c], slope);
+        }
+        r.slope[c] = slope;
+    }
+    __syncwarp();
+    return true;
 }
 
 }  // namespace detail
@@ -296,14 +290,14 @@ __global__ void __launch_bounds__(descent_tile::threads, 1)
     std::uint32_t const h_pitch = a.width + tile::pad;
     float* const slopes = descent_shared;
     float* const h = slopes + a.tile_rows * a.width;
-    float* const spread = h + a.width * h_pitch;  // two halves
-    float* const inverse = spread + 2 * a.width;
+    float* const spread = h + a.width * h_pitch;  // (warps, width)
+    float* const inverse = spread + tile::warps * a.width;
     float* const inverse_weight = inverse + a.width;
-    float* const factors = inverse_weight + a.tile_rows;  // of the row at hand, to those below
-    float* const of_rows = factors + a.tile_rows;
+    float* const factors = inverse_weight + a.tile_rows;  // (ring, tile_rows)
+    float* const of_rows = factors + tile::ring * a.tile_rows;
     auto* const row_codes =
         reinterpret_cast<std::uint8_t*>(of_rows + tile::warps * tile::row_values);
-    __shared__ bool row_changed;
+    __shared__ bool changed_by[tile::warps];
 
     for (std::uint32_t at = threadIdx.x; at < a.width * a.width; at += tile::threads) {
         std::uint32_t const i = at / a.width;
@@ -338,33 +332,51 @@ __global__ void __launch_bounds__(descent_tile::threads, 1)
     std::uint8_t* const codes = row_codes + warp * tile::most_width;
     __syncthreads();
 
-    // Visits a row with the calling warp.
-    auto const visit = [&](std::uint32_t i) {
-        std::uint32_t const row = row0 + i;
-        std::size_t const begin = std::size_t{row} * a.stride + col0;
+    // How far row i's changes reach those below.
+    auto const find_factors = [&](std::uint32_t i) {
+        float const* const pull = a.outputs + std::size_t{row0 + i} * a.row_stride + row0;
+        for (std::uint32_t below = i + 1 + threadIdx.x; below < rows; below += tile::threads) {
+            factors[i % tile::ring * a.tile_rows + below] = pull[below] * inverse_weight[below];
+        }
+    };
+    for (std::uint32_t at = threadIdx.x; at < a.tile_rows * a.width; at += tile::threads) {
+        changes[at] = 0;
+    }
+    if (a.outputs != nullptr) {
+        find_factors(0);
+    }
+    __syncthreads();
+
+    // Visits columns [begin, end) of row i with the calling warp.
+    auto const visit = [&](std::uint32_t i, std::uint32_t begin, std::uint32_t end) {
+        std::size_t const row = row0 + i;
+        std::size_t const from = row * a.stride + col0;
         detail::descent_row const r{own,
                                     own + tile::most_width,
                                     slopes + i * a.width,
                                     own + 2 * tile::most_width,
-                                    own + 3 * tile::most_width,
                                     codes,
                                     h,
                                     h_pitch,
                                     inverse};
-        for (std::uint32_t c = lane; c < a.width; c += 32) {
-            own[c] = a.w[begin + c];
-            r.error[c] = a.error[begin + c];
+        for (std::uint32_t c = begin + lane; c < end; c += 32) {
+            own[c] = a.w[from + c];
+            r.error[c] = a.error[from + c];
             r.change[c] = 0;
-            codes[c] = a.codes[begin + c];
+            codes[c] = a.codes[from + c];
         }
         __syncwarp();
-        bool const any = detail::visit_row<Codec, Most>(a, r, codec, row, col0, inside);
-        for (std::uint32_t c = lane; c < a.width; c += 32) {
+        bool any = false;
+        for (std::uint32_t first = begin; first < end; first += a.group) {
+            any = detail::visit_group<Codec, Most>(
+                      a, r, codec, row * a.groups + (col0 + first) / a.group, first,
+                      static_cast<int>(min(a.group, end - first)), inside) ||
+                  any;
+        }
+        for (std::uint32_t c = begin + lane; c < end && any; c += 32) {
             changes[i * a.width + c] = r.change[c];
-            if (any) {
-                a.error[begin + c] = r.error[c];
-                a.codes[begin + c] = codes[c];
-            }
+            a.error[from + c] = r.error[c];
+            a.codes[from + c] = codes[c];
         }
         if (any && lane == 0) {
             atomicOr(a.changed, 1u);
@@ -374,52 +386,54 @@ __global__ void __launch_bounds__(descent_tile::threads, 1)
     };
     if (a.outputs == nullptr) {
         for (std::uint32_t i = warp; i < rows; i += tile::warps) {
-            visit(i);
+            visit(i, 0, inside);
         }
-    } else {
-        for (std::uint32_t i = 0; i < rows; ++i) {
-            if (warp == 0) {
-                bool const any = visit(i);
-                if (lane == 0) {
-                    row_changed = any;
-                }
-            } else {
-                // Meanwhile: how far the row's changes will reach those below.
-                float const* const pull = a.outputs + std::size_t{row0 + i} * a.row_stride + row0;
-                for (std::uint32_t below = i + 1 + threadIdx.x - 32; below < rows;
-                     below += tile::threads - 32) {
-                    factors[below] = pull[below] * inverse_weight[below];
-                }
-            }
-            __syncthreads();
-            if (row_changed) {
-                // change (H_I + damping I): two halves of the sum, side by side.
-                float const* const change = of_rows + 2 * tile::most_width;
-                for (std::uint32_t at = threadIdx.x; at < 2 * a.width; at += tile::threads) {
-                    std::uint32_t const c = at % a.width;
-                    std::uint32_t const half = at / a.width;
-                    std::uint32_t const middle = a.width / 2;
-                    float sum = 0;
-#pragma unroll 8
-                    for (std::uint32_t k = half * middle; k < (half == 0 ? middle : a.width); ++k) {
-                        sum = fma_rn(change[k], h[k * h_pitch + c], sum);
-                    }
-                    spread[at] = sum;
-                }
-                __syncthreads();
-                for (std::uint32_t below = i + 1 + warp; below < rows; below += tile::warps) {
-                    for (std::uint32_t c = lane; c < a.width; c += 32) {
-                        float& slope = slopes[below * a.width + c];
-                        slope = fma_rn(factors[below], spread[c] + spread[a.width + c], slope);
-                    }
-                }
-            }
-            __syncthreads();
-        }
+        return;
     }
-    for (std::uint32_t at = rows * a.width + threadIdx.x; at < a.tile_rows * a.width;
-         at += tile::threads) {
-        changes[at] = 0;
+    std::uint32_t const groups = (inside + a.group - 1) / a.group;
+    std::uint32_t const span = (groups + tile::warps - 1) / tile::warps * a.group;  // of a warp
+    std::uint32_t const used = (inside + span - 1) / span;                          // warps
+    for (std::uint32_t step = 0; step < rows + used - 1; ++step) {
+        bool const visits = warp < used && step >= warp && step - warp < rows;
+        bool const any = visits && visit(step - warp, warp * span, min(inside, (warp + 1) * span));
+        if (lane == 0) {
+            changed_by[warp] = any;
+        }
+        __syncthreads();
+        // changes (H_I + damping I), by warp.
+        for (std::uint32_t at = threadIdx.x; at < used * a.width; at += tile::threads) {
+            std::uint32_t const w = at / a.width;
+            std::uint32_t const c = at % a.width;
+            float const* const change = of_rows + w * tile::row_values + 2 * tile::most_width;
+            float sum = 0;
+            if (changed_by[w]) {
+#pragma unroll 8
+                for (std::uint32_t k = w * span; k < min(inside, (w + 1) * span); ++k) {
+                    sum = fma_rn(change[k], h[k * h_pitch + c], sum);
+                }
+            }
+            spread[at] = sum;
+        }
+        if (step + 1 < rows) {
+            find_factors(step + 1);
+        }
+        __syncthreads();
+        for (std::uint32_t below = warp; below < rows; below += tile::warps) {
+            if (below + used <= step + 1) {
+                continue;  // above all rows of this step
+            }
+            for (std::uint32_t c = lane; c < a.width; c += 32) {
+                float slope = slopes[below * a.width + c];
+                for (std::uint32_t w = 0; w < used; ++w) {
+                    if (changed_by[w] && step - w < below) {
+                        slope = fma_rn(factors[(step - w) % tile::ring * a.tile_rows + below],
+                                       spread[w * a.width + c], slope);
+                    }
+                }
+                slopes[below * a.width + c] = slope;
+            }
+        }
+        __syncthreads();
     }
 }
 
