@@ -31,12 +31,13 @@ namespace detail {
 /// How one of a product's row-major matrices is read.
 enum class operand : std::uint8_t { plain, transposed };
 
-/// c (rows, cols) = or += a b on the tensor cores, `count` products whose matrices lie a_step,
-/// b_step and c_step values apart. a and b are bf16; c is bf16 or fp32.
+/// Products that are made in one call: matrices of one lie so many values behind those of another.
 struct product_batch {
     std::size_t count = 1;
     std::size_t a_step = 0, b_step = 0, c_step = 0;
 };
+
+/// out = or += x y on the tensor cores, sums in float32. x and y are bf16, out bf16 or fp32.
 inline void multiply_nn(gpu const& b, gpu::const_view x, operand x_as, gpu::const_view y,
                         operand y_as, bool add, gpu::view out, product_batch const& batch = {}) {
     float const one = 1.0F;
@@ -140,14 +141,6 @@ namespace detail {
 
 /// Queries whose scores are held at a time, of the heads that share keys.
 inline constexpr std::size_t backward_queries = 1024;
-
-/// What attention_backward holds beside its arguments, for windows of `length` tokens and `heads`
-/// that share keys: two tiles of scores, float32 and bf16, and sums of keys and values.
-inline std::uint64_t attention_backward_bytes(std::size_t heads, std::size_t kv_size,
-                                              std::size_t length) noexcept {
-    return std::uint64_t{heads} * std::min(backward_queries, length) * length * 12 +
-           std::uint64_t{length} * kv_size * 8;
-}
 
 /// One window; see attention_backward.
 class window_backward {
