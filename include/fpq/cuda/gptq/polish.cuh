@@ -46,16 +46,7 @@ struct polish_rows {
         if (zero_dead && !(h[col * (q.cols + 1)] > 0.0F)) {
             return 0.0F;
         }
-        std::size_t const at = row * w_stride + col;
-        switch (type) {
-            case float_type::bf16:
-                return widen(static_cast<bf16 const*>(w)[at]);
-            case float_type::fp16:
-                return widen(static_cast<fp16 const*>(w)[at]);
-            case float_type::fp32:
-                break;
-        }
-        return static_cast<float const*>(w)[at];
+        return widened_at(w, type, row * w_stride + col);
     }
     /// fl(w - q), q rounded before: never one fused operation.
     __device__ float miss(std::size_t row, std::size_t col) const {

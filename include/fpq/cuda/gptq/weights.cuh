@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "fpq/core/bits.hpp"
+#include "fpq/core/float_type.hpp"
 #include "fpq/core/half.hpp"
 #include "fpq/cuda/api/gptq.hpp"
 #include "fpq/cuda/gptq/block_sum.cuh"
@@ -51,6 +52,19 @@ __global__ void __launch_bounds__(Threads) gptq_begin_kernel(gptq_sums* sums) {
 FPQ_HD inline float widen(float x) noexcept { return x; }
 FPQ_HD inline float widen(bf16 x) noexcept { return to_float(x); }
 FPQ_HD inline float widen(fp16 x) noexcept { return to_float(x); }
+
+/// Value `at` of w, an array of `type`.
+__device__ inline float widened_at(void const* w, float_type type, std::size_t at) {
+    switch (type) {
+        case float_type::bf16:
+            return widen(static_cast<bf16 const*>(w)[at]);
+        case float_type::fp16:
+            return widen(static_cast<fp16 const*>(w)[at]);
+        case float_type::fp32:
+            break;
+    }
+    return static_cast<float const*>(w)[at];
+}
 
 /// target = error = w in processing order, columns from cols to `stride` zero; dead columns zero
 /// when zero_dead. Without an order, columns stay where they are. Grid: one block a row.

@@ -99,7 +99,6 @@ private:
         if (s.ok()) s = ensure(ws_.best_codes, values, stream_);
         if (s.ok()) s = ensure(ws_.scales, scales, stream_);
         if (s.ok()) s = ensure(ws_.zeros, scales, stream_);
-        if (s.ok()) s = ensure(ws_.steps, scales, stream_);
         if (s.ok()) s = ensure(ws_.best_error, values, stream_);
         if (s.ok()) s = ensure(ws_.best_scales, scales, stream_);
         if (s.ok()) s = ensure(ws_.best_zeros, scales, stream_);
@@ -126,7 +125,6 @@ private:
             ws_.codes.data(),
             ws_.scales.data(),
             ws_.zeros.data(),
-            ws_.steps.data(),
             groups()};
         unpack_layer_kernel<matrix_threads>
             <<<static_cast<unsigned>(padded_), matrix_threads, 0, stream_>>>(a);

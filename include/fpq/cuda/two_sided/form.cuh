@@ -91,7 +91,6 @@ status two_sided_form(linear_algebra& libraries, cudaStream_t stream, gptq_layer
     if (s.ok()) s = ensure(ws.codes, values, stream);
     if (s.ok()) s = ensure(ws.scales, layer.rows * groups, stream);
     if (s.ok()) s = ensure(ws.zeros, layer.rows * groups, stream);
-    if (s.ok()) s = ensure(ws.steps, layer.rows * groups, stream);
     if (s.ok() && outputs != nullptr) s = ensure(ws.second, values, stream);
     if (!s.ok()) {
         return s;
@@ -108,7 +107,6 @@ status two_sided_form(linear_algebra& libraries, cudaStream_t stream, gptq_layer
                            ws.codes.data(),
                            ws.scales.data(),
                            ws.zeros.data(),
-                           ws.steps.data(),
                            groups};
     unpack_layer_kernel<matrix_threads>
         <<<static_cast<unsigned>(layer.rows), matrix_threads, 0, stream>>>(a);

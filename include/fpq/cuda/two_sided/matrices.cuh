@@ -49,23 +49,13 @@ struct unpacked_layer {
     std::uint8_t* codes;    // out (rows, stride)
     std::uint16_t* scales;  // out (rows, groups)
     std::uint8_t* zeros;    // out (rows, groups)
-    float* steps;           // out (rows, groups)
     std::size_t groups;
 
     __device__ float value(std::size_t row, std::size_t col) const {
         if (live != nullptr && !(live[col * (q.cols + 1)] > 0.0F)) {
             return 0.0F;
         }
-        std::size_t const at = row * w_stride + col;
-        switch (type) {
-            case float_type::bf16:
-                return widen(static_cast<bf16 const*>(w)[at]);
-            case float_type::fp16:
-                return widen(static_cast<fp16 const*>(w)[at]);
-            case float_type::fp32:
-                break;
-        }
-        return static_cast<float const*>(w)[at];
+        return widened_at(w, type, row * w_stride + col);
     }
 };
 
@@ -99,7 +89,6 @@ __global__ void __launch_bounds__(Threads) unpack_layer_kernel(unpacked_layer co
         }
         a.scales[to] = scale.stored;
         a.zeros[to] = scale.zero;
-        a.steps[to] = scale.value;
     }
 }
 
