@@ -66,17 +66,8 @@ inline std::optional<refusal> refuse_compressed_tensors(export_plan const& plan,
         return refusal{linear.module + ": format", "nvfp4, mxfp4, mxfp6 (e2m3) or mxfp8 (e4m3)",
                        std::string(format_name(s.weight->format))};
     }
-    if (s.weight->format.scale == scale_kind::e8m0 && s.weight->mx == scale_rule::fp_quant) {
-        return refusal{linear.module + ": mx_rule",
-                       "even, floor, ceil or divisor_7_25 (the layout has no global scale for MX)",
-                       "fp_quant"};
-    }
-    if (plan.pseudo) {
-        return refusal{"export_quantized_model", "realquant", "pseudoquant"};
-    }
-    if (!s.transform.is_identity()) {
-        return refusal{linear.module + ": transform_class",
-                       "identity (no client rotates its inputs)", name_of(s.transform.kind)};
+    if (std::optional<refusal> why = refuse_unrotated_layout(plan, linear, s)) {
+        return why;
     }
     if (std::optional<refusal> why =
             refuse_width(linear, s.weight->format.group, "the group size")) {

@@ -211,6 +211,26 @@ inline std::optional<refusal> refuse_plain_weight(export_linear const& linear, s
                    "inputs alone (w_bits 16)"};
 }
 
+/// Refuses what no layout holds whose clients rotate nothing and know no global scale for MX: the
+/// rule fp_quant, pseudo-quantized weights, a transform.
+inline std::optional<refusal> refuse_unrotated_layout(export_plan const& plan,
+                                                      export_linear const& linear,
+                                                      scheme const& s) {
+    if (s.weight->format.scale == scale_kind::e8m0 && s.weight->mx == scale_rule::fp_quant) {
+        return refusal{linear.module + ": mx_rule",
+                       "even, floor, ceil or divisor_7_25 (the layout has no global scale for MX)",
+                       "fp_quant"};
+    }
+    if (plan.pseudo) {
+        return refusal{"export_quantized_model", "realquant", "pseudoquant"};
+    }
+    if (!s.transform.is_identity()) {
+        return refusal{linear.module + ": transform_class",
+                       "identity (no client rotates its inputs)", name_of(s.transform.kind)};
+    }
+    return std::nullopt;
+}
+
 /// Refuses a head for the layouts whose clients read it as it is.
 inline std::optional<refusal> refuse_head(export_linear const& linear) {
     if (!linear.head) {

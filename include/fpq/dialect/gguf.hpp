@@ -67,17 +67,8 @@ inline std::optional<refusal> refuse_gguf(export_plan const& plan, export_linear
                        "nvfp4, mxfp4, or symmetric int8 or int4 in groups of 32",
                        format_words(s.weight->format)};
     }
-    if (s.weight->format.scale == scale_kind::e8m0 && s.weight->mx == scale_rule::fp_quant) {
-        return refusal{linear.module + ": mx_rule",
-                       "even, floor, ceil or divisor_7_25 (the layout has no global scale for MX)",
-                       "fp_quant"};
-    }
-    if (plan.pseudo) {
-        return refusal{"export_quantized_model", "realquant", "pseudoquant"};
-    }
-    if (!s.transform.is_identity()) {
-        return refusal{linear.module + ": transform_class",
-                       "identity (no client rotates its inputs)", name_of(s.transform.kind)};
+    if (std::optional<refusal> why = refuse_unrotated_layout(plan, linear, s)) {
+        return why;
     }
     if (s.input) {
         return refusal{linear.module + ": inputs",
